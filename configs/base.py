@@ -1,0 +1,92 @@
+"""What every config has: the sections, their keys, and the defaults that the paper prints.
+
+Each config of a data set takes this and says what differs. Keys come in steps or in epochs (`_epochs`);
+where both are set the steps win, so that `--config.train.steps=100` shortens any run.
+"""
+
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def base() -> ConfigDict:
+    """A config without data set, length and learning rate."""
+    config = ConfigDict()
+
+    # Sec. 4.1: the ImageNet network.
+    config.model = ConfigDict()
+    config.model.num_latents = 512
+    config.model.latent_channels = 1024
+    config.model.num_cross_attends = 8
+    config.model.cross_attends_at_start = False
+    config.model.num_towers = 8
+    config.model.self_attends_per_tower = 6
+    config.model.cross_heads = 1
+    config.model.self_heads = 8
+    config.model.share_cross_attends = True
+    config.model.share_towers = True
+    config.model.dense_widening = 1
+    config.model.latent_init_scale = 0.02
+    config.model.dtype = "float32"  # or bfloat16: activations and products
+    config.model.remat = "none"  # or block: recompute each block in the backward pass
+    config.model.inputs = ConfigDict()  # for each modality its position encoding
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "lamb"  # or adamw, sgd
+    config.optimizer.learning_rate = placeholder(float)
+    config.optimizer.schedule = "constant"  # or step, cosine
+    config.optimizer.boundaries = ()  # of the schedule 'step'
+    config.optimizer.boundaries_epochs = ()
+    config.optimizer.factor = 0.1  # at each boundary
+    # From 0. Not with lamb: it moves each array in proportion to its size, so that the head, which
+    # starts at zero, keeps the size that its first step gives it.
+    config.optimizer.warmup_steps = placeholder(int)
+    config.optimizer.warmup_epochs = placeholder(float)
+    config.optimizer.weight_decay = 0.0  # not printed in the paper
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.999
+    config.optimizer.eps = 1e-6
+    config.optimizer.momentum = 0.9  # of sgd
+    config.optimizer.clip_norm = 0.0  # of the whole gradient; 0 for none
+
+    config.train = ConfigDict()
+    config.train.batch_size = placeholder(int)  # over all hosts and devices
+    config.train.steps = placeholder(int)
+    config.train.epochs = placeholder(float)
+    config.train.seed = 0
+    config.train.accumulate = 1  # parts that each device takes its share of a batch in
+    config.train.label_smoothing = 0.0
+    config.train.ema_decay = 0.0  # of the parameters that are evaluated; 0 for none
+    config.train.log_every = 100
+    config.train.eval_every = placeholder(int)
+    config.train.eval_every_epochs = placeholder(float)
+    config.train.checkpoint_every = placeholder(int)
+    config.train.checkpoint_every_epochs = placeholder(float)
+    config.train.keep_checkpoints = 2  # the newest; the best is kept beside them
+
+    config.eval = ConfigDict()
+    config.eval.batch_size = placeholder(int)  # over all hosts and devices
+    config.eval.checkpoint = "newest"  # or best, or a step: what `experiments.evaluate` takes
+    return config
+
+
+def fourier(bands: int, max_resolution: tuple[float, ...], spacing: str = "linear") -> ConfigDict:
+    """Fourier position features (Sec. 3.2); an empty max_resolution is the input's own size."""
+    return ConfigDict(dict(bands=bands, max_resolution=max_resolution, spacing=spacing))
+
+
+def image(bands: int, max_resolution: tuple[float, ...] = ()) -> ConfigDict:
+    """How pixels are placed: Fourier features, or learned positions as in Table 2."""
+    config = fourier(bands, max_resolution)
+    config.positions = "fourier"  # or learned, none
+    config.learned_channels = 128
+    config.learned_init_scale = 1.0
+    return config
+
+
+def check_variant(variant: str, variants: Mapping[str, str]) -> None:
+    """Refuses a variant that a config does not have."""
+    if variant not in variants:
+        listed = ", ".join(repr(name) for name in variants)
+        raise ValueError(f"unknown variant {variant!r}; there are: {listed}")

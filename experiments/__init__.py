@@ -1,0 +1,1 @@
+"""The programs: each main reads from top to bottom and is started by `python -m experiments.NAME`."""

@@ -1,0 +1,194 @@
+"""From a config to the parts of a run; nothing beyond this folder sees a config.
+
+What a config asks for and can't be had is a `UserError` here, before anything is compiled.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from experiments.command_line import UserError
+from perceiver.architecture import Architecture
+from perceiver.byte_array import ByteArray
+from perceiver.costs import Cost, perceiver_costs
+from perceiver.modalities import image_bytes, point_bytes
+from perceiver.model import Perceiver
+from perceiver.training.durations import to_steps
+from perceiver.training.optimizer import make_optimizer
+from perceiver.training.schedules import learning_rate
+
+MODALITIES = {"image": image_bytes, "points": point_bytes}
+
+_ARCHITECTURE_KEYS = [field.name for field in dataclasses.fields(Architecture)]
+
+
+def model(config: ConfigDict, num_classes: int) -> hk.Transformed:
+    """The network: class logits [B, classes] of a batch {'image': ...}.
+
+    Raises:
+      UserError: sizes that do not fit together.
+    """
+
+    def forward(batch):
+        network = Perceiver(
+            architecture(config),
+            num_classes,
+            dtype=config.model.dtype,
+            remat=config.model.remat,
+        )
+        return network(byte_array(config, batch))
+
+    transformed = hk.without_apply_rng(hk.transform(forward))
+    _checked(jax.eval_shape, transformed.init, jax.random.key(0), batch_spec(config, 1))
+    return transformed
+
+
+def architecture(config: ConfigDict) -> Architecture:
+    """The sizes of the network."""
+    return _checked(Architecture, **{key: config.model[key] for key in _ARCHITECTURE_KEYS})
+
+
+def byte_array(config: ConfigDict, batch: dict[str, jax.Array]) -> ByteArray:
+    """The network's inputs, inside a Haiku transform."""
+    (modality,) = config.model.inputs
+    return MODALITIES[modality](batch[modality], **config.model.inputs[modality])
+
+
+def batch_spec(config: ConfigDict, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of the inputs of a batch, as the config has them."""
+    (modality,) = config.model.inputs
+    if modality == "image":
+        shape = (config.data.image_size, config.data.image_size, config.data.channels)
+    else:
+        shape = (config.data.num_points, 3)
+    return {modality: jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)}
+
+
+def zeros(config: ConfigDict) -> dict[str, jax.Array]:
+    """A batch of one to initialise the network with."""
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch_spec(config, 1))
+
+
+def costs(config: ConfigDict, num_classes: int) -> list[Cost]:
+    """Parameters and FLOPs of the network, part by part."""
+    (modality,) = config.model.inputs
+    shapes = hk.transform(lambda batch: byte_array(config, batch))
+    inputs = _checked(
+        jax.eval_shape,
+        lambda batch: shapes.apply(shapes.init(jax.random.key(0), batch), None, batch),
+        batch_spec(config, 1),
+    )
+    learned = config.model.inputs[modality].get("positions") == "learned"
+    return perceiver_costs(
+        architecture(config),
+        num_inputs=inputs.content.shape[1],
+        input_channels=inputs.channels,
+        num_classes=num_classes,
+        learned_positions=inputs.positions.shape[-1] if learned else 0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """Durations of a run in steps; None is never."""
+
+    total: int
+    eval_every: int | None
+    checkpoint_every: int | None
+
+
+def lengths(config: ConfigDict, num_examples: int) -> Lengths:
+    """The run's durations, given how many training examples there are."""
+    total = in_steps(config, "train", "", num_examples)
+    if not total:
+        raise UserError("the run has no length: set config.train.steps or config.train.epochs")
+    return Lengths(
+        total=total,
+        eval_every=in_steps(config, "train", "eval_every", num_examples),
+        checkpoint_every=in_steps(config, "train", "checkpoint_every", num_examples),
+    )
+
+
+def in_steps(config: ConfigDict, section: str, name: str, num_examples: int) -> int | None:
+    """The duration `name` or `name_epochs` of a section ('steps' or 'epochs' for the length)."""
+    values = config[section]
+    if name == "":
+        in_steps_key, in_epochs_key = "steps", "epochs"
+    elif name == "warmup":
+        in_steps_key, in_epochs_key = "warmup_steps", "warmup_epochs"
+    else:
+        in_steps_key, in_epochs_key = name, f"{name}_epochs"
+    return _checked(
+        to_steps,
+        steps=values[in_steps_key],
+        epochs=values[in_epochs_key],
+        steps_per_epoch=num_examples / config.train.batch_size,
+    )
+
+
+def optimizer(
+    config: ConfigDict, total_steps: int, num_examples: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimiser and its learning rate by step."""
+    values = config.optimizer
+    boundaries = tuple(values.boundaries) or tuple(
+        to_steps(
+            steps=None, epochs=epoch, steps_per_epoch=num_examples / config.train.batch_size
+        )
+        for epoch in values.boundaries_epochs
+    )
+    schedule = _checked(
+        learning_rate,
+        name=values.schedule,
+        base=values.learning_rate,
+        total_steps=total_steps,
+        warmup_steps=in_steps(config, "optimizer", "warmup", num_examples) or 0,
+        boundaries=boundaries,
+        factor=values.factor,
+    )
+    transformation = _checked(
+        make_optimizer,
+        name=values.name,
+        learning_rate=schedule,
+        weight_decay=values.weight_decay,
+        b1=values.b1,
+        b2=values.b2,
+        eps=values.eps,
+        momentum=values.momentum,
+        clip_norm=values.clip_norm,
+    )
+    return transformation, schedule
+
+
+def data_options(config: ConfigDict) -> dict[str, Any]:
+    """What the data set's loader takes: the section `data` without what is the network's."""
+    options = config.data.to_dict()
+    del options["num_classes"]
+    return options
+
+
+def check_batch(name: str, batch_size: int | None, accumulate: int = 1) -> None:
+    """Refuses a batch that hosts, devices and accumulation do not divide."""
+    parts = jax.device_count() * accumulate
+    if not batch_size or batch_size < 0 or batch_size % parts:
+        by = f"{jax.device_count()} devices" + (
+            f" times config.train.accumulate={accumulate}" if accumulate > 1 else ""
+        )
+        raise UserError(
+            f"config.{name}.batch_size={batch_size} is not divisible among {by}; "
+            f"take a multiple of {parts}"
+        )
+
+
+def _checked(function: Callable, *args, **kwargs) -> Any:
+    """Calls a library function; a value that it refuses is the config's."""
+    try:
+        return function(*args, **kwargs)
+    except ValueError as error:
+        raise UserError(str(error)) from error

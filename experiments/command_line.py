@@ -1,0 +1,172 @@
+"""Flags of every main, and how a user's mistake is answered: one line, exit status 2.
+
+    --config=FILE[:variant]  --workdir=DIR  --config.section.key=value ...
+"""
+
+import contextlib
+import difflib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from perceiver.data.errors import DataError
+
+EXIT_USER_ERROR = 2
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+class UserError(Exception):
+    """Wrong input; its message is one line that says what to do."""
+
+
+def run(main: Callable[..., int | None], usage: str, *, required: bool = True) -> None:
+    """Runs a main: parses flags, and turns a user's mistake into one line and exit status 2.
+
+    Args:
+      main: called with the config and the workdir; returns the exit status, None for success.
+      usage: what the program does, with an example, for --help.
+      required: whether --config and --workdir must be given; if not, main gets None for each
+        that is not.
+    """
+    config = config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "FILE[:variant] of configs/; override its values with --config.section.key=value",
+    )
+    workdir = flags.DEFINE_string(
+        "workdir", None, "folder of the run: checkpoints, curves, results"
+    )
+    sys.modules["__main__"].__doc__ = usage  # what absl prints for --help
+
+    def parse(argv: list[str]) -> list[str]:
+        with _user_errors():
+            _check_config_flags(argv)
+            rest = _parse(argv)
+            if rest[1:]:
+                raise UserError(f"{rest[1]!r} is not a flag; flags begin with --, see --help")
+            for flag in (config, workdir) if required else ():
+                if flag.value is None:
+                    example = usage.strip().splitlines()[-1].strip()
+                    raise UserError(f"--{flag.name} is missing, as in: {example}")
+            return rest
+
+    def guarded(_: list[str]) -> int | None:
+        with _user_errors():
+            return main(config.value, workdir.value)
+
+    app.run(guarded, flags_parser=parse)
+
+
+@contextlib.contextmanager
+def _user_errors() -> Iterator[None]:
+    """A context in which a user's mistake ends the program."""
+    try:
+        yield
+    except (UserError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """absl's parsing, its errors in one line."""
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, TypeError, ValueError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def _check_config_flags(argv: list[str]) -> None:
+    """Refuses an unknown config, variant or key, naming the nearest, before absl parses."""
+    spec = _config_spec(argv)
+    overrides = [arg for arg in argv[1:] if re.match(r"--?(no)?config\.", arg)]
+    if spec is None:
+        if overrides:
+            raise UserError(f"{overrides[0]} overrides a config, but --config=FILE is missing")
+        return
+    config = load_config(spec)
+    known = dict(flatten(config))
+    for override in overrides:
+        key = re.sub(r"^--?config\.", "", override.split("=", 1)[0])
+        negated = re.sub(r"^--?noconfig\.", "", key)
+        if key not in known and negated not in known:
+            sections = {k.rsplit(".", n)[0] for k in known for n in range(1, k.count(".") + 1)}
+            if key in sections:
+                raise UserError(f"config.{key} is a section; override one of its keys")
+            raise UserError(f"config has no key {key!r}; {nearest(key, known)}")
+
+
+def _config_spec(argv: list[str]) -> str | None:
+    """FILE[:variant] as given by --config=..., or by --config and the next argument."""
+    for i, arg in enumerate(argv[1:], start=1):
+        name, equals, value = arg.partition("=")
+        if name in ("--config", "-config"):
+            if equals:
+                return value
+            if i + 1 < len(argv):
+                return argv[i + 1]
+    return None
+
+
+def load_config(spec: str) -> ConfigDict:
+    """Loads FILE[:variant].
+
+    Raises:
+      UserError: no such file, not a config, or no such variant.
+    """
+    path, _, variant = spec.partition(":")
+    if not Path(path).is_file():
+        known = {str(file.relative_to(CONFIGS.parent)): file for file in config_files()}
+        raise UserError(f"there is no config {path!r}; {nearest(path, known)}")
+    module = _load_module(Path(path))
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path} is not a config: it has no get_config(variant)")
+    try:
+        return module.get_config(variant)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _load_module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None:
+        raise UserError(f"{path} is not a Python file; configs are, see configs/")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def config_files() -> list[Path]:
+    """The project's configs, in alphabetical order."""
+    return [f for f in sorted(CONFIGS.glob("*.py")) if hasattr(_load_module(f), "get_config")]
+
+
+def all_configs() -> Iterator[tuple[str, ConfigDict]]:
+    """Every variant of every config of the project, as ('configs/NAME.py:variant', config)."""
+    for file in config_files():
+        module = _load_module(file)
+        for variant in module.VARIANTS:
+            name = f"configs/{file.name}" + (f":{variant}" if variant else "")
+            yield name, module.get_config(variant)
+
+
+def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Pairs ('section.key', value) of all values."""
+    for key in config:
+        value = config[key]
+        if isinstance(value, ConfigDict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def nearest(name: str, known) -> str:
+    """'did you mean ...?', or all known names where none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known))}"

@@ -1,0 +1,65 @@
+"""Evaluation of a model over a whole split, every example counted exactly once."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from perceiver.training.parallel import AXIS, DataParallel
+from perceiver.training.step import make_eval_step
+
+if TYPE_CHECKING:
+    from perceiver.data.source import Source
+
+
+class Evaluator:
+    """Runs a model over the whole evaluation split."""
+
+    def __init__(
+        self,
+        apply: Callable[[Any, dict], jax.Array],
+        source: "Source",
+        devices: DataParallel,
+        batch_size: int,
+    ):
+        """Takes class logits as a function of parameters and batch, and the examples.
+
+        The global batch is rounded up to a multiple of the devices; padding is masked.
+        """
+        self._step = devices.map(make_eval_step(apply, axis=AXIS))
+        self._source = source
+        self._devices = devices
+        self._batch_size = -(-batch_size // jax.device_count()) * devices.num_devices
+
+    def __call__(self, params: Any) -> dict[str, float]:
+        """Loss, top1 and top5 as means over all examples of all hosts, and num_examples.
+
+        Args:
+          params: on every device, as `DataParallel.replicate` gives them.
+        """
+        from perceiver.data.pipeline import eval_batches
+
+        sums = None
+        for batch in eval_batches(
+            self._source,
+            batch_size=self._batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        ):
+            part = self._devices.first(
+                self._step(params, self._devices.shard(model_inputs(batch)))
+            )
+            part = jax.tree.map(np.float64, part)
+            sums = part if sums is None else jax.tree.map(np.add, sums, part)
+        count = int(sums.pop("num_examples"))
+        if count != self._source.num_examples:
+            raise RuntimeError(
+                f"evaluated {count} of {self._source.num_examples} examples; each must count once"
+            )
+        return {**{k: float(v) / count for k, v in sums.items()}, "num_examples": count}
+
+
+def model_inputs(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A batch without what only the host needs to know."""
+    return {name: value for name, value in batch.items() if name != "index"}

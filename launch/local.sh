@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Trains on this machine with the project's environment; every argument goes to experiments.train:
+#     launch/local.sh --config=configs/digits.py --workdir=runs/digits
+# Relative paths are read from the repository root, wherever this is called from.
+set -euo pipefail
+
+cd -- "$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
+if [[ ! -x .venv/bin/python ]]; then
+  echo "launch/local.sh: there is no environment in $PWD/.venv: run 'make env' first" >&2
+  exit 2
+fi
+exec .venv/bin/python -m experiments.train "$@"

@@ -1,0 +1,115 @@
+"""The shape of a Perceiver: how many cross-attends, towers and layers, in which order, shared or not.
+
+Sec. 3.1 and App. C of the paper; Tables 5 to 7 vary what is here. The model and the cost formulae
+both read it, so the order of modules is written down once.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+
+class Stage(NamedTuple):
+    """One cross-attend and the towers that follow it, as indices of parameter sets."""
+
+    cross_attend: int
+    towers: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Sizes of a Perceiver; the defaults are the paper's ImageNet network.
+
+    Attributes:
+      num_latents: N, the index dimension of the latent array.
+      latent_channels: D, its channel dimension.
+      num_cross_attends: how often the latents attend to the byte array.
+      cross_attends_at_start: all cross-attends before the first tower instead of spread evenly
+        between the towers (Table 6, 'at start' against 'interleaved').
+      num_towers: latent Transformer towers in all; 0 for cross-attends alone (Table 5).
+      self_attends_per_tower: layers of a tower.
+      cross_heads: heads of a cross-attend.
+      self_heads: heads of a self-attend.
+      share_cross_attends: all cross-attends after the first share weights. The first is always on
+        its own: sharing it was unstable (Sec. 4.1).
+      share_towers: all towers share weights, layer by layer.
+      dense_widening: hidden channels of a dense block in multiples of D; the paper has 1.
+      latent_init_scale: standard deviation of the latents' truncated normal initialiser.
+
+    Raises:
+      ValueError: a size that is not positive, or heads that do not divide the channels.
+    """
+
+    num_latents: int = 512
+    latent_channels: int = 1024
+    num_cross_attends: int = 8
+    cross_attends_at_start: bool = False
+    num_towers: int = 8
+    self_attends_per_tower: int = 6
+    cross_heads: int = 1
+    self_heads: int = 8
+    share_cross_attends: bool = True
+    share_towers: bool = True
+    dense_widening: int = 1
+    latent_init_scale: float = 0.02
+
+    def __post_init__(self):
+        positive = [
+            "num_latents",
+            "latent_channels",
+            "num_cross_attends",
+            "cross_heads",
+            "self_heads",
+            "dense_widening",
+        ]
+        if self.num_towers:
+            positive.append("self_attends_per_tower")
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.num_towers < 0:
+            raise ValueError(f"num_towers is {self.num_towers}; it must be 0 or more")
+        if self.latent_init_scale <= 0:
+            raise ValueError(f"latent_init_scale is {self.latent_init_scale}; it must be positive")
+        if self.latent_channels % self.self_heads:
+            raise ValueError(
+                f"self_heads is {self.self_heads}, which does not divide "
+                f"latent_channels, {self.latent_channels}"
+            )
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The network in order: each cross-attend with the towers that follow it."""
+        crosses, towers = self.num_cross_attends, self.num_towers
+        if self.cross_attends_at_start:
+            starts = [0] * crosses
+        else:
+            starts = [i * towers // crosses for i in range(crosses)]
+        ends = [*starts[1:], towers]
+        return tuple(
+            Stage(
+                cross_attend=min(i, 1) if self.share_cross_attends else i,
+                towers=tuple(0 if self.share_towers else t for t in range(start, end)),
+            )
+            for i, (start, end) in enumerate(zip(starts, ends, strict=True))
+        )
+
+    def num_cross_attend_parameter_sets(self) -> int:
+        """How many cross-attends have weights of their own."""
+        return min(self.num_cross_attends, 2) if self.share_cross_attends else self.num_cross_attends
+
+    def num_tower_parameter_sets(self) -> int:
+        """How many towers have weights of their own."""
+        return min(self.num_towers, 1) if self.share_towers else self.num_towers
+
+    def attention_channels(self, input_channels: int) -> int:
+        """Channels of a cross-attend's queries, keys and values: the smaller of D and C (App. C).
+
+        Raises:
+          ValueError: cross_heads does not divide them.
+        """
+        channels = min(self.latent_channels, input_channels)
+        if channels % self.cross_heads:
+            raise ValueError(
+                f"cross_heads is {self.cross_heads}, which does not divide the cross-attends' "
+                f"{channels} channels"
+            )
+        return channels

@@ -1,0 +1,45 @@
+"""The byte array: what a Perceiver attends to, content and position encoding kept apart.
+
+Concatenation is what the paper defines (Sec. 3.2) and what the parameters look like. Keeping the two
+apart until the key and value projections lets positions be shared by a whole batch.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+class ByteArray(NamedTuple):
+    """Inputs of a batch.
+
+    Attributes:
+      content: [B, M, C_content]; C_content may be 0, as for bare point clouds.
+      positions: [M, C_position] where a batch shares them, [B, M, C_position] where each example
+        has its own.
+      mask: bool [B, M], true where an input is valid; None where all are. What masked inputs hold
+        changes nothing, not even NaN.
+    """
+
+    content: jax.Array
+    positions: jax.Array
+    mask: jax.Array | None = None
+
+    @property
+    def channels(self) -> int:
+        """C, the channels of content and position encoding together."""
+        return self.content.shape[-1] + self.positions.shape[-1]
+
+    def concatenate(self, dtype: jnp.dtype = jnp.float32) -> jax.Array:
+        """The byte array of the paper, [B, M, C], with zeros where masked."""
+        batch, num_inputs, _ = self.content.shape
+        chex.assert_shape(self.positions, (..., num_inputs, None))
+        positions = jnp.broadcast_to(
+            self.positions, (batch, num_inputs, self.positions.shape[-1])
+        )
+        inputs = jnp.concatenate([self.content.astype(dtype), positions.astype(dtype)], axis=-1)
+        if self.mask is not None:
+            chex.assert_shape(self.mask, (batch, num_inputs))
+            inputs = jnp.where(self.mask[..., None], inputs, 0)
+        return inputs

@@ -1,0 +1,126 @@
+"""Parameters and FLOPs of a Perceiver by formula, part by part (Tables 5 to 7).
+
+FLOPs are those of one forward pass for one example: 2 for each multiply-accumulate of every matrix
+product (App. B, 'multiplies and accumulates counted as separate operations') and 3 for each
+attention logit, the softmax. They are the network's, not the program's: keys and values of a shared
+cross-attend count each time it is applied, although they are computed once.
+"""
+
+from typing import NamedTuple
+
+from perceiver.architecture import Architecture
+
+SOFTMAX_FLOPS = 3
+
+
+class Cost(NamedTuple):
+    """Of one part of a network.
+
+    Attributes:
+      part: what it is.
+      parameters: all of its weights, those of shared modules once.
+      flops: all of its forward FLOPs for one example.
+      applied: how many blocks of this part a forward pass goes through.
+    """
+
+    part: str
+    parameters: int
+    flops: int
+    applied: int
+
+
+def perceiver_costs(
+    architecture: Architecture,
+    *,
+    num_inputs: int,
+    input_channels: int,
+    num_classes: int,
+    learned_positions: int = 0,
+) -> list[Cost]:
+    """Parameters and FLOPs of each part of a Perceiver.
+
+    Args:
+      architecture: its sizes.
+      num_inputs: M.
+      input_channels: C, content and positions together.
+      num_classes: outputs of the head.
+      learned_positions: channels of learned position encodings, 0 without them.
+
+    Returns:
+      The costs of positions, latents, cross-attends, self-attends and head; their sums are the
+      network's.
+    """
+    latents, channels = architecture.num_latents, architecture.latent_channels
+    inner = architecture.attention_channels(input_channels)
+    crosses = architecture.num_cross_attends
+    selfs = architecture.num_towers * architecture.self_attends_per_tower
+    cross_sets = architecture.num_cross_attend_parameter_sets()
+    self_sets = architecture.num_tower_parameter_sets() * architecture.self_attends_per_tower
+
+    dense_parameters = _dense_parameters(channels, architecture.dense_widening)
+    dense_flops = 2 * 2 * latents * channels * channels * architecture.dense_widening
+    cross_parameters = (
+        _layer_norm_parameters(channels)
+        + _layer_norm_parameters(input_channels)
+        + _linear_parameters(channels, inner)
+        + 2 * _linear_parameters(input_channels, inner)
+        + _linear_parameters(inner, channels)
+        + dense_parameters
+    )
+    cross_flops = (
+        2 * 2 * latents * channels * inner  # queries and output
+        + 2 * 2 * num_inputs * input_channels * inner  # keys and values
+        + _attention_flops(latents, num_inputs, inner, architecture.cross_heads)
+        + dense_flops
+    )
+    self_parameters = (
+        _layer_norm_parameters(channels)
+        + 4 * _linear_parameters(channels, channels)
+        + dense_parameters
+    )
+    self_flops = (
+        4 * 2 * latents * channels * channels  # queries, keys, values and output
+        + _attention_flops(latents, latents, channels, architecture.self_heads)
+        + dense_flops
+    )
+    costs = [
+        Cost("latents", latents * channels, 0, 1),
+        Cost("cross-attends", cross_sets * cross_parameters, crosses * cross_flops, crosses),
+        Cost("self-attends", self_sets * self_parameters, selfs * self_flops, selfs),
+        Cost("head", _linear_parameters(channels, num_classes), 2 * channels * num_classes, 1),
+    ]
+    if learned_positions:
+        costs.insert(0, Cost("learned positions", num_inputs * learned_positions, 0, 1))
+    return costs
+
+
+def total(costs: list[Cost]) -> Cost:
+    """The sum over all parts."""
+    return Cost(
+        "total",
+        sum(cost.parameters for cost in costs),
+        sum(cost.flops for cost in costs),
+        sum(cost.applied for cost in costs),
+    )
+
+
+def _linear_parameters(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+def _layer_norm_parameters(channels: int) -> int:
+    return 2 * channels
+
+
+def _dense_parameters(channels: int, widening: int) -> int:
+    hidden = widening * channels
+    return (
+        _layer_norm_parameters(channels)
+        + _linear_parameters(channels, hidden)
+        + _linear_parameters(hidden, channels)
+    )
+
+
+def _attention_flops(queries: int, keys: int, channels: int, heads: int) -> int:
+    """Logits, softmax and weighted sum."""
+    return 2 * 2 * queries * keys * channels + SOFTMAX_FLOPS * heads * queries * keys

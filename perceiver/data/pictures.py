@@ -1,0 +1,104 @@
+"""From the bytes of a picture to an array: crop, decode, resize, flip, normalise.
+
+Training takes Inception-style crops (Szegedy et al., 2015), as Sec. 4.1 of the paper does;
+evaluation the usual central crop. What is what is told by a file's first bytes, not its name.
+The orientation that a camera may note in a file (EXIF) is not applied.
+"""
+
+from collections.abc import Callable, Sequence
+
+from perceiver.data.image_files import JPEG_MAGIC
+from perceiver.data.tensorflow_cpu import tf
+
+# Share of the short side that the evaluation crop keeps: 224 pixels of 256.
+CENTRAL_CROP = 0.875
+
+_ATTEMPTS = 10
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def random_window(
+    shape: tf.Tensor, seed: tf.Tensor, area: tuple[float, float], aspect: tuple[float, float]
+) -> tf.Tensor:
+    """An Inception-style crop.
+
+    The whole picture counts as the object; no least share of it is asked for, so that `area`
+    alone says how small a crop may be. After 10 attempts that do not fit, the whole picture.
+
+    Args:
+      shape: of the picture, int32 [3].
+      seed: int32 [2].
+      area: range of the crop's share of the picture's area.
+      aspect: range of the crop's width over height.
+
+    Returns:
+      top, left, height and width in pixels, int32 [4].
+    """
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        image_size=shape,
+        bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        seed=seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=aspect,
+        area_range=area,
+        max_attempts=_ATTEMPTS,
+    )
+    return tf.concat([begin[:2], size[:2]], axis=0)
+
+
+def central_window(shape: tf.Tensor) -> tf.Tensor:
+    """The central square with 224/256 of the short side; see `random_window` for the form."""
+    height, width = shape[0], shape[1]
+    short = tf.cast(tf.minimum(height, width), tf.float32)
+    side = tf.maximum(tf.cast(tf.round(short * CENTRAL_CROP), tf.int32), 1)
+    return tf.stack([(height - side) // 2, (width - side) // 2, side, side])
+
+
+def decode(contents: tf.Tensor, window: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Decodes the part of a JPEG or PNG that `window` picks, given the picture's shape.
+
+    Of a JPEG no more than that part is decoded. Greyscale, CMYK, palette and 16-bit pictures come
+    out as 8-bit RGB; transparency is dropped.
+
+    Returns:
+      uint8 [h, w, 3].
+    """
+
+    def of_jpeg() -> tf.Tensor:
+        picked = window(tf.io.extract_jpeg_shape(contents))
+        return tf.io.decode_and_crop_jpeg(
+            contents, picked, channels=3, dct_method="INTEGER_ACCURATE"
+        )
+
+    def of_png() -> tf.Tensor:
+        picture = tf.io.decode_png(contents, channels=3)
+        top, left, height, width = tf.unstack(window(tf.shape(picture)))
+        return picture[top : top + height, left : left + width]
+
+    magic = tf.strings.substr(contents, 0, len(JPEG_MAGIC))
+    return tf.cond(magic == JPEG_MAGIC, of_jpeg, of_png)
+
+
+def resize(picture: tf.Tensor, image_size: int, channels: int) -> tf.Tensor:
+    """Bicubic, with antialiasing, to a square.
+
+    Bicubic overshoots at edges, so values are clipped to [0, 255].
+
+    Args:
+      picture: [h, w, 3].
+      image_size: S, the side.
+      channels: C, 3, or 1 for the luma (BT.601).
+
+    Returns:
+      float32 [S, S, C].
+    """
+    picture = tf.image.resize(picture, [image_size, image_size], "bicubic", antialias=True)
+    picture = tf.clip_by_value(picture, 0.0, 255.0)
+    if channels == 1:
+        picture = tf.reduce_sum(picture * _LUMA, axis=-1, keepdims=True)
+    return tf.ensure_shape(picture, [image_size, image_size, channels])
+
+
+def normalise(picture: tf.Tensor, mean: Sequence[float], std: Sequence[float]) -> tf.Tensor:
+    """Values of 0 to 255 scaled to 1, less `mean`, over `std`, both for each channel."""
+    return (picture / 255.0 - tf.constant(mean, tf.float32)) / tf.constant(std, tf.float32)

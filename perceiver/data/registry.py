@@ -1,0 +1,48 @@
+"""Data sets by the names that `config.data.name` takes."""
+
+import difflib
+import inspect
+
+from perceiver.data import digits, image_folder, modelnet
+from perceiver.data.errors import DataError
+from perceiver.data.source import Dataset
+
+LOADERS = {
+    "digits": digits.load,
+    "image_folder": image_folder.load,
+    "modelnet40": modelnet.load,
+}
+
+
+def load(name: str, **options) -> Dataset:
+    """Loads the data set called `name`.
+
+    Args:
+      name: a key of LOADERS.
+      **options: the arguments of its loader, as that one documents them.
+
+    Raises:
+      DataError: an unknown name or option, a missing option, or data that are not as they should
+        be; a `dir` that does not exist among them.
+    """
+    if name not in LOADERS:
+        raise DataError(f"unknown data set {name!r}: {_choose(name, LOADERS)}")
+    parameters = inspect.signature(LOADERS[name]).parameters
+    for option in options:
+        if option not in parameters:
+            raise DataError(
+                f"data set {name!r} has no option {option!r}: {_choose(option, parameters)}"
+            )
+    missing = [
+        option
+        for option, parameter in parameters.items()
+        if parameter.default is parameter.empty and option not in options
+    ]
+    if missing:
+        raise DataError(f"data set {name!r} lacks its option {', '.join(missing)}: set it")
+    return LOADERS[name](**options)
+
+
+def _choose(wrong: str, valid) -> str:
+    nearest = difflib.get_close_matches(wrong, valid, n=1, cutoff=0.0)[0]
+    return f"did you mean {nearest!r}? Valid are {', '.join(sorted(valid))}"

@@ -1,0 +1,175 @@
+"""The Perceiver: latents that attend to a byte array, tower by tower (Sec. 3.1, Fig. 1)."""
+
+import itertools
+from collections.abc import Callable, Collection, Hashable, Iterable
+from typing import TypeVar
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from perceiver.architecture import Architecture
+from perceiver.blocks import CrossAttend, Linear, Tower
+from perceiver.byte_array import ByteArray
+
+REMAT = ("none", "block")
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+class Perceiver(hk.Module):
+    """A Perceiver classifier.
+
+    What repeats is a loop: runs of the same shared stage (a cross-attend and its towers), runs of
+    the same tower, and the layers of a tower.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        num_classes: int,
+        *,
+        dtype: str = "float32",
+        remat: str = "none",
+        name: str = "perceiver",
+    ):
+        """Sets the network up.
+
+        Args:
+          architecture: its sizes.
+          num_classes: outputs of the head.
+          dtype: 'float32' or 'bfloat16', in which activations are kept and products computed.
+            Parameters, LayerNorm statistics, softmax and head stay float32.
+          remat: 'none', or 'block' to compute each cross-attend and self-attend again in the
+            backward pass instead of keeping what is inside it.
+          name: of the module.
+
+        Raises:
+          ValueError: another dtype or remat.
+        """
+        super().__init__(name=name)
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
+        if remat not in REMAT:
+            raise ValueError(f"remat is {remat!r}; it must be one of {', '.join(REMAT)}")
+        self._architecture = architecture
+        self._num_classes = num_classes
+        self._dtype = DTYPES[dtype]
+        self._remat = remat == "block"
+
+    def __call__(self, inputs: ByteArray) -> jax.Array:
+        """Class logits, float32 [B, num_classes]: the mean over latents, then one linear layer."""
+        latents, _ = self.encode(inputs)
+        return self.head(latents)
+
+    @hk.name_like("__call__")
+    def head(self, latents: jax.Array) -> jax.Array:
+        """Class logits, float32 [B, num_classes], of latents [B, N, D]."""
+        summary = latents.astype(jnp.float32).mean(axis=1)  # [B, D]
+        return Linear(self._num_classes, zero_init=True, name="head")(summary)
+
+    @hk.name_like("__call__")
+    def encode(
+        self, inputs: ByteArray, logits_of: Collection[int] = ()
+    ) -> tuple[jax.Array, dict[int, jax.Array]]:
+        """Runs the network up to the last latents.
+
+        Args:
+          inputs: the byte array of a batch.
+          logits_of: the cross-attends, counted from 0 in the order of the network, whose attention
+            logits are wanted. Those of others are never kept.
+
+        Returns:
+          The latents [B, N, D], and the wanted logits before the softmax by cross-attend, each
+          float32 [B, H, N, M].
+
+        Raises:
+          ValueError: a wanted cross-attend that the network does not have.
+        """
+        stages = self._architecture.stages()
+        for wanted in logits_of:
+            if not 0 <= wanted < len(stages):
+                raise ValueError(
+                    f"cross-attend {wanted} is not one of the network's {len(stages)}, "
+                    f"0 to {len(stages) - 1}"
+                )
+        latents = self._latents(inputs.content.shape[0])
+        attends = self._cross_attends(inputs)
+        towers = self._towers(latents)
+
+        def run_towers(z, indices):
+            for tower, count in _runs(indices):
+                z = _repeat(towers[tower], z, count)
+            return z
+
+        maps = {}
+        # A stage whose logits are wanted is a run of its own, outside any loop.
+        marked = [(s, i if i in logits_of else None) for i, s in enumerate(stages)]
+        for (stage, wanted), count in _runs(marked):
+            attend = attends[stage.cross_attend]
+            if wanted is not None:
+                latents, maps[wanted] = attend(latents)
+                latents = run_towers(latents, stage.towers)
+            else:
+                latents = _repeat(
+                    lambda z, a=attend, t=stage.towers: run_towers(a(z)[0], t), latents, count
+                )
+        return latents, maps
+
+    def _latents(self, batch: int) -> jax.Array:
+        """The learned initial latents, [B, N, D]."""
+        shape = [self._architecture.num_latents, self._architecture.latent_channels]
+        init = hk.initializers.TruncatedNormal(self._architecture.latent_init_scale)
+        latents = hk.get_parameter("latents", shape, jnp.float32, init=init)
+        return jnp.broadcast_to(latents.astype(self._dtype), (batch, *shape))
+
+    @hk.name_like("__call__")
+    def _cross_attends(self, inputs: ByteArray) -> list[Callable]:
+        """A function of the latents for each cross-attend, its keys and values computed."""
+
+        def prepare(index: int) -> Callable:
+            module = CrossAttend(
+                channels=self._architecture.attention_channels(inputs.channels),
+                heads=self._architecture.cross_heads,
+                widening=self._architecture.dense_widening,
+                name=f"cross_attend_{index}",
+            )
+            keys, values = module.keys_and_values(inputs, self._dtype)
+
+            def attend(latents):
+                return module(latents, keys, values, inputs.mask)
+
+            return hk.remat(attend) if self._remat else attend
+
+        return [prepare(i) for i in range(self._architecture.num_cross_attend_parameter_sets())]
+
+    @hk.name_like("__call__")
+    def _towers(self, latents: jax.Array) -> list[Callable]:
+        """A function of the latents for each tower, its layers' parameters stacked."""
+
+        def prepare(index: int) -> Callable:
+            module = Tower(
+                layers=self._architecture.self_attends_per_tower,
+                heads=self._architecture.self_heads,
+                widening=self._architecture.dense_widening,
+                remat=self._remat,
+                name=f"tower_{index}",
+            )
+            parameters = module.parameters(latents)
+            return lambda z: module(z, parameters)
+
+        return [prepare(i) for i in range(self._architecture.num_tower_parameter_sets())]
+
+
+_Item = TypeVar("_Item", bound=Hashable)
+
+
+def _runs(items: Iterable[_Item]) -> list[tuple[_Item, int]]:
+    """Runs of equal items with their lengths."""
+    return [(item, len(list(run))) for item, run in itertools.groupby(items)]
+
+
+def _repeat(function: Callable[[jax.Array], jax.Array], z: jax.Array, count: int) -> jax.Array:
+    """Applies a function `count` times: a loop, unless it is once."""
+    if count == 1:
+        return function(z)
+    return hk.scan(lambda carry, _: (function(carry), None), z, None, length=count)[0]

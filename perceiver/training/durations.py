@@ -1,0 +1,62 @@
+"""How long to train and how often to act, counted in optimiser steps.
+
+The paper prints ImageNet's and AudioSet's lengths in epochs and ModelNet40's in steps (Section 4),
+so a config may set either; everything after the config counts in steps.
+"""
+
+import math
+
+
+def to_steps(*, steps: int | None, epochs: float | None, steps_per_epoch: float) -> int | None:
+    """Turns a duration given in steps or in epochs into whole optimiser steps.
+
+    Where both are set, steps win: an override in steps on the command line replaces the epochs of a
+    config.
+
+    Args:
+      steps: the duration in optimiser steps, or None.
+      epochs: the duration in passes over the data set (fractions allowed), or None.
+      steps_per_epoch: examples of the data set / batch size over all devices; need not be whole.
+
+    Returns:
+      Steps, rounded to the nearest whole one but never from a positive duration to 0; None where
+      neither is set.
+
+    Raises:
+      ValueError: a negative or non-finite duration, or epochs without a positive `steps_per_epoch`.
+    """
+    if steps is not None:
+        if steps < 0 or steps != int(steps):
+            raise ValueError(f"steps must be a whole number of at least 0, not {steps}.")
+        return int(steps)
+    if epochs is None:
+        return None
+    if not (math.isfinite(epochs) and epochs >= 0):
+        raise ValueError(f"epochs must be a finite number of at least 0, not {epochs}.")
+    if not (math.isfinite(steps_per_epoch) and steps_per_epoch > 0):
+        raise ValueError(
+            f"steps_per_epoch must be positive, not {steps_per_epoch}: give the data set's size."
+        )
+    if epochs == 0:
+        return 0
+    return max(1, round(epochs * steps_per_epoch))
+
+
+def is_due(step: int, every: int | None, *, last: int) -> bool:
+    """Whether something done every `every` steps is to be done after `step`.
+
+    Args:
+      step: completed steps, counted from 1.
+      every: the interval in steps; None or 0 means never, not even at the last step.
+      last: the run's number of steps; whatever has an interval is also due there.
+
+    Raises:
+      ValueError: `step` below 1 or a negative interval.
+    """
+    if step < 1:
+        raise ValueError(f"step counts completed steps and starts at 1, not {step}.")
+    if every is not None and every < 0:
+        raise ValueError(f"an interval must be None, 0 (never) or a number of steps, not {every}.")
+    if not every:
+        return False
+    return step % every == 0 or step == last

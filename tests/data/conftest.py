@@ -1,0 +1,51 @@
+"""Real data where there are any, and folders of pictures made for a test."""
+
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+_REPOSITORY = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """The folder of real files: $PERCEIVER_TEST_DATA, else shared/data beside the checkout."""
+    folder = os.environ.get("PERCEIVER_TEST_DATA") or _REPOSITORY.parent / "shared" / "data"
+    if not pathlib.Path(folder).is_dir():
+        pytest.skip(f"no real data in {folder}: set PERCEIVER_TEST_DATA to a folder that has them")
+    return pathlib.Path(folder)
+
+
+@pytest.fixture
+def add_pictures() -> Callable[..., list[pathlib.Path]]:
+    """Writes `count` small pictures of noise into a folder, which it makes."""
+
+    def add(folder: pathlib.Path, count: int, suffix: str = ".png") -> list[pathlib.Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(count).integers(0, 255, (count, 20, 24, 3), np.uint8)
+        paths = [folder / f"{number:03}{suffix}" for number in range(count)]
+        for path, pixels in zip(paths, noise, strict=True):
+            Image.fromarray(pixels).save(path)
+        return paths
+
+    return add
+
+
+@pytest.fixture
+def folder_options() -> dict:
+    """Options of image_folder that leave pixel values at 0 to 1 and hold out a quarter."""
+    return {
+        "image_size": 16,
+        "channels": 3,
+        "val_fraction": 0.25,
+        "split_seed": 0,
+        "crop_area": (0.08, 1.0),
+        "crop_aspect": (3 / 4, 4 / 3),
+        "flip": True,
+        "mean": (0.0, 0.0, 0.0),
+        "std": (1.0, 1.0, 1.0),
+    }

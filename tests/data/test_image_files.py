@@ -1,0 +1,150 @@
+"""Finding pictures in folders of classes: layouts, the split, and what is wrong with a folder."""
+
+import itertools
+import os
+import shutil
+
+import pytest
+
+from perceiver.data import image_files
+from perceiver.data.errors import DataError
+
+
+def names(pictures, root):
+    return [os.path.relpath(path, root) for paths in pictures.values() for path in paths]
+
+
+def test_a_split_is_taken_as_it_is(real_data):
+    root = real_data / "imagenette224"
+    train, val = image_files.find(str(root), 0.5, 0)
+    assert list(train) == sorted(p.name for p in (root / "train").iterdir()) == list(val)
+    assert {len(paths) for paths in train.values()} == {120}
+    assert {len(paths) for paths in val.values()} == {40}
+
+
+def test_one_picture_a_class_can_be_split(real_data):
+    root = real_data / "imagenet_full"
+    train, val = image_files.find(str(root), 0.1, 0)
+    held_out = names(val, root)
+    assert len(held_out) == 9
+    assert len(names(train, root)) == 78
+    assert list(train) == list(val) == sorted(os.listdir(root))
+    first = [name for name in val if val[name]]
+    assert first != list(val)[:9]  # by lot, not by the alphabet
+    assert names(image_files.find(str(root), 0.1, 1)[1], root) != held_out
+
+
+def test_the_split_is_stratified_and_exact(tmp_path, add_pictures):
+    sizes = {"a": 40, "b": 21, "c": 7, "d": 3}
+    for name, size in sizes.items():
+        add_pictures(tmp_path / name, size)
+    for fraction in (0.1, 0.25, 0.5, 0.9):
+        train, val = image_files.find(str(tmp_path), fraction, 3)
+        assert len(names(val, tmp_path)) == round(71 * fraction)
+        for name, size in sizes.items():
+            assert abs(len(val[name]) - size * fraction) < 1
+        everything = names(train, tmp_path) + names(val, tmp_path)
+        assert sorted(everything) == sorted(
+            f"{n}/{i:03}.png" for n in sizes for i in range(sizes[n])
+        )
+
+
+def test_the_split_does_not_depend_on_place_or_listing_order(tmp_path, add_pictures, monkeypatch):
+    for name in ("a", "b b", "-c"):
+        add_pictures(tmp_path / "one" / name, 6)
+    shutil.copytree(tmp_path / "one", tmp_path / "elsewhere" / "two")
+    _, expected = image_files.find(str(tmp_path / "one"), 0.3, 7)
+
+    scan = os.scandir
+
+    class Reversed:
+        def __init__(self, folder):
+            self.entries = scan(folder)
+
+        def __enter__(self):
+            return iter(sorted(self.entries, key=lambda entry: entry.name, reverse=True))
+
+        def __exit__(self, *_):
+            self.entries.close()
+
+    monkeypatch.setattr(image_files.os, "scandir", Reversed)
+    _, found = image_files.find(str(tmp_path / "elsewhere" / "two"), 0.3, 7)
+    assert names(found, tmp_path / "elsewhere" / "two") == names(expected, tmp_path / "one")
+    assert list(found) == ["-c", "a", "b b"]
+
+
+def test_names_are_data_and_other_files_are_passed_over(tmp_path, add_pictures):
+    odd = ["-rf", 'it\'s "two; words"', "$HOME", "dé"]
+    for name, suffix in zip(odd, itertools.cycle([".JPG", ".jpeg", ".PnG"])):
+        add_pictures(tmp_path / name, 2, suffix)
+    add_pictures(tmp_path / ".hidden", 2)
+    add_pictures(tmp_path / "-rf" / "folder.jpg", 1)
+    (tmp_path / "-rf" / "notes.txt").write_text("x")
+    (tmp_path / "-rf" / "._000.jpg").write_text("resource fork")
+    (tmp_path / "README.md").write_text("x")
+    train, val = image_files.find(str(tmp_path), 0.5, 0)
+    assert list(train) == sorted(odd)
+    assert len(names(train, tmp_path)) == len(names(val, tmp_path)) == 4
+
+
+def test_a_class_may_be_called_train(tmp_path, add_pictures):
+    for name in ("car", "plane", "train"):
+        add_pictures(tmp_path / name, 2)
+    assert list(image_files.find(str(tmp_path), 0.5, 0)[0]) == ["car", "plane", "train"]
+
+
+def refused(root, *parts, val_fraction=0.5):
+    with pytest.raises(DataError) as raised:
+        image_files.find(str(root), val_fraction, 0)
+    message = str(raised.value)
+    assert len(message.splitlines()) == 1
+    for part in parts:
+        assert str(part) in message
+
+
+def test_a_folder_without_classes_is_answered_with_the_layout(tmp_path, add_pictures):
+    refused(tmp_path, tmp_path, image_files.LAYOUT)
+    add_pictures(tmp_path, 2)
+    refused(tmp_path, "no class folders", image_files.LAYOUT)
+
+
+def test_an_empty_class_is_named(tmp_path, add_pictures):
+    add_pictures(tmp_path / "full", 2)
+    (tmp_path / "empty one").mkdir()
+    refused(tmp_path, tmp_path / "empty one", "no pictures")
+
+
+def test_half_a_split_is_refused(tmp_path, add_pictures):
+    add_pictures(tmp_path / "train" / "a", 2)
+    refused(tmp_path, "'train' but no 'val'", tmp_path / "train")
+
+
+@pytest.mark.parametrize(("extra", "other"), [("train", "val"), ("val", "train")])
+def test_classes_of_one_split_only_are_named(tmp_path, add_pictures, extra, other):
+    for split in ("train", "val"):
+        add_pictures(tmp_path / split / "both", 1)
+    add_pictures(tmp_path / extra / "n01 alone", 1)
+    refused(tmp_path, "n01 alone", f"only in {extra}")
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [(b"", "empty"), (b"<html>not found", "neither JPEG nor PNG"), (b"GIF89a", "GIF8")],
+)
+def test_a_wrong_file_is_named(tmp_path, add_pictures, contents, reason):
+    add_pictures(tmp_path / "a", 3)
+    bad = tmp_path / "a" / "bad one.jpg"
+    bad.write_bytes(contents)
+    refused(tmp_path, bad, reason)
+
+
+def test_a_link_to_nothing_is_named(tmp_path, add_pictures):
+    add_pictures(tmp_path / "a", 3)
+    (tmp_path / "a" / "link.jpg").symlink_to(tmp_path / "gone.jpg")
+    refused(tmp_path, tmp_path / "a" / "link.jpg", "cannot be read")
+
+
+@pytest.mark.parametrize("val_fraction", [0.0, 0.01, 0.99, 1.0, -1.0])
+def test_a_split_with_an_empty_side_is_refused(tmp_path, add_pictures, val_fraction):
+    add_pictures(tmp_path / "a", 5)
+    refused(tmp_path, f"val_fraction {val_fraction}", val_fraction=val_fraction)

@@ -1,0 +1,249 @@
+"""Point clouds: real ModelNet10 in, normalised and augmented clouds out, damage named."""
+
+import h5py
+import numpy as np
+import pytest
+
+from perceiver.data import modelnet
+from perceiver.data.errors import DataError
+from perceiver.data.pipeline import eval_batches, train_iterator
+
+PLAIN = {"scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
+PAPER = {"scale": (0.99, 1.01), "translation": 0.0, "rotation": "none"}
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Twelve training and five test clouds of 64 points, one class long in y and one in z."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "shape_names.txt").write_text("long\ntall\n")
+    for split, sizes in (("train", (8, 4)), ("test", (5,))):
+        names = [f"ply_data_{split}{number}.h5" for number in range(len(sizes))]
+        listed = "".join(f"data/modelnet40_ply_hdf5_2048/{name}\n" for name in names)
+        (tmp_path / f"{split}_files.txt").write_text(listed)
+        for name, size in zip(names, sizes, strict=True):
+            labels = np.arange(size, dtype=np.uint8)[:, None] % 2
+            stretch = np.where(labels[:, None], [1, 2, 4], [1, 4, 2])
+            points = rng.normal(size=(size, 64, 3)) * stretch + [3, 0, -1]
+            write(tmp_path / name, points, labels)
+    return tmp_path
+
+
+def write(path, points, labels):
+    with h5py.File(path, "w") as file:
+        file["data"], file["label"] = points.astype(np.float32), labels
+
+
+def clouds_in(folder, name):
+    with h5py.File(folder / name) as file:
+        return file["data"][:]
+
+
+def by_numpy(points):
+    centred = points - points.mean(axis=-2, keepdims=True)
+    return centred / np.abs(centred).max(axis=(-1, -2), keepdims=True)
+
+
+def in_order(batch):
+    return batch["points"][np.argsort(batch["index"])]
+
+
+def training(folder, num_points, **options):
+    source = modelnet.load(dir=str(folder), num_points=num_points, **options).train
+    return next(train_iterator(source, batch_size=source.num_examples, seed=0))
+
+
+def test_real_clouds_are_counted_and_normalised(real_data):
+    folder = real_data / "modelnet10_hdf5_1024"
+    data = modelnet.load(dir=str(folder), num_points=1000, **PAPER)
+    assert (data.train.num_examples, data.eval.num_examples) == (3991, 908)
+    assert data.class_names == tuple((folder / "shape_names.txt").read_text().split())
+    batches = list(eval_batches(data.eval, batch_size=500))
+    points = np.concatenate([b["points"][b["mask"] == 1] for b in batches])
+    labels = np.concatenate([b["label"][b["mask"] == 1] for b in batches])
+    with h5py.File(folder / "ply_data_test0.h5") as file:
+        expected, expected_labels = by_numpy(file["data"][:, :1000]), file["label"][:, 0]
+    np.testing.assert_allclose(points, expected, atol=2e-6)
+    np.testing.assert_array_equal(labels, expected_labels)
+
+    batch = next(train_iterator(data.train, batch_size=200, seed=0))
+    assert batch["points"].shape == (200, 1000, 3)
+    np.testing.assert_allclose(batch["points"].mean(axis=1), 0, atol=1e-5)
+    np.testing.assert_allclose(np.abs(batch["points"]).max(axis=(1, 2)), 1, atol=1e-6)
+
+
+def test_real_clouds_stand_on_the_axis_that_the_loader_documents(real_data):
+    """ModelNet10 from Princeton's meshes: z is up, so tables and night stands differ in it."""
+    clouds = modelnet.load(dir=str(real_data / "modelnet10_hdf5_1024"), num_points=1024, **PLAIN)
+    (batch,) = eval_batches(clouds.eval, batch_size=908)
+    sofas = batch["points"][batch["label"] == clouds.class_names.index("sofa")]
+    extents = np.ptp(sofas, axis=1).mean(axis=0)
+    assert extents.argmin() == 2  # sofas are lower than they are wide or deep
+
+
+def test_training_without_augmentation_is_the_file(small):
+    expected = np.concatenate([clouds_in(small, f"ply_data_train{n}.h5") for n in range(2)])
+    np.testing.assert_allclose(
+        in_order(training(small, 64, **PLAIN)), by_numpy(expected), atol=1e-5
+    )
+
+
+def test_training_draws_points_without_replacement(small):
+    line = np.zeros((4, 64, 3))
+    line[:, :, 0] = np.arange(64)
+    write(small / "ply_data_train1.h5", line, np.zeros((4, 1), np.uint8))
+    drawn = in_order(training(small, 40, **PLAIN))[8:, :, 0]
+    # 40 of 64 points in a row: some are neighbours, whose distance gives back the unit.
+    drawn -= drawn.min(axis=1, keepdims=True)
+    ids = np.stack([x / np.diff(np.sort(x)).min() for x in drawn])
+    np.testing.assert_allclose(ids, ids.round(), atol=0.01)
+    assert all(len(np.unique(row)) == 40 for row in ids.round())
+    assert (ids.max(axis=1) > 50).all()  # not the first 40
+    assert len(np.unique(ids.round(), axis=0)) == 4  # and others for each cloud
+
+
+def test_scale_is_one_factor_a_point(small):
+    wide = PLAIN | {"scale": (0.5, 2.0)}
+    plain, scaled = (in_order(training(small, 64, **options)) for options in (PLAIN, wide))
+    for before, after in zip(plain, scaled, strict=True):
+        # after * m + c = factor * before, so after * m + c is parallel to before.
+        zero = np.zeros(64)
+        x, y, z = before.T
+        u, v, w = after.T
+        rows = [
+            np.stack([y * u - x * v, y, -x, zero], -1),
+            np.stack([z * v - y * w, zero, z, -y], -1),
+            np.stack([x * w - z * u, -z, zero, x], -1),
+        ]
+        _, singular, basis = np.linalg.svd(np.concatenate(rows).astype(np.float64))
+        assert singular[-1] < 1e-4 * singular[0]
+        solved = basis[-1] / basis[-1][0]
+        factors = np.linalg.norm(after + solved[1:], axis=1) / np.linalg.norm(before, axis=1)
+        assert 2 < factors.max() / factors.min() <= 4.001
+        assert len(np.unique(factors.round(4))) > 50
+
+
+def test_translation_moves_points_by_up_to_the_limit(small):
+    moved = training(small, 64, **(PLAIN | {"translation": 0.02}))
+    files = np.concatenate([clouds_in(small, f"ply_data_train{n}.h5") for n in range(2)])
+    for points, cloud in zip(in_order(moved), files, strict=True):
+        design = points - points.mean(axis=0)
+        target = cloud - cloud.mean(axis=0)
+        factor = (design * target).sum() / (design * design).sum()
+        shift = design * factor - target
+        assert 0.015 < np.abs(shift).max() < 0.025
+
+
+def pairwise(points):
+    return np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"rotation": "up", "up_axis": "x"}, 0),
+        ({"rotation": "up", "up_axis": "y"}, 1),
+        ({"rotation": "up"}, 1),
+        ({"rotation": "up", "up_axis": "z"}, 2),
+        ({"rotation": "any"}, None),
+    ],
+)
+def test_rotation_keeps_distances_and_hands(small, options, kept):
+    plain = in_order(training(small, 64, **PLAIN)).astype(np.float64)
+    turned = in_order(training(small, 64, **(PLAIN | options))).astype(np.float64)
+    # Normalisation comes after, so distances agree up to a factor.
+    factor = pairwise(turned).max(axis=(1, 2)) / pairwise(plain).max(axis=(1, 2))
+    np.testing.assert_allclose(pairwise(turned), pairwise(plain) * factor[:, None, None], atol=1e-4)
+    turned /= factor[:, None, None]
+    pairs = zip(plain, turned, strict=True)
+    matrices = np.stack([np.linalg.lstsq(a, b, rcond=None)[0] for a, b in pairs])
+    np.testing.assert_allclose(np.linalg.det(matrices), 1, atol=1e-4)
+    diagonal = matrices[:, range(3), range(3)]
+    for axis in range(3):
+        if axis == kept:
+            np.testing.assert_allclose(diagonal[:, axis], 1, atol=1e-4)
+        else:
+            assert diagonal[:, axis].std() > 0.2
+
+
+def test_points_that_coincide_stay_at_the_origin(small):
+    clouds = clouds_in(small, "ply_data_test0.h5")
+    clouds[0] = 7.0
+    write(small / "ply_data_test0.h5", clouds, np.zeros((5, 1), np.uint8))
+    (batch,) = eval_batches(modelnet.load(dir=str(small), num_points=8, **PLAIN).eval, batch_size=5)
+    np.testing.assert_array_equal(batch["points"][0], 0)
+
+
+def refused(folder, *parts, num_points=64, **options):
+    with pytest.raises(DataError) as raised:
+        modelnet.load(dir=str(folder), num_points=num_points, **(PAPER | options))
+    message = str(raised.value)
+    assert len(message.splitlines()) == 1
+    for part in parts:
+        assert str(part) in message
+
+
+@pytest.mark.parametrize(
+    "name", ["train_files.txt", "test_files.txt", "shape_names.txt", "ply_data_train1.h5"]
+)
+def test_a_missing_file_is_named_with_the_layout(small, name):
+    (small / name).unlink()
+    refused(small, small / name, "is missing", "modelnet40_ply_hdf5_2048.zip")
+
+
+def test_an_empty_list_is_named(small):
+    (small / "test_files.txt").write_text("\n")
+    refused(small, small / "test_files.txt", "is empty")
+
+
+def test_too_few_points_are_named(small):
+    refused(small, small / "ply_data_train0.h5", "64 points", "num_points 65", num_points=65)
+
+
+def test_a_label_without_a_name_is_named(small):
+    (small / "shape_names.txt").write_text("one\n")
+    refused(small, small / "ply_data_train0.h5", "example 1 has label 1", "1 names")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_points_that_are_not_finite_are_named(small, value):
+    clouds = clouds_in(small, "ply_data_train1.h5")
+    clouds[2, 5, 1] = value
+    write(small / "ply_data_train1.h5", clouds, np.zeros((4, 1), np.uint8))
+    refused(small, small / "ply_data_train1.h5", "example 2", "not finite")
+
+
+def test_a_damaged_file_is_named(small):
+    path = small / "ply_data_train0.h5"
+    path.write_bytes(path.read_bytes()[:500])
+    refused(small, path, "cannot be read")
+    path.write_text("<html>not found</html>")
+    refused(small, path, "cannot be read")
+
+
+def test_a_file_of_another_kind_is_named(small):
+    path = small / "ply_data_test0.h5"
+    with h5py.File(path, "w") as file:
+        file["points"] = np.zeros((5, 64, 3))
+    refused(small, path, "cannot be read", "data")
+    write(path, np.zeros((5, 64, 6)), np.zeros((5, 1), np.uint8))
+    refused(small, path, "(5, 64, 6)")
+
+
+def test_files_with_different_numbers_of_points_are_refused(small):
+    write(small / "ply_data_train1.h5", np.ones((4, 80, 3)), np.zeros((4, 1), np.uint8))
+    refused(small, small, "[64, 80]")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"rotation": "z"}, "rotation is 'z'"),
+        ({"up_axis": "w"}, "up_axis is 'w'"),
+        ({"scale": (1.01, 0.99)}, "scale is"),
+        ({"translation": -0.1}, "translation is -0.1"),
+        ({"num_points": 0}, "num_points is 0"),
+    ],
+)
+def test_wrong_options_are_named(small, change, named):
+    refused(small, named, **change)

@@ -1,0 +1,123 @@
+"""The ImageNet network at its full 50,176 inputs, under jit, against NumPy float64.
+
+Compilers take other paths at full size than at the small sizes of the other tests.
+"""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perceiver.attention import attention
+from perceiver.byte_array import ByteArray
+from perceiver.modalities import image_bytes
+from tests.model import reference
+from tests.model.networks import network, order, parameters
+
+IMAGENET = dict(
+    num_latents=512,
+    latent_channels=1024,
+    num_cross_attends=8,
+    num_towers=8,
+    self_attends_per_tower=6,
+    self_heads=8,
+    latent_init_scale=0.02,
+)
+
+
+def image_inputs():
+    """A picture with its 258 position channels."""
+    image = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype(np.float32)
+    return image_bytes(
+        image,
+        positions="fourier",
+        bands=64,
+        max_resolution=(224, 224),
+        spacing="linear",
+        learned_channels=0,
+        learned_init_scale=1.0,
+    )
+
+
+def plain_inputs():
+    image = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype(np.float32)
+    positions = reference.fourier_features(reference.grid(224, 224), 64, (224, 224))
+    return np.concatenate([np.float64(image).reshape(-1, 3), positions], -1)
+
+
+def test_forward_of_the_imagenet_network():
+    inputs = image_inputs()
+    assert inputs.content.shape[1] == 50_176
+    classify, encode = network(IMAGENET, classes=1000)
+    params = parameters(classify, inputs)
+    wanted, maps = reference.perceiver(params, plain_inputs(), order(IMAGENET), 6)
+    logits = jax.jit(classify.apply)(params, inputs)
+    np.testing.assert_allclose(logits[0], wanted, atol=1e-4 * np.abs(wanted).max())
+    (got,) = jax.jit(encode, static_argnames="logits_of")(params, inputs, logits_of=(7,))[
+        1
+    ].values()
+    np.testing.assert_allclose(got[0], maps[7], atol=1e-4 * np.abs(maps[7]).max())
+
+
+def test_gradient_at_full_size():
+    """Along a random direction of all parameters, by central differences of the NumPy network."""
+    sizes = IMAGENET | dict(num_cross_attends=2, num_towers=2, self_attends_per_tower=1)
+    inputs = image_inputs()
+    classify, _ = network(sizes, classes=10)
+    params = parameters(classify, inputs)
+    weights = np.random.default_rng(1).normal(size=10)
+    loss = lambda p: (classify.apply(p, inputs)[0] * weights).sum()  # noqa: E731
+    gradient = jax.jit(jax.grad(loss))(params)
+    draw = np.random.default_rng(2)
+    # Towards the gradient in part, so that the derivative is well above rounding.
+    direction = jax.tree.map(
+        lambda g: np.sign(g) * draw.uniform(0, 1, g.shape), jax.device_get(gradient)
+    )
+    x = plain_inputs()
+    ends = []
+    for sign in (1, -1):
+        moved = jax.tree.map(lambda p, d, s=sign: np.float64(p) + s * 1e-6 * d, params, direction)
+        ends.append(reference.perceiver(moved, x, order(sizes), 1)[0] @ weights)
+    wanted = (ends[0] - ends[1]) / 2e-6
+    got = sum(
+        float((np.float64(g) * d).sum())
+        for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
+    )
+    assert got == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_over_50176_inputs(masked):
+    """Also where logits are a broadcast sum, which a CPU fusion of XLA has been seen to get wrong."""
+    rows, columns = np.random.default_rng(0).normal(size=(2, 4, 224))
+    logits = np.float32((rows[:, :, None] + 3 * columns[:, None, :]).reshape(4, -1))
+    v = np.random.default_rng(1).normal(size=(1, 50_176, 1, 8)).astype(np.float32)
+    mask = np.random.default_rng(2).random((1, 50_176)) < (0.5 if masked else 2)
+
+    @jax.jit
+    def attend(rows, columns, v, mask):
+        k = (rows[:, :, None] + 3 * columns[:, None, :]).reshape(4, -1).T  # [M, 4]
+        q = 2.0 * jnp.eye(4)  # sqrt(4), so that the logits are k
+        out, got = attention(q[None, :, None], k[None, :, None], jnp.asarray(v[..., :4]), mask)
+        return out, got
+
+    out, got = attend(np.float32(rows), np.float32(columns), v, mask if masked else None)
+    np.testing.assert_allclose(got[0, 0], logits, atol=1e-5)
+    weights = np.exp(np.float64(logits)) * mask
+    weights /= weights.sum(-1, keepdims=True)
+    np.testing.assert_allclose(out[0, :, 0], weights @ np.float64(v[0, :, 0, :4]), atol=1e-5)
+
+
+def test_byte_array_of_a_whole_picture():
+    bytes_ = image_inputs()
+    assert isinstance(bytes_, ByteArray)
+    got = jax.jit(lambda b: b.concatenate())(bytes_)
+    np.testing.assert_allclose(got[0], plain_inputs(), atol=1e-6)
+
+
+def test_initialisation_at_full_size_is_quick_to_trace():
+    """By shape alone, as tables of sizes do."""
+    classify, _ = network(IMAGENET, classes=1000)
+    shapes = jax.eval_shape(classify.init, jax.random.key(0), image_inputs())
+    assert hk.data_structures.tree_size(shapes) == 44_912_254

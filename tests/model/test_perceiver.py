@@ -1,0 +1,306 @@
+"""The Haiku network against the plain NumPy one, under jit."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perceiver.byte_array import ByteArray
+from tests.model import reference
+from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
+
+ARRANGEMENTS = [
+    dict(num_cross_attends=1, num_towers=3),
+    dict(num_cross_attends=2, num_towers=3),
+    dict(num_cross_attends=3, num_towers=3),
+    dict(num_cross_attends=2, num_towers=4, cross_attends_at_start=True),
+    dict(num_cross_attends=4, num_towers=2),
+    dict(num_cross_attends=3, num_towers=0),
+]
+
+
+def expected(params, inputs, sizes, **options):
+    sizes = SMALL | sizes
+    return [
+        reference.perceiver(
+            params,
+            plain(inputs, b),
+            order(sizes),
+            sizes["self_attends_per_tower"],
+            cross_heads=sizes.get("cross_heads", 1),
+            self_heads=sizes["self_heads"],
+            mask=None if inputs.mask is None else np.asarray(inputs.mask[b]),
+            **options,
+        )
+        for b in range(len(inputs.content))
+    ]
+
+
+def assert_agrees(sizes, inputs, **options):
+    classify, encode = network(sizes, **options)
+    params = parameters(classify, inputs)
+    logits = jax.jit(classify.apply)(params, inputs)
+    wanted = expected(params, inputs, sizes)
+    np.testing.assert_allclose(logits, [l for l, _ in wanted], rtol=2e-5, atol=2e-5)
+    return params, encode, wanted
+
+
+@pytest.mark.parametrize("sizes", ARRANGEMENTS, ids=str)
+@pytest.mark.parametrize(("crosses", "towers"), list(itertools.product([True, False], repeat=2)))
+def test_forward_equals_numpy(sizes, crosses, towers):
+    sizes = sizes | dict(share_cross_attends=crosses, share_towers=towers)
+    assert_agrees(sizes, byte_array())
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        dict(cross_heads=13),
+        dict(self_heads=11),
+        dict(dense_widening=4),
+        dict(num_latents=1),
+        dict(self_attends_per_tower=1),
+    ],
+    ids=str,
+)
+def test_sizes_equal_numpy(sizes):
+    assert_agrees(sizes, byte_array())
+
+
+def test_wide_inputs_attend_with_the_latents_channels():
+    """Queries, keys and values have the smaller of C and D channels (App. C)."""
+    params, _, _ = assert_agrees({}, byte_array(content=31))
+    assert params["perceiver/cross_attend_0/key"]["w"].shape == (41, 22)
+
+
+def test_positions_of_each_example_equal_numpy():
+    draw = np.random.default_rng(5)
+    inputs = byte_array()._replace(
+        positions=jnp.asarray(draw.uniform(-1, 1, (2, 53, 10)), jnp.float32)
+    )
+    assert_agrees({}, inputs)
+
+
+def test_inputs_without_content_equal_numpy():
+    """Point clouds have positions only."""
+    assert_agrees({}, byte_array(content=0))
+
+
+def test_rematerialisation_changes_nothing():
+    inputs = byte_array()
+    gradients = []
+    for remat in ("none", "block"):
+        classify, _ = network(remat=remat)
+        params = parameters(classify, inputs)
+        loss = lambda p, f=classify.apply: jnp.square(f(p, inputs)).sum()  # noqa: E731
+        gradients.append(jax.jit(jax.grad(loss))(params))
+        assert ("remat" in str(jax.make_jaxpr(jax.grad(loss))(params))) == (remat == "block")
+    largest = max(np.abs(x).max() for x in jax.tree.leaves(gradients[0]))
+    for kept, recomputed in zip(*map(jax.tree.leaves, gradients), strict=True):
+        np.testing.assert_allclose(recomputed, kept, rtol=0, atol=1e-6 * largest)
+
+
+@pytest.mark.parametrize("sizes", [{}, dict(num_cross_attends=2, share_towers=False)], ids=str)
+def test_gradient_equals_finite_differences_of_numpy(sizes):
+    """In each parameter's own random direction, central differences of the float64 network."""
+    mask = jnp.asarray(np.random.default_rng(3).random((1, 53)) < 0.7)
+    inputs = byte_array(batch=1, mask=mask)
+    classify, _ = network(sizes)
+    params = parameters(classify, inputs)
+    weights = np.random.default_rng(8).normal(size=5)
+    gradient = jax.jit(jax.grad(lambda p: (classify.apply(p, inputs)[0] * weights).sum()))(params)
+
+    def value(p):
+        return float(expected(p, inputs, sizes)[0][0] @ weights)
+
+    draw = np.random.default_rng(9)
+    for module, arrays in params.items():
+        for name, array in arrays.items():
+            direction = draw.normal(size=array.shape)
+            ends = []
+            for sign in (1, -1):
+                moved = np.float64(array) + sign * 1e-5 * direction
+                ends.append(value(params | {module: arrays | {name: moved}}))
+            wanted = (ends[0] - ends[1]) / 2e-5
+            got = float((np.float64(gradient[module][name]) * direction).sum())
+            assert got == pytest.approx(wanted, rel=1e-3, abs=1e-4), f"{module}/{name}"
+
+
+def test_permuting_inputs_with_their_positions_changes_nothing():
+    inputs = byte_array()
+    classify, _ = network()
+    params = parameters(classify, inputs)
+    shuffle = np.random.default_rng(2).permutation(53)
+    permuted = ByteArray(inputs.content[:, shuffle], inputs.positions[shuffle])
+    apply = jax.jit(classify.apply)
+    np.testing.assert_allclose(apply(params, permuted), apply(params, inputs), rtol=1e-5, atol=1e-5)
+    content_alone = inputs._replace(content=inputs.content[:, shuffle])
+    assert np.abs(apply(params, content_alone) - apply(params, inputs)).max() > 1e-2
+
+
+def test_one_cross_attend_differs_from_eight():
+    """As the reference does: the second and later ones matter."""
+    inputs = byte_array()
+    many, one = ({"num_cross_attends": n, "num_towers": 8} for n in (8, 1))
+    params, _, wanted_many = assert_agrees(many, inputs)
+    classify, _ = network(one)
+    logits = jax.jit(classify.apply)({k: v for k, v in params.items() if "attend_1/" not in k or "tower" in k}, inputs)
+    wanted_one = expected(params, inputs, one)
+    np.testing.assert_allclose(logits, [l for l, _ in wanted_one], rtol=2e-5, atol=2e-5)
+    assert np.abs(wanted_many[0][0] - wanted_one[0][0]).max() > 1e-2
+
+
+class TestMask:
+    mask = jnp.asarray(np.random.default_rng(4).random((3, 53)) < 0.6).at[2].set(False)
+
+    def test_equals_numpy_without_the_masked_inputs(self):
+        inputs = byte_array(batch=2, mask=self.mask[:2])
+        assert_agrees({}, inputs)
+
+    def test_full_mask_equals_none(self):
+        inputs = byte_array()
+        classify, _ = network()
+        params = parameters(classify, inputs)
+        apply = jax.jit(classify.apply)
+        full = inputs._replace(mask=jnp.ones((2, 53), bool))
+        np.testing.assert_allclose(apply(params, full), apply(params, inputs), rtol=1e-6, atol=1e-6)
+
+    def test_masked_inputs_change_nothing(self):
+        """Whatever they hold, in the output and in the gradient."""
+        inputs = byte_array(batch=3, mask=self.mask)
+        classify, _ = network()
+        params = parameters(classify, inputs)
+
+        @jax.jit
+        def outputs(content, positions):
+            def loss(p):
+                logits = classify.apply(p, ByteArray(content, positions, self.mask))
+                return jnp.square(logits).sum(), logits
+
+            return jax.grad(loss, has_aux=True)(params)
+
+        positions = jnp.broadcast_to(inputs.positions, (3, 53, 10))
+        wanted = outputs(inputs.content, positions)
+        for junk in (1e6, np.nan, np.inf):
+            got = outputs(
+                jnp.where(self.mask[..., None], inputs.content, junk),
+                jnp.where(self.mask[..., None], positions, junk),
+            )
+            jax.tree.map(np.testing.assert_array_equal, got, wanted)
+
+    def test_an_example_without_valid_inputs_is_finite(self):
+        inputs = byte_array(batch=3, mask=self.mask)
+        classify, _ = network()
+        params = parameters(classify, inputs)
+        loss = lambda p: jnp.square(classify.apply(p, inputs)).sum()  # noqa: E731
+        value, gradient = jax.jit(jax.value_and_grad(loss))(params)
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves((value, gradient)))
+
+
+class TestAttentionLogits:
+    @pytest.mark.parametrize("wanted", [(0,), (1, 3), (0, 1, 2, 3)])
+    def test_equal_numpy(self, wanted):
+        sizes = dict(num_cross_attends=4, num_towers=4)
+        inputs = byte_array()
+        params, encode, reference_outputs = assert_agrees(sizes, inputs)
+        _, maps = jax.jit(encode, static_argnames="logits_of")(params, inputs, logits_of=wanted)
+        assert sorted(maps) == sorted(wanted)
+        for index in wanted:
+            expected_logits = np.stack([m[index] for _, m in reference_outputs])
+            assert maps[index].shape == (2, 1, 7, 53)
+            np.testing.assert_allclose(maps[index], expected_logits, rtol=1e-4, atol=2e-5)
+
+    def test_are_not_there_unless_asked_for(self):
+        inputs = byte_array()
+        classify, encode = network()
+        assert encode(parameters(classify, inputs), inputs)[1] == {}
+
+    def test_of_a_cross_attend_that_is_not_there(self):
+        inputs = byte_array()
+        classify, encode = network()
+        with pytest.raises(ValueError, match="cross-attend 3 is not one of the network's 3"):
+            encode(parameters(classify, inputs), inputs, logits_of=(3,))
+
+
+def equations(jaxpr):
+    """All equations of a program, those within loops too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
+
+
+class TestBfloat16:
+    def test_computes_in_bfloat16_and_keeps_the_rest_in_float32(self):
+        inputs = byte_array()
+        classify, _ = network(dtype="bfloat16")
+        params = jax.jit(classify.init)(jax.random.key(0), inputs)
+        assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+        taken = {"dot_general": [], "exp": [], "rsqrt": []}
+        for equation in equations(jax.make_jaxpr(classify.apply)(params, inputs).jaxpr):
+            if equation.primitive.name in taken:
+                taken[equation.primitive.name].append(equation.invars[0].aval.dtype.name)
+        assert taken["dot_general"].count("float32") == 1  # the head
+        assert taken["dot_general"].count("bfloat16") > 10
+        assert set(taken["exp"]) == set(taken["rsqrt"]) == {"float32"}  # softmax, LayerNorm
+        assert classify.apply(params, inputs).dtype == jnp.float32
+
+    def test_is_near_float32(self):
+        inputs = byte_array()
+        classify, _ = network()
+        params = parameters(classify, inputs)
+        exact = jax.jit(classify.apply)(params, inputs)
+        coarse = jax.jit(network(dtype="bfloat16")[0].apply)(params, inputs)
+        error = np.abs(coarse - exact).max() / np.abs(exact).max()
+        assert 1e-5 < error < 0.05, error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(dtype="float16"), "dtype is 'float16'"),
+        (dict(remat="all"), "remat is 'all'"),
+        (dict(sizes=dict(self_heads=3)), "self_heads is 3, which does not divide"),
+        (dict(sizes=dict(cross_heads=2)), "cross_heads is 2, which does not divide"),
+        (dict(sizes=dict(num_cross_attends=0)), "num_cross_attends is 0"),
+        (dict(sizes=dict(num_towers=-1)), "num_towers is -1"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_refused(options, message):
+    inputs = byte_array()
+    with pytest.raises(ValueError, match=message):
+        network(**options)[0].init(jax.random.key(0), inputs)
+
+
+def test_shared_towers_are_a_loop():
+    """The program of 16 shared towers is no longer than that of 4."""
+    inputs = byte_array()
+    lengths = []
+    for n in (4, 16):
+        classify, _ = network(dict(num_cross_attends=n, num_towers=n))
+        params = parameters(classify, inputs)
+        lengths.append(len(str(jax.make_jaxpr(classify.apply)(params, inputs))))
+    assert abs(lengths[1] - lengths[0]) < 20
+
+
+def test_initial_latents_are_truncated_normal():
+    """Standard deviation 0.02 of the untruncated normal, bounds at 2 of them (App. C)."""
+    inputs = byte_array()
+    classify, _ = network(dict(num_latents=500, latent_channels=200, latent_init_scale=0.02))
+    latents = np.asarray(jax.jit(classify.init)(jax.random.key(0), inputs)["perceiver"]["latents"])
+    assert np.abs(latents).max() <= 0.04
+    assert np.abs(latents).max() > 0.039
+    # scipy.stats.truncnorm(-2, 2).std() = 0.87962566
+    assert latents.std() == pytest.approx(0.02 * 0.87962566, rel=0.01)
+
+
+def test_a_new_network_gives_zero_logits():
+    """The head starts at zero."""
+    inputs = byte_array()
+    classify, _ = network()
+    assert not np.any(classify.apply(classify.init(jax.random.key(0), inputs), inputs))

@@ -1,0 +1,108 @@
+"""Position encodings against NumPy float64 and the sizes that the paper prints."""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perceiver.modalities import image_bytes, point_bytes
+from perceiver.positions import fourier_features, fourier_frequencies, grid_fourier_features
+from tests.model import reference
+
+IMAGE = dict(
+    positions="fourier",
+    bands=64,
+    max_resolution=(224, 224),
+    spacing="linear",
+    learned_channels=128,
+    learned_init_scale=1.0,
+)
+
+
+def test_frequencies_run_from_1_to_nyquist():
+    linear = fourier_frequencies(64, 224, "linear")
+    assert (linear[0], linear[-1], len(linear)) == (1, 112, 64)
+    np.testing.assert_allclose(np.diff(linear), 111 / 63)
+    log = fourier_frequencies(64, 224, "log")
+    assert (log[0], log[-1]) == pytest.approx((1, 112))
+    np.testing.assert_allclose(log[1:] / log[:-1], 112 ** (1 / 63))
+
+
+@pytest.mark.parametrize("spacing", ["linear", "log"])
+@pytest.mark.parametrize("shape", [(11,), (5, 7), (3, 5, 7), (1, 4)], ids=str)
+def test_grid_equals_numpy(shape, spacing):
+    resolution = tuple(10.0 + 3 * d for d in range(len(shape)))
+    got = jax.jit(
+        lambda: grid_fourier_features(
+            shape, bands=6, max_resolution=resolution, spacing=spacing
+        )
+    )()
+    coordinates = reference.grid(*shape)
+    if shape[0] == 1:
+        coordinates[:, 0] = 0  # a dimension of one point is at the centre
+    wanted = reference.fourier_features(coordinates, 6, resolution, log=spacing == "log")
+    np.testing.assert_allclose(got, wanted, atol=1e-7)
+
+
+def test_imagenet_has_258_channels():
+    got = grid_fourier_features((224, 224), bands=64, max_resolution=(224, 224))
+    assert got.shape == (50176, 258)
+    wanted = reference.fourier_features(reference.grid(224, 224), 64, (224, 224))
+    np.testing.assert_allclose(got, wanted, atol=1e-7)
+
+
+def test_points_equal_numpy():
+    points = np.random.default_rng(0).uniform(-1, 1, (2, 300, 3)).astype(np.float32)
+    options = dict(bands=64, max_resolution=(2240.0,) * 3)
+    got = jax.jit(lambda x: fourier_features(x, **options))(points)
+    assert got.shape == (2, 300, 3 * 129)
+    for b in range(2):
+        wanted = reference.fourier_features(np.float64(points[b]), 64, (2240,) * 3)
+        np.testing.assert_allclose(got[b], wanted, atol=7e-4)  # the docstring's bound
+
+
+def test_image_bytes_are_pixels_in_row_major_order():
+    images = np.random.default_rng(0).random((2, 3, 5, 4)).astype(np.float32)
+    bytes_ = image_bytes(images, **(IMAGE | dict(bands=2, max_resolution=())))
+    np.testing.assert_array_equal(bytes_.content[1, 1 * 5 + 2], images[1, 1, 2])
+    wanted = reference.fourier_features(reference.grid(3, 5), 2, (3, 5))
+    np.testing.assert_allclose(bytes_.positions, wanted, atol=1e-7)
+    assert bytes_.channels == 4 + 2 * (2 * 2 + 1)
+
+
+def test_learned_positions():
+    forward = hk.transform(lambda x: image_bytes(x, **(IMAGE | dict(positions="learned"))))
+    images = jnp.zeros([1, 32, 32, 3])
+    params = forward.init(jax.random.key(0), images)
+    (positions,) = jax.tree.leaves(params)
+    assert positions.shape == (1024, 128)
+    assert positions.std() == pytest.approx(0.8796, rel=0.01)  # of scale 1, cut at 2
+    np.testing.assert_array_equal(forward.apply(params, None, images).positions, positions)
+
+
+def test_no_positions():
+    assert image_bytes(jnp.zeros([1, 4, 4, 3]), **(IMAGE | dict(positions="none"))).channels == 3
+
+
+def test_points_are_all_position():
+    bytes_ = point_bytes(
+        jnp.zeros([2, 9, 3]), bands=64, max_resolution=(2240.0,) * 3, spacing="linear"
+    )
+    assert bytes_.content.shape == (2, 9, 0)
+    assert bytes_.positions.shape == (2, 9, 387)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(spacing="cubic"), "spacing is 'cubic'"),
+        (dict(positions="sine"), "positions is 'sine'"),
+        (dict(bands=0), "bands is 0"),
+        (dict(max_resolution=(224,)), "one value for each"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        image_bytes(jnp.zeros([1, 4, 4, 3]), **(IMAGE | change))
