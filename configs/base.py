@@ -1,7 +1,7 @@
 """What every config has: the sections, their keys, and the defaults that the paper prints.
 
-Each config of a data set takes this and says what differs. Keys come in steps or in epochs (`_epochs`);
-where both are set the steps win, so that `--config.train.steps=100` shortens any run.
+Each config of a data set takes this and says what differs. Durations come in steps or in epochs
+(`_epochs`); where both are set the steps win, so that `--config.train.steps=100` shortens any run.
 """
 
 from collections.abc import Mapping

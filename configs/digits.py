@@ -30,11 +30,14 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.num_towers = 2
     config.model.self_attends_per_tower = 2
     config.model.self_heads = 4
-    config.model.inputs.image = image(bands=8)
+    config.model.latent_init_scale = 0.5
+    config.model.inputs.image = image(bands=4)
 
     config.optimizer.learning_rate = 0.01
     config.optimizer.schedule = "cosine"
     config.optimizer.weight_decay = 0.01
+    config.train.label_smoothing = 0.1
+    config.train.ema_decay = 0.99
 
     config.train.batch_size = 64
     config.train.epochs = 60.0

@@ -42,7 +42,6 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.optimizer.learning_rate = 0.004
     config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_epochs = 5.0
     config.optimizer.weight_decay = 0.05
 
     config.train.batch_size = 32

@@ -30,7 +30,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.num_points = 2048
     config.data.scale = (0.99, 1.01)
     config.data.translation = 0.0
-    config.data.rotation = "none"
+    config.data.rotation = "none"  # or up, any
+    config.data.up_axis = "y"  # of the files
 
     config.model.num_cross_attends = 2
     config.model.num_towers = 2
@@ -58,7 +59,6 @@ def _shrink(config: ConfigDict) -> None:
     config.model.inputs.points = fourier(bands=16, max_resolution=(32.0, 32.0, 32.0))
     config.optimizer.learning_rate = 0.004
     config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_epochs = 2.0
     config.optimizer.weight_decay = 0.05
     config.train.batch_size = 64
     config.train.steps = None

@@ -1,1 +1,1 @@
-"""The programs: each main reads from top to bottom and is started by `python -m experiments.NAME`."""
+"""The programs: each main reads from top to bottom; start it by `python -m experiments.NAME`."""

@@ -19,9 +19,10 @@ from perceiver.byte_array import ByteArray
 from perceiver.costs import Cost, perceiver_costs
 from perceiver.modalities import image_bytes, point_bytes
 from perceiver.model import Perceiver
-from perceiver.training.durations import to_steps
+from perceiver.training.durations import to_interval, to_steps
 from perceiver.training.optimizer import make_optimizer
 from perceiver.training.schedules import learning_rate
+from perceiver.training.step import TrainState, init_state
 
 MODALITIES = {"image": image_bytes, "points": point_bytes}
 
@@ -70,11 +71,6 @@ def batch_spec(config: ConfigDict, batch_size: int) -> dict[str, jax.ShapeDtypeS
     return {modality: jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)}
 
 
-def zeros(config: ConfigDict) -> dict[str, jax.Array]:
-    """A batch of one to initialise the network with."""
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch_spec(config, 1))
-
-
 def costs(config: ConfigDict, num_classes: int) -> list[Cost]:
     """Parameters and FLOPs of the network, part by part."""
     (modality,) = config.model.inputs
@@ -94,62 +90,47 @@ def costs(config: ConfigDict, num_classes: int) -> list[Cost]:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Lengths:
-    """Durations of a run in steps; None is never."""
-
-    total: int
-    eval_every: int | None
-    checkpoint_every: int | None
-
-
-def lengths(config: ConfigDict, num_examples: int) -> Lengths:
-    """The run's durations, given how many training examples there are."""
-    total = in_steps(config, "train", "", num_examples)
-    if not total:
-        raise UserError("the run has no length: set config.train.steps or config.train.epochs")
-    return Lengths(
-        total=total,
-        eval_every=in_steps(config, "train", "eval_every", num_examples),
-        checkpoint_every=in_steps(config, "train", "checkpoint_every", num_examples),
-    )
-
-
-def in_steps(config: ConfigDict, section: str, name: str, num_examples: int) -> int | None:
-    """The duration `name` or `name_epochs` of a section ('steps' or 'epochs' for the length)."""
-    values = config[section]
-    if name == "":
-        in_steps_key, in_epochs_key = "steps", "epochs"
-    elif name == "warmup":
-        in_steps_key, in_epochs_key = "warmup_steps", "warmup_epochs"
-    else:
-        in_steps_key, in_epochs_key = name, f"{name}_epochs"
-    return _checked(
+def total_steps(config: ConfigDict, num_examples: int) -> int:
+    """The run's length, given how many training examples there are."""
+    steps = _checked(
         to_steps,
-        steps=values[in_steps_key],
-        epochs=values[in_epochs_key],
+        steps=config.train.steps,
+        epochs=config.train.epochs,
+        steps_per_epoch=num_examples / config.train.batch_size,
+    )
+    if not steps:
+        raise UserError("the run has no length: set config.train.steps or config.train.epochs")
+    return steps
+
+
+def interval(config: ConfigDict, name: str, num_examples: int) -> float | None:
+    """The steps between what `config.train` does every so often, None for never."""
+    return _checked(
+        to_interval,
+        steps=config.train[name],
+        epochs=config.train[f"{name}_epochs"],
         steps_per_epoch=num_examples / config.train.batch_size,
     )
 
 
 def optimizer(
-    config: ConfigDict, total_steps: int, num_examples: int
+    config: ConfigDict, num_examples: int
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """The optimiser and its learning rate by step."""
     values = config.optimizer
-    boundaries = tuple(values.boundaries) or tuple(
-        to_steps(
-            steps=None, epochs=epoch, steps_per_epoch=num_examples / config.train.batch_size
-        )
-        for epoch in values.boundaries_epochs
-    )
+    steps_per_epoch = num_examples / config.train.batch_size
+
+    def in_steps(steps, epochs):
+        return _checked(to_steps, steps=steps, epochs=epochs, steps_per_epoch=steps_per_epoch)
+
     schedule = _checked(
         learning_rate,
         name=values.schedule,
         base=values.learning_rate,
-        total_steps=total_steps,
-        warmup_steps=in_steps(config, "optimizer", "warmup", num_examples) or 0,
-        boundaries=boundaries,
+        total_steps=total_steps(config, num_examples),
+        warmup_steps=in_steps(values.warmup_steps, values.warmup_epochs) or 0,
+        boundaries=tuple(values.boundaries)
+        or tuple(in_steps(None, epoch) for epoch in values.boundaries_epochs),
         factor=values.factor,
     )
     transformation = _checked(
@@ -166,6 +147,15 @@ def optimizer(
     return transformation, schedule
 
 
+def initial_state(
+    config: ConfigDict, network: hk.Transformed, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """The state before the first step, from the config's seed alone."""
+    batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch_spec(config, 1))
+    params = network.init(jax.random.key(config.train.seed), batch)
+    return init_state(params, optimizer, ema=config.train.ema_decay > 0)
+
+
 def data_options(config: ConfigDict) -> dict[str, Any]:
     """What the data set's loader takes: the section `data` without what is the network's."""
     options = config.data.to_dict()
@@ -173,15 +163,16 @@ def data_options(config: ConfigDict) -> dict[str, Any]:
     return options
 
 
-def check_batch(name: str, batch_size: int | None, accumulate: int = 1) -> None:
-    """Refuses a batch that hosts, devices and accumulation do not divide."""
+def check_batch(config: ConfigDict) -> None:
+    """Refuses a training batch that hosts, devices and accumulation do not divide."""
+    batch_size, accumulate = config.train.batch_size, config.train.accumulate
     parts = jax.device_count() * accumulate
     if not batch_size or batch_size < 0 or batch_size % parts:
         by = f"{jax.device_count()} devices" + (
             f" times config.train.accumulate={accumulate}" if accumulate > 1 else ""
         )
         raise UserError(
-            f"config.{name}.batch_size={batch_size} is not divisible among {by}; "
+            f"config.train.batch_size={batch_size} is not divisible among {by}; "
             f"take a multiple of {parts}"
         )
 

@@ -1,10 +1,9 @@
 """Flags of every main, and how a user's mistake is answered: one line, exit status 2.
 
-    --config=FILE[:variant]  --workdir=DIR  --config.section.key=value ...
+--config=FILE[:variant]  --workdir=DIR  --config.section.key=value ...
 """
 
 import contextlib
-import difflib
 import importlib.util
 import re
 import sys
@@ -12,11 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from perceiver.data.errors import DataError
+from perceiver.names import unknown
+from perceiver.training.checkpoints import CheckpointError
 
+EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -58,6 +60,8 @@ def run(main: Callable[..., int | None], usage: str, *, required: bool = True) -
             return rest
 
     def guarded(_: list[str]) -> int | None:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
         with _user_errors():
             return main(config.value, workdir.value)
 
@@ -66,16 +70,19 @@ def run(main: Callable[..., int | None], usage: str, *, required: bool = True) -
 
 @contextlib.contextmanager
 def _user_errors() -> Iterator[None]:
-    """A context in which a user's mistake ends the program."""
+    """A context in which a mistake or a fault that has a message of its own ends the program."""
     try:
         yield
     except (UserError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+    except (CheckpointError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """absl's parsing, its errors in one line."""
+    """Parses as absl does, its errors in one line."""
     try:
         return flags.FLAGS(argv)
     except (flags.Error, TypeError, ValueError) as error:
@@ -99,7 +106,7 @@ def _check_config_flags(argv: list[str]) -> None:
             sections = {k.rsplit(".", n)[0] for k in known for n in range(1, k.count(".") + 1)}
             if key in sections:
                 raise UserError(f"config.{key} is a section; override one of its keys")
-            raise UserError(f"config has no key {key!r}; {nearest(key, known)}")
+            raise UserError(unknown(key, known, what="config key"))
 
 
 def _config_spec(argv: list[str]) -> str | None:
@@ -122,8 +129,8 @@ def load_config(spec: str) -> ConfigDict:
     """
     path, _, variant = spec.partition(":")
     if not Path(path).is_file():
-        known = {str(file.relative_to(CONFIGS.parent)): file for file in config_files()}
-        raise UserError(f"there is no config {path!r}; {nearest(path, known)}")
+        known = [str(file.relative_to(CONFIGS.parent)) for file in config_files()]
+        raise UserError(unknown(path, known, what="config"))
     module = _load_module(Path(path))
     if not hasattr(module, "get_config"):
         raise UserError(f"{path} is not a config: it has no get_config(variant)")
@@ -164,9 +171,3 @@ def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def nearest(name: str, known) -> str:
-    """'did you mean ...?', or all known names where none is near."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known))}"

@@ -1,5 +1,6 @@
 """Evaluation of a model over a whole split, every example counted exactly once."""
 
+import collections
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -40,18 +41,15 @@ class Evaluator:
         """
         from perceiver.data.pipeline import eval_batches
 
-        sums = None
+        sums: dict[str, float] = collections.Counter()
         for batch in eval_batches(
             self._source,
             batch_size=self._batch_size,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         ):
-            part = self._devices.first(
-                self._step(params, self._devices.shard(model_inputs(batch)))
-            )
-            part = jax.tree.map(np.float64, part)
-            sums = part if sums is None else jax.tree.map(np.add, sums, part)
+            part = self._step(params, self._devices.shard(model_inputs(batch)))
+            sums.update({name: float(x) for name, x in self._devices.first(part).items()})
         count = int(sums.pop("num_examples"))
         if count != self._source.num_examples:
             raise RuntimeError(
@@ -63,3 +61,12 @@ class Evaluator:
 def model_inputs(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A batch without what only the host needs to know."""
     return {name: value for name, value in batch.items() if name != "index"}
+
+
+def summary(results: dict[str, float]) -> str:
+    """Results in a line."""
+    count = results["num_examples"]
+    return (
+        f"top-1 {results['top1']:.2%} ({round(results['top1'] * count):,} of {count:,} examples), "
+        f"top-5 {results['top5']:.2%}, loss {results['loss']:.4f}"
+    )

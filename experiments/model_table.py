@@ -25,7 +25,9 @@ def main(config: ConfigDict | None, _: str | None) -> None:
         print(json.dumps(next(iter(tables.values())) if config else tables, indent=2))
         return
     for name, rows in tables.items():
-        print("\n".join(filter(None, [name, *_lines(rows), ""])) if name else "\n".join(_lines(rows)))
+        print(
+            "\n".join(filter(None, [name, *_lines(rows), ""])) if name else "\n".join(_lines(rows))
+        )
 
 
 def table(config: ConfigDict) -> dict:
@@ -50,9 +52,7 @@ def _lines(rows: dict) -> list[str]:
     for row in [*rows["parts"], rows["total"]]:
         cost = Cost(**row)
         blocks = "" if cost.part == "total" else f"{cost.applied:,}"
-        lines.append(
-            f"{cost.part:<20}{blocks:>8}{cost.parameters:>16,}{cost.flops / 1e9:>14,.3f}"
-        )
+        lines.append(f"{cost.part:<20}{blocks:>8}{cost.parameters:>16,}{cost.flops / 1e9:>14,.3f}")
     return lines
 
 

@@ -5,15 +5,16 @@ Started again in the same workdir it resumes. SIGTERM and SIGUSR1 save and end i
 second signal ends it at once.
 """
 
-import time
+import functools
+from pathlib import Path
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import build
-from experiments.command_line import run
-from experiments.evaluation import Evaluator, model_inputs
+from experiments.command_line import UserError, run
+from experiments.evaluation import Evaluator, model_inputs, summary
 from experiments.workdir import prepare_workdir, write_run
 from perceiver.costs import total
 from perceiver.training.checkpoints import Checkpoints
@@ -22,7 +23,7 @@ from perceiver.training.durations import is_due
 from perceiver.training.logs import MetricLog, write_json
 from perceiver.training.parallel import AXIS, DataParallel
 from perceiver.training.progress import Progress
-from perceiver.training.step import TrainState, init_state, make_train_step
+from perceiver.training.step import TrainState, make_train_step
 from perceiver.training.stopping import EXIT_STOPPED, StopRequest
 
 USAGE = """Trains a Perceiver as a config says; resumes where the workdir has a checkpoint.
@@ -33,14 +34,14 @@ USAGE = """Trains a Perceiver as a config says; resumes where the workdir has a 
 
 def main(config: ConfigDict, workdir: str) -> int | None:
     """Returns the exit status."""
-    build.check_batch("train", config.train.batch_size, config.train.accumulate)
+    build.check_batch(config)
     workdir = prepare_workdir(workdir)
 
     # Data.
     from perceiver.data import pipeline, registry  # TensorFlow only now: mistakes above are quick
 
     dataset = registry.load(**build.data_options(config))
-    num_classes, num_train = len(dataset.class_names), dataset.train.num_examples
+    num_classes, num_examples = len(dataset.class_names), dataset.train.num_examples
     iterator = pipeline.train_iterator(
         dataset.train,
         batch_size=config.train.batch_size // jax.process_count(),
@@ -49,16 +50,15 @@ def main(config: ConfigDict, workdir: str) -> int | None:
         process_count=jax.process_count(),
     )
 
-    # Model and optimiser.
-    lengths = build.lengths(config, num_train)
+    # Model, optimiser, durations.
     network = build.model(config, num_classes)
-    optimizer, schedule = build.optimizer(config, lengths.total, num_train)
+    optimizer, schedule = build.optimizer(config, num_examples)
+    initial_state = functools.partial(build.initial_state, config, network, optimizer)
+    last = build.total_steps(config, num_examples)
+    eval_every = build.interval(config, "eval_every", num_examples)
+    checkpoint_every = build.interval(config, "checkpoint_every", num_examples)
 
-    def initial_state() -> TrainState:
-        params = network.init(jax.random.key(config.train.seed), build.zeros(config))
-        return init_state(params, optimizer, ema=config.train.ema_decay > 0)
-
-    # Devices.
+    # Steps, on all devices.
     devices = DataParallel()
     train_step = devices.map(
         make_train_step(
@@ -72,81 +72,89 @@ def main(config: ConfigDict, workdir: str) -> int | None:
         ),
         donate=(0,),
     )
-    evaluator = Evaluator(network.apply, dataset.eval, devices, config.eval.batch_size)
+    evaluate = Evaluator(network.apply, dataset.eval, devices, config.eval.batch_size)
 
     with Checkpoints(
         workdir / "checkpoints", keep=config.train.keep_checkpoints, best_of="top1"
     ) as checkpoints:
-        # Start, or go on.
-        start, state, iterator_state = checkpoints.restore(jax.eval_shape(initial_state)) or (
-            0,
-            jax.jit(initial_state)(),
-            None,
-        )
-        if iterator_state is not None:
-            iterator.restore(iterator_state)
+        start = restored(checkpoints, jax.eval_shape(initial_state), iterator)
+        step, state = start or (0, jax.jit(initial_state)())
+        if step > last:
+            raise UserError(
+                f"--workdir={workdir} is at step {step:,}, the config ends at {last:,}; "
+                "take another workdir, or raise config.train.steps"
+            )
         write_run(workdir, config)
-        cost = total(build.costs(config, num_classes))
-        say(
-            f"{cost.parameters:,} parameters, {cost.flops / 1e9:,.2f} GFLOPs an example forward; "
-            f"{num_train:,} training and {dataset.eval.num_examples:,} evaluation examples of "
-            f"{num_classes} classes; {jax.device_count()} x {jax.devices()[0].device_kind}"
-        )
-        say(
-            f"{lengths.total:,} steps of {config.train.batch_size} "
-            f"({lengths.total * config.train.batch_size / num_train:.1f} epochs)"
-            + (f", resumed at step {start:,}" if start else "")
-        )
+        introduce(config, num_classes, num_examples, dataset.eval.num_examples, step, last)
         state = devices.replicate(state)
-
-        progress = Progress(
-            lengths.total, start=start, examples_per_step=config.train.batch_size
-        )
-        began = time.monotonic()
         results = None
-        with MetricLog(workdir, resume_step=start) as log, progress, StopRequest() as stop:
+        with (
+            MetricLog(workdir, resume_step=step) as log,
+            Progress(last, start=step, examples_per_step=config.train.batch_size) as progress,
+            StopRequest() as stop,
+        ):
             previous = None
-            for step in range(start + 1, lengths.total + 1):
+            while step < last:
                 batch = devices.shard(model_inputs(next(iterator)))
                 state, metrics = train_step(state, batch)
-                # One step is in flight while the next batch is made, and no more than one.
-                jax.block_until_ready(previous)
+                step += 1
+                if previous is not None:
+                    # The next batch is made while a step runs; more must not pile up.
+                    jax.block_until_ready(previous)
+                    progress.mark(step - 1)
                 previous = metrics
 
                 results = None
-                if is_due(step, config.train.log_every, last=lengths.total):
+                if is_due(step, config.train.log_every, last=last):
                     values = {k: float(v) for k, v in devices.first(metrics).items()}
                     log.write(step, "train", **values)
                     check_finite(step, values)
-                    progress.update(step, values)
-                if is_due(step, lengths.eval_every, last=lengths.total):
-                    results = evaluator(state.params_for_evaluation())
+                    progress.update(step, {"loss": values["loss"], "accuracy": values["top1"]})
+                if is_due(step, eval_every, last=last):
+                    results = evaluate(state.params_for_evaluation())
                     log.write(step, "eval", **results)
-                    progress.message(
-                        f"step {step}: evaluation top-1 {results['top1']:.2%}, top-5 "
-                        f"{results['top5']:.2%} of {results['num_examples']:,} examples"
-                    )
-                due = is_due(step, lengths.checkpoint_every, last=lengths.total)
-                if due or results or stop.requested:
+                    progress.message(f"step {step}: {summary(results)}")
+                if is_due(step, checkpoint_every, last=last) or results or stop.requested:
                     checkpoints.save(step, devices.first(state), iterator.state(), results)
                 if stop.requested:
                     checkpoints.wait()
                     say(f"stopped by {stop.requested}: step {step:,} is saved; run again to go on")
                     return EXIT_STOPPED
 
-        results = results or evaluator(state.params_for_evaluation())
-
-    seconds = time.monotonic() - began
-    if jax.process_index() == 0:
-        write_json(workdir / "eval.json", {"step": lengths.total, **results})
-        curves = draw_curves(workdir)
-        right = round(results["top1"] * results["num_examples"])
-        say(
-            f"reached top-1 {results['top1']:.2%} ({right:,} of {results['num_examples']:,}) "
-            f"at step {lengths.total:,}; this run took {seconds:.0f} s"
-        )
-        say(f"curves: {curves}; figures: {workdir / 'metrics.jsonl'}; result: {workdir / 'eval.json'}")
+        results = results or evaluate(state.params_for_evaluation())
+    finish(workdir, step, results)
     return None
+
+
+def restored(
+    checkpoints: Checkpoints, abstract_state: TrainState, iterator
+) -> tuple[int, TrainState] | None:
+    """The newest checkpoint's step and state, the iterator put in its place; None without one."""
+    found = checkpoints.restore(abstract_state)
+    if found is None:
+        return None
+    step, state, position = found
+    iterator.restore(position)
+    return step, state
+
+
+def introduce(
+    config: ConfigDict, classes: int, train_examples: int, eval_examples: int, step: int, last: int
+) -> None:
+    """Says what is about to be trained."""
+    cost = total(build.costs(config, classes))
+    batch = config.train.batch_size
+    say(
+        f"{cost.parameters:,} parameters, {cost.flops / 1e9:,.3g} GFLOPs an example forward; "
+        f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    )
+    say(f"{classes} classes, {train_examples:,} training and {eval_examples:,} evaluation examples")
+    if config.data.num_classes != classes:
+        say(f"(config.data.num_classes={config.data.num_classes} is not what the data set has)")
+    say(
+        f"{last:,} steps of {batch:,}, {last * batch / train_examples:,.1f} epochs"
+        + (f"; resumed at step {step:,}" if step else "")
+    )
 
 
 def check_finite(step: int, values: dict[str, float]) -> None:
@@ -157,6 +165,15 @@ def check_finite(step: int, values: dict[str, float]) -> None:
                 f"{name} is {values[name]} at step {step}; lower config.optimizer.learning_rate or "
                 "set config.optimizer.clip_norm"
             )
+
+
+def finish(workdir: Path, step: int, results: dict[str, float]) -> None:
+    """Writes the result and the curves, and says where they are."""
+    if jax.process_index() != 0:
+        return
+    write_json(workdir / "eval.json", {"step": step, **results})
+    say(f"reached, at step {step:,}: {summary(results)}")
+    say(f"curves: {draw_curves(workdir)}; result: {workdir / 'eval.json'}")
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The shape of a Perceiver: how many cross-attends, towers and layers, in which order, shared or not.
+"""The sizes of a Perceiver: cross-attends, towers and layers, their order, what they share.
 
 Sec. 3.1 and App. C of the paper; Tables 5 to 7 vary what is here. The model and the cost formulae
 both read it, so the order of modules is written down once.
@@ -94,7 +94,9 @@ class Architecture:
 
     def num_cross_attend_parameter_sets(self) -> int:
         """How many cross-attends have weights of their own."""
-        return min(self.num_cross_attends, 2) if self.share_cross_attends else self.num_cross_attends
+        return (
+            min(self.num_cross_attends, 2) if self.share_cross_attends else self.num_cross_attends
+        )
 
     def num_tower_parameter_sets(self) -> int:
         """How many towers have weights of their own."""

@@ -76,9 +76,7 @@ class CrossAttend(hk.Module):
         self._widening = widening
 
     @hk.name_like("__call__")
-    def keys_and_values(
-        self, inputs: ByteArray, dtype: jnp.dtype
-    ) -> tuple[jax.Array, jax.Array]:
+    def keys_and_values(self, inputs: ByteArray, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
         """Projects the byte array to keys and values, each [B, M, H, K]."""
         normal = layer_norm(inputs.concatenate(dtype), name="layer_norm_inputs")  # [B, M, C]
         key = Linear(self._channels, name="key")(normal)
@@ -103,9 +101,7 @@ class CrossAttend(hk.Module):
         Returns:
           The new latents [B, N, D] and the attention logits before the softmax [B, H, N, M].
         """
-        query = Linear(self._channels, name="query")(
-            layer_norm(latents, name="layer_norm_latents")
-        )
+        query = Linear(self._channels, name="query")(layer_norm(latents, name="layer_norm_latents"))
         attended, logits = attention(_split_heads(query, self._heads), keys, values, mask)
         latents += Linear(latents.shape[-1], name="output")(_merge_heads(attended))
         return Dense(self._widening)(latents), logits
@@ -158,7 +154,7 @@ class Tower(hk.Module):
 
     def __call__(self, latents: jax.Array, parameters: hk.MutableParams) -> jax.Array:
         """Maps [B, N, D] to [B, N, D], given what `parameters` returned."""
-        layer = hk.transform(lambda z: self._make_layer(name=_LAYER)(z)).apply
+        layer = hk.transform(lambda z: self._make_layer(name=_LAYER)(z)).apply  # noqa: PLW0108, in a transform
 
         def body(z, layer_parameters):
             return layer(layer_parameters, None, z), None

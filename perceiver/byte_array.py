@@ -1,7 +1,7 @@
 """The byte array: what a Perceiver attends to, content and position encoding kept apart.
 
-Concatenation is what the paper defines (Sec. 3.2) and what the parameters look like. Keeping the two
-apart until the key and value projections lets positions be shared by a whole batch.
+Concatenation is what the paper defines (Sec. 3.2) and what the parameters look like. Keeping the
+two apart until the key and value projections lets positions be shared by a whole batch.
 """
 
 from typing import NamedTuple
@@ -35,9 +35,7 @@ class ByteArray(NamedTuple):
         """The byte array of the paper, [B, M, C], with zeros where masked."""
         batch, num_inputs, _ = self.content.shape
         chex.assert_shape(self.positions, (..., num_inputs, None))
-        positions = jnp.broadcast_to(
-            self.positions, (batch, num_inputs, self.positions.shape[-1])
-        )
+        positions = jnp.broadcast_to(self.positions, (batch, num_inputs, self.positions.shape[-1]))
         inputs = jnp.concatenate([self.content.astype(dtype), positions.astype(dtype)], axis=-1)
         if self.mask is not None:
             chex.assert_shape(self.mask, (batch, num_inputs))

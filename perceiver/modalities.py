@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver.byte_array import ByteArray
+from perceiver.names import unknown
 from perceiver.positions import LearnedPositions, fourier_features, grid_fourier_features
 
 
@@ -55,7 +56,7 @@ def image_bytes(
     elif positions == "none":
         encoding = jnp.zeros([height * width, 0])
     else:
-        raise ValueError(f"positions is {positions!r}; it must be 'fourier', 'learned' or 'none'")
+        raise ValueError(unknown(positions, ("fourier", "learned", "none"), what="positions"))
     return ByteArray(content, encoding)
 
 
@@ -80,7 +81,5 @@ def point_bytes(
       Content [B, M, 0] and positions [B, M, 3 (2 K + 1)].
     """
     chex.assert_shape(points, (None, None, 3))
-    encoding = fourier_features(
-        points, bands=bands, max_resolution=max_resolution, spacing=spacing
-    )
+    encoding = fourier_features(points, bands=bands, max_resolution=max_resolution, spacing=spacing)
     return ByteArray(jnp.zeros([*points.shape[:2], 0]), encoding, mask)

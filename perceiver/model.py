@@ -11,8 +11,10 @@ import jax.numpy as jnp
 from perceiver.architecture import Architecture
 from perceiver.blocks import CrossAttend, Linear, Tower
 from perceiver.byte_array import ByteArray
+from perceiver.names import look_up
 
-REMAT = ("none", "block")
+# What is computed again in the backward pass: nothing, or each block.
+REMAT = {"none": False, "block": True}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -47,14 +49,10 @@ class Perceiver(hk.Module):
           ValueError: another dtype or remat.
         """
         super().__init__(name=name)
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
-        if remat not in REMAT:
-            raise ValueError(f"remat is {remat!r}; it must be one of {', '.join(REMAT)}")
         self._architecture = architecture
         self._num_classes = num_classes
-        self._dtype = DTYPES[dtype]
-        self._remat = remat == "block"
+        self._dtype = look_up(DTYPES, dtype, what="dtype")
+        self._remat = look_up(REMAT, remat, what="remat")
 
     def __call__(self, inputs: ByteArray) -> jax.Array:
         """Class logits, float32 [B, num_classes]: the mean over latents, then one linear layer."""

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perceiver.names import look_up
+
 
 def fourier_frequencies(bands: int, max_resolution: float, spacing: str) -> np.ndarray:
     """The frequencies f_k of one dimension, from 1 to mu / 2 (Sec. 3.2).
@@ -27,11 +29,8 @@ def fourier_frequencies(bands: int, max_resolution: float, spacing: str) -> np.n
         raise ValueError(
             f"bands is {bands} and max_resolution {max_resolution}; both must be positive"
         )
-    if spacing == "linear":
-        return np.linspace(1.0, max_resolution / 2, bands)
-    if spacing == "log":
-        return np.geomspace(1.0, max_resolution / 2, bands)
-    raise ValueError(f"spacing is {spacing!r}; it must be 'linear' or 'log'")
+    space = look_up({"linear": np.linspace, "log": np.geomspace}, spacing, what="spacing")
+    return space(1.0, max_resolution / 2, bands)
 
 
 def fourier_features(

@@ -1,11 +1,11 @@
 """Data sets by the names that `config.data.name` takes."""
 
-import difflib
 import inspect
 
 from perceiver.data import digits, image_folder, modelnet
 from perceiver.data.errors import DataError
 from perceiver.data.source import Dataset
+from perceiver.names import unknown
 
 LOADERS = {
     "digits": digits.load,
@@ -26,13 +26,11 @@ def load(name: str, **options) -> Dataset:
         be; a `dir` that does not exist among them.
     """
     if name not in LOADERS:
-        raise DataError(f"unknown data set {name!r}: {_choose(name, LOADERS)}")
+        raise DataError(unknown(name, LOADERS, what="data set"))
     parameters = inspect.signature(LOADERS[name]).parameters
     for option in options:
         if option not in parameters:
-            raise DataError(
-                f"data set {name!r} has no option {option!r}: {_choose(option, parameters)}"
-            )
+            raise DataError(unknown(option, parameters, what=f"option of data set {name!r}"))
     missing = [
         option
         for option, parameter in parameters.items()
@@ -41,8 +39,3 @@ def load(name: str, **options) -> Dataset:
     if missing:
         raise DataError(f"data set {name!r} lacks its option {', '.join(missing)}: set it")
     return LOADERS[name](**options)
-
-
-def _choose(wrong: str, valid) -> str:
-    nearest = difflib.get_close_matches(wrong, valid, n=1, cutoff=0.0)[0]
-    return f"did you mean {nearest!r}? Valid are {', '.join(sorted(valid))}"

@@ -25,10 +25,22 @@ def to_steps(*, steps: int | None, epochs: float | None, steps_per_epoch: float)
     Raises:
       ValueError: a negative or non-finite duration, or epochs without a positive `steps_per_epoch`.
     """
+    duration = to_interval(steps=steps, epochs=epochs, steps_per_epoch=steps_per_epoch)
+    if not duration:
+        return None if duration is None else 0
+    return max(1, round(duration))
+
+
+def to_interval(*, steps: int | None, epochs: float | None, steps_per_epoch: float) -> float | None:
+    """Turns an interval given in steps or in epochs into steps, not rounded.
+
+    Something done once an epoch is then done as often as there are epochs, however long the run.
+    Arguments and errors are those of `to_steps`.
+    """
     if steps is not None:
         if steps < 0 or steps != int(steps):
             raise ValueError(f"steps must be a whole number of at least 0, not {steps}.")
-        return int(steps)
+        return float(steps)
     if epochs is None:
         return None
     if not (math.isfinite(epochs) and epochs >= 0):
@@ -37,17 +49,16 @@ def to_steps(*, steps: int | None, epochs: float | None, steps_per_epoch: float)
         raise ValueError(
             f"steps_per_epoch must be positive, not {steps_per_epoch}: give the data set's size."
         )
-    if epochs == 0:
-        return 0
-    return max(1, round(epochs * steps_per_epoch))
+    return epochs * steps_per_epoch
 
 
-def is_due(step: int, every: int | None, *, last: int) -> bool:
+def is_due(step: int, every: float | None, *, last: int) -> bool:
     """Whether something done every `every` steps is to be done after `step`.
 
     Args:
       step: completed steps, counted from 1.
-      every: the interval in steps; None or 0 means never, not even at the last step.
+      every: the interval in steps, whole or not, of which the first whole step after each
+        multiple is due; None or 0 means never, not even at the last step.
       last: the run's number of steps; whatever has an interval is also due there.
 
     Raises:
@@ -59,4 +70,4 @@ def is_due(step: int, every: int | None, *, last: int) -> bool:
         raise ValueError(f"an interval must be None, 0 (never) or a number of steps, not {every}.")
     if not every:
         return False
-    return step % every == 0 or step == last
+    return step == last or math.floor(step / every) > math.floor((step - 1) / every)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from perceiver.training.names import look_up
+from perceiver.names import look_up
 
 Tree = Any
 

@@ -71,7 +71,7 @@ def make_train_step(
 
     Returns:
       A function of the state and a device's share of the batch, {'label': int [b], inputs...}, to
-      the next state and metrics averaged over all devices: loss, accuracy and top5 as shares,
+      the next state and metrics averaged over all devices: loss, top1 and top5 (shares),
       gradient_norm, learning_rate.
     """
 
@@ -80,7 +80,7 @@ def make_train_step(
         loss = softmax_cross_entropy(logits, batch["label"], label_smoothing).mean()
         return loss, {
             "loss": loss,
-            "accuracy": top_k_correct(logits, batch["label"], 1).mean(),
+            "top1": top_k_correct(logits, batch["label"], 1).mean(),
             "top5": top_k_correct(logits, batch["label"], 5).mean(),
         }
 

@@ -1,5 +1,6 @@
-"""Signals that ask a run to save and end: SIGTERM and SIGUSR1, as clusters send before they take a
-machine away.
+"""Signals that ask a run to save and end.
+
+SIGTERM and SIGUSR1, as clusters send them before they take a machine away.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The Perceiver in plain NumPy float64, written from the paper's text, one example at a time.
 
-Slow and literal on purpose: Sec. 3.1 (cross-attend, latent Transformer), Sec. 3.2 (Fourier features)
-and App. C (pre-norm, residual, dense block, head). It takes the parameters as
+Slow and literal on purpose: Sec. 3.1 (cross-attend, latent Transformer), Sec. 3.2 (Fourier
+features) and App. C (pre-norm, residual, dense block, head). It takes the parameters as
 {module: {name: array}} and knows nothing of JAX or Haiku.
 """
 
@@ -52,7 +52,9 @@ def dense(parameters, module, z):
 def cross_attend(parameters, module, z, inputs, heads, mask=None):
     normal = layer_norm(parameters, f"{module}/layer_norm_inputs", inputs)
     attended, logits = qkv_attention(
-        linear(parameters, f"{module}/query", layer_norm(parameters, f"{module}/layer_norm_latents", z)),
+        linear(
+            parameters, f"{module}/query", layer_norm(parameters, f"{module}/layer_norm_latents", z)
+        ),
         linear(parameters, f"{module}/key", normal),
         linear(parameters, f"{module}/value", normal),
         heads,
@@ -92,7 +94,9 @@ def perceiver(
     maps = []
     for module in order:
         if module.startswith("cross_attend"):
-            z, logits = cross_attend(parameters, f"perceiver/{module}", z, inputs, cross_heads, mask)
+            z, logits = cross_attend(
+                parameters, f"perceiver/{module}", z, inputs, cross_heads, mask
+            )
             maps.append(logits)
         else:
             for i in range(self_attends_per_tower):

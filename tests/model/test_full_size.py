@@ -89,7 +89,7 @@ def test_gradient_at_full_size():
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_attention_over_50176_inputs(masked):
-    """Also where logits are a broadcast sum, which a CPU fusion of XLA has been seen to get wrong."""
+    """Also where logits are a broadcast sum, which XLA on CPU has been seen to get wrong."""
     rows, columns = np.random.default_rng(0).normal(size=(2, 4, 224))
     logits = np.float32((rows[:, :, None] + 3 * columns[:, None, :]).reshape(4, -1))
     v = np.random.default_rng(1).normal(size=(1, 50_176, 1, 8)).astype(np.float32)

@@ -34,9 +34,7 @@ def test_frequencies_run_from_1_to_nyquist():
 def test_grid_equals_numpy(shape, spacing):
     resolution = tuple(10.0 + 3 * d for d in range(len(shape)))
     got = jax.jit(
-        lambda: grid_fourier_features(
-            shape, bands=6, max_resolution=resolution, spacing=spacing
-        )
+        lambda: grid_fourier_features(shape, bands=6, max_resolution=resolution, spacing=spacing)
     )()
     coordinates = reference.grid(*shape)
     if shape[0] == 1:

@@ -47,9 +47,9 @@ def panels(figure):
 def test_three_panels_of_what_was_logged(tmp_path, figures):
     log(
         tmp_path,
-        (10, "train", {"loss": 2.0, "accuracy": 0.1, "learning_rate": 1e-3}),
-        (20, "train", {"loss": 1.0, "accuracy": 0.4, "learning_rate": 1e-4}),
-        (20, "eval", {"loss": 1.5, "accuracy": 0.3}),
+        (10, "train", {"loss": 2.0, "top1": 0.1, "learning_rate": 1e-3}),
+        (20, "train", {"loss": 1.0, "top1": 0.4, "learning_rate": 1e-4}),
+        (20, "eval", {"loss": 1.5, "top1": 0.3}),
     )
     path = draw_curves(tmp_path)
     assert path == tmp_path / "curves.png"

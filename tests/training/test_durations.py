@@ -2,7 +2,7 @@
 
 import pytest
 
-from perceiver.training.durations import is_due, to_steps
+from perceiver.training.durations import is_due, to_interval, to_steps
 
 IMAGENET = 1_281_167 / 1024  # steps an epoch
 
@@ -48,6 +48,18 @@ def test_due_at_multiples_and_at_the_last_step():
     assert [s for s in range(1, 12) if is_due(s, 4, last=11)] == [4, 8, 11]
     assert [s for s in range(1, 9) if is_due(s, 4, last=8)] == [4, 8]
     assert [s for s in range(1, 4) if is_due(s, 100, last=3)] == [3]
+
+
+def test_once_an_epoch_is_as_often_as_there_are_epochs():
+    every = to_interval(steps=None, epochs=1, steps_per_epoch=IMAGENET)
+    due = [s for s in range(1, 150_138) if is_due(s, every, last=150_137)]
+    assert len(due) == 120
+    # The first whole steps after 1, 2 and 120 times 1,281,167 / 1024 = 1,251.14.
+    assert (due[0], due[1], due[-1]) == (1252, 2503, 150_137)
+
+
+def test_an_interval_below_one_step_is_due_at_every_step():
+    assert [s for s in range(1, 5) if is_due(s, 0.3, last=9)] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("every", [None, 0])
