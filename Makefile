@@ -65,10 +65,10 @@ train: env  ## Train the small default model on the handwritten digits, into run
 	.venv/bin/python -m experiments.train --config=configs/digits.py --workdir=runs/digits
 
 test: env  ## Run the quick tests
-	.venv/bin/python -m pytest -n $(WORKERS) -m "not slow"
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-all: env  ## Run all tests, the slow ones too
-	.venv/bin/python -m pytest -n $(WORKERS)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: env  ## Check style and likely mistakes
 	.venv/bin/python -m ruff check .

@@ -4,6 +4,7 @@ Each config of a data set takes this and says what differs. Durations come in st
 (`_epochs`); where both are set the steps win, so that `--config.train.steps=100` shortens any run.
 """
 
+import difflib
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
@@ -86,7 +87,10 @@ def image(bands: int, max_resolution: tuple[float, ...] = ()) -> ConfigDict:
 
 
 def check_variant(variant: str, variants: Mapping[str, str]) -> None:
-    """Refuses a variant that a config does not have."""
+    """Refuses a variant that a config does not have, naming the nearest that it has."""
     if variant not in variants:
-        listed = ", ".join(repr(name) for name in variants)
-        raise ValueError(f"unknown variant {variant!r}; there are: {listed}")
+        near = difflib.get_close_matches(variant, [name for name in variants if name], n=1)
+        hint = (
+            f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(variants) or 'none'}"
+        )
+        raise ValueError(f"unknown variant {variant!r}: {hint}")

@@ -154,10 +154,14 @@ class Tower(hk.Module):
 
     def __call__(self, latents: jax.Array, parameters: hk.MutableParams) -> jax.Array:
         """Maps [B, N, D] to [B, N, D], given what `parameters` returned."""
-        layer = hk.transform(lambda z: self._make_layer(name=_LAYER)(z)).apply  # noqa: PLW0108, in a transform
+
+        def layer(z):
+            return self._make_layer(name=_LAYER)(z)
+
+        apply = hk.transform(layer).apply
 
         def body(z, layer_parameters):
-            return layer(layer_parameters, None, z), None
+            return apply(layer_parameters, None, z), None
 
         return jax.lax.scan(jax.checkpoint(body) if self._remat else body, latents, parameters)[0]
 

@@ -1,0 +1,47 @@
+"""The mains as users start them: real processes, on networks that train in moments."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+TINY = [
+    "--config=configs/digits.py",
+    "--config.model.num_latents=4",
+    "--config.model.latent_channels=8",
+    "--config.model.self_heads=2",
+    "--config.model.self_attends_per_tower=1",
+    "--config.train.steps=12",
+    "--config.train.log_every=1",
+    "--config.train.eval_every=6",
+    "--config.train.checkpoint_every=4",
+]
+
+
+def start(main: str, *arguments: str, devices: int = 1, **options) -> subprocess.Popen:
+    """Starts `python -m experiments.MAIN`."""
+    environment = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", f"experiments.{main}", *arguments],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        **(dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE) | options),
+    )
+
+
+def finish(process: subprocess.Popen, status: int = 0) -> tuple[str, str]:
+    """Waits for a process and returns what it printed, having checked its exit status."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == status, f"status {process.returncode}\n{out}\n{err[-3000:]}"
+    return out, err
+
+
+def run(main: str, *arguments: str, status: int = 0, **options) -> tuple[str, str]:
+    """Runs a main to its end."""
+    return finish(start(main, *arguments, **options), status)

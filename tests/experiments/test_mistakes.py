@@ -1,0 +1,138 @@
+"""A user's mistakes: one line that says what to do, exit status 2, before anything compiles."""
+
+import os
+
+import pytest
+
+from tests.experiments.processes import finish, start
+
+DIGITS = ["--config=configs/digits.py"]
+FOLDER = ["--config=configs/image_folder.py"]
+
+# Main, arguments, and what the line must say. {tmp} is an empty folder.
+MISTAKES = {
+    "no config": ("train", ["--workdir={tmp}/run"], ["--config is missing", "--config=configs/"]),
+    "no workdir": ("train", DIGITS, ["--workdir is missing"]),
+    "no such config": (
+        "train",
+        ["--config=configs/digit.py", "--workdir={tmp}/run"],
+        ["configs/digit.py", "did you mean 'configs/digits.py'?"],
+    ),
+    "not a config": (
+        "train",
+        ["--config=configs/base.py", "--workdir={tmp}/run"],
+        ["configs/base.py is not a config"],
+    ),
+    "unknown variant": (
+        "train",
+        ["--config=configs/modelnet40.py:smal", "--workdir={tmp}/run"],
+        ["unknown variant 'smal'", "did you mean 'small'?"],
+    ),
+    "unknown key": (
+        "train",
+        [*DIGITS, "--workdir={tmp}/run", "--config.train.batchsize=8"],
+        ["train.batchsize", "did you mean 'train.batch_size'?"],
+    ),
+    "a section": (
+        "train",
+        [*DIGITS, "--workdir={tmp}/run", "--config.train=8"],
+        ["config.train is a section"],
+    ),
+    "wrong type": (
+        "train",
+        [*DIGITS, "--workdir={tmp}/run", "--config.train.batch_size=many"],
+        ["config.train.batch_size", "many"],
+    ),
+    "unknown flag": (
+        "train",
+        [*DIGITS, "--workdir={tmp}/run", "--wrkdir=x"],
+        ["wrkdir", "workdir"],
+    ),
+    "not a flag": ("train", [*DIGITS, "--workdir={tmp}/run", "now"], ["'now' is not a flag"]),
+    "unknown optimiser": (
+        "train",
+        [*DIGITS, "--workdir={tmp}/run", "--config.optimizer.name=lamp"],
+        ["unknown optimizer 'lamp'", "did you mean 'lamb'?"],
+    ),
+    "unknown data set": (
+        "train",
+        [*DIGITS, "--workdir={tmp}/run", "--config.data.name=digit"],
+        ["unknown data set 'digit'", "did you mean 'digits'?"],
+    ),
+    "sizes that do not fit": (
+        "train",
+        [*DIGITS, "--workdir={tmp}/run", "--config.model.self_heads=7"],
+        ["self_heads is 7", "64"],
+    ),
+    "no length": (
+        "train",
+        [*DIGITS, "--workdir={tmp}/run", "--config.train.epochs=0"],
+        ["config.train.steps or config.train.epochs"],
+    ),
+    "no data": (
+        "train",
+        [*FOLDER, "--workdir={tmp}/run", "--config.data.dir={tmp}/none"],
+        ["{tmp}/none"],
+    ),
+    "an empty class": (
+        "train",
+        [*FOLDER, "--workdir={tmp}/run", "--config.data.dir={tmp}/pictures"],
+        ["{tmp}/pictures/cat"],
+    ),
+    "no point clouds": (
+        "train",
+        ["--config=configs/modelnet40.py", "--workdir={tmp}/run", "--config.data.dir={tmp}/none"],
+        ["{tmp}/none", "modelnet40_ply_hdf5_2048"],
+    ),
+    "a batch that devices do not divide": (
+        "train",
+        [*DIGITS, "--workdir={tmp}/run", "--config.train.batch_size=12"],
+        ["config.train.batch_size=12", "8 devices", "multiple of 8"],
+    ),
+    "a file in the place of the workdir": (
+        "train",
+        [*DIGITS, "--workdir={tmp}/file"],
+        ["{tmp}/file can't be written"],
+    ),
+    "evaluating what is not there": (
+        "evaluate",
+        [*DIGITS, "--workdir={tmp}/none"],
+        ["{tmp}/none has no checkpoints"],
+    ),
+    "a checkpoint that is none": (
+        "evaluate",
+        [*DIGITS, "--workdir={tmp}", "--config.eval.checkpoint=last"],
+        ["config.eval.checkpoint=last is not newest, best or a step"],
+    ),
+    "overrides of nothing": (
+        "model_table",
+        ["--config.model.num_latents=3"],
+        ["--config=FILE is missing"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_answered_in_one_line(name, tmp_path):
+    for folder in ("cat", "dog"):
+        (tmp_path / "pictures" / folder).mkdir(parents=True)
+    (tmp_path / "pictures" / "dog" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "file").touch()
+    main, arguments, said = MISTAKES[name]
+    process = start(main, *(a.format(tmp=tmp_path) for a in arguments), devices=8)
+    _, err = finish(process, status=2)
+    (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
+    assert err.strip().splitlines()[-1] == line
+    for words in said:
+        assert words.format(tmp=tmp_path) in line
+    assert "Traceback" not in err
+    assert not os.path.exists(tmp_path / "run" / "checkpoints")
+    assert not os.path.exists(tmp_path / "run" / "config.json")
+
+
+@pytest.mark.parametrize("main", ["train", "evaluate", "model_table"])
+def test_help_shows_an_example(main):
+    process = start(main, "--help")
+    out, err = finish(process, status=1)  # absl's status for help
+    assert f"python -m experiments.{main} --config=configs/" in out + err
+    assert "--config" in out + err

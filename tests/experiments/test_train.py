@@ -1,0 +1,230 @@
+"""Training as a user starts it: what is left in the workdir, and that a resumed run is the same."""
+
+import json
+import os
+import pty
+import signal
+import time
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from perceiver.training.logs import read_metrics
+from perceiver.training.stopping import EXIT_STOPPED
+from tests.experiments.processes import TINY, finish, run, start
+
+
+def arrays(workdir, step=12):
+    """The arrays of a checkpoint, by path, read without the project's code."""
+    folder = workdir / "checkpoints" / str(step) / "state"
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        return {k: np.asarray(v) for k, v in checkpointer.restore(folder).items()}
+
+
+def assert_same_run(workdir, other):
+    """Bitwise: every metric of every step, and all arrays of the last checkpoint."""
+    assert read_metrics(workdir) == read_metrics(other)
+    ours, theirs = arrays(workdir), arrays(other)
+    assert ours.keys() == theirs.keys()
+    for path, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[path], err_msg=path)
+
+
+def wait_for_step(workdir, step, seconds=120):
+    """Waits until a run has logged a step."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        log = workdir / "metrics.jsonl"
+        if log.exists() and any(r["step"] >= step for r in read_metrics(workdir)):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"{workdir} did not come to step {step}")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of 12 steps: its workdir and what it printed."""
+    workdir = tmp_path_factory.mktemp("run")
+    out, err = run("train", *TINY, f"--workdir={workdir}", "--config.train.ema_decay=0.9")
+    return workdir, out, err
+
+
+class TestFinishedRun:
+    def test_says_what_it_trains_and_what_it_reached(self, finished):
+        workdir, out, err = finished
+        assert "10 classes, 1,437 training and 360 evaluation examples" in out
+        assert "12 steps of 64" in out
+        assert "GFLOPs an example forward" in out
+        assert f"curves: {workdir}/curves.png" in out
+        assert "step 12/12  loss " in err  # plain lines where there is no terminal
+        assert "examples/s" in err
+        assert "Traceback" not in err
+
+    def test_logs_one_line_a_step(self, finished):
+        lines = [json.loads(x) for x in (finished[0] / "metrics.jsonl").read_text().splitlines()]
+        assert [x["step"] for x in lines if x["split"] == "train"] == list(range(1, 13))
+        assert [x["step"] for x in lines if x["split"] == "eval"] == [6, 12]
+        assert {"loss", "top1", "top5", "learning_rate", "gradient_norm"} <= lines[0].keys()
+        assert lines[0]["loss"] == pytest.approx(0.9 * np.log(10) + 0.1 * np.log(10))  # zero head
+
+    def test_leaves_config_versions_and_devices(self, finished):
+        about = json.loads((finished[0] / "config.json").read_text())
+        assert about["config"]["train"]["steps"] == 12
+        assert about["config"]["model"]["num_latents"] == 4
+        assert about["versions"]["jax"]
+        assert about["devices"] == ["cpu:0 cpu"]
+
+    def test_draws_curves_and_writes_tensorboard_events(self, finished):
+        assert (finished[0] / "curves.png").read_bytes().startswith(b"\x89PNG")
+        assert list(finished[0].glob("events.out.tfevents.*"))
+
+    def test_keeps_the_newest_and_the_best(self, finished):
+        steps = {int(p.name) for p in (finished[0] / "checkpoints").iterdir() if p.name.isdigit()}
+        best = max(
+            (r for r in read_metrics(finished[0]) if r["split"] == "eval"),
+            key=lambda r: (r["top1"], r["step"]),
+        )
+        assert steps == {8, 12, best["step"]}
+
+    def test_evaluating_it_gives_the_same_result(self, finished, tmp_path):
+        workdir = finished[0]
+        trained = json.loads((workdir / "eval.json").read_text())
+        (workdir / "eval.json").unlink()
+        out, _ = run(
+            "evaluate",
+            *TINY,
+            f"--workdir={workdir}",
+            "--config.train.ema_decay=0.9",
+            "--config.eval.batch_size=77",  # neither the devices nor the examples divide it
+            devices=3,
+        )
+        evaluated = json.loads((workdir / "eval.json").read_text())
+        assert evaluated["num_examples"] == 360
+        assert evaluated["step"] == 12
+        assert (evaluated["top1"], evaluated["top5"]) == (trained["top1"], trained["top5"])
+        assert evaluated["loss"] == pytest.approx(trained["loss"], rel=1e-6)
+        assert f"{evaluated['top1']:.2%}" in out
+
+    def test_starting_it_again_evaluates_and_changes_nothing(self, finished):
+        before = read_metrics(finished[0])
+        out, _ = run("train", *TINY, f"--workdir={finished[0]}", "--config.train.ema_decay=0.9")
+        assert "resumed at step 12" in out
+        assert read_metrics(finished[0]) == before
+
+    def test_another_network_is_refused(self, finished):
+        _, err = run(
+            "train",
+            *TINY,
+            f"--workdir={finished[0]}",
+            "--config.train.ema_decay=0.9",
+            "--config.model.latent_channels=16",
+            status=1,
+        )
+        assert "is of another model" in err
+        assert "float32[4, 8] in the checkpoint and float32[4, 16] here" in err
+        assert "Traceback" not in err
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    run("train", *TINY, f"--workdir={workdir}")
+    return workdir
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_a_resumed_run_is_the_same(number, uninterrupted, tmp_path):
+    process = start("train", *TINY, f"--workdir={tmp_path}")
+    wait_for_step(tmp_path, 2)
+    process.send_signal(number)
+    out, _ = finish(process, EXIT_STOPPED)
+    assert f"stopped by {signal.Signals(number).name}" in out
+    run("train", *TINY, f"--workdir={tmp_path}")
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def test_a_killed_and_resumed_run_is_the_same(uninterrupted, tmp_path):
+    process = start("train", *TINY, f"--workdir={tmp_path}")
+    wait_for_step(tmp_path, 7)
+    process.kill()
+    process.communicate()
+    out, _ = run("train", *TINY, f"--workdir={tmp_path}")
+    assert "resumed at step" in out
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def test_one_device_and_eight_give_the_same_losses(uninterrupted, tmp_path):
+    run("train", *TINY, f"--workdir={tmp_path}", devices=8)
+    about = json.loads((tmp_path / "config.json").read_text())
+    assert len(about["devices"]) == 8
+    for ours, theirs in zip(read_metrics(tmp_path), read_metrics(uninterrupted), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+
+
+def test_accumulating_gives_the_same_losses(uninterrupted, tmp_path):
+    run("train", *TINY, f"--workdir={tmp_path}", "--config.train.accumulate=4")
+    for ours, theirs in zip(read_metrics(tmp_path), read_metrics(uninterrupted), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--config.model.dtype=bfloat16", "--config.optimizer.name=adamw"],
+        ["--config.model.remat=block", "--config.optimizer.name=sgd"],
+    ],
+    ids=str,
+)
+def test_other_optimisers_and_ways_to_compute(change, tmp_path):
+    out, _ = run(
+        "train",
+        *TINY,
+        *change,
+        f"--workdir={tmp_path}",
+        "--config.optimizer.schedule=step",
+        "--config.optimizer.boundaries=(6,)",
+        "--config.optimizer.learning_rate=0.001",
+        "--config.optimizer.clip_norm=1.0",
+    )
+    rates = [r["learning_rate"] for r in read_metrics(tmp_path) if r["split"] == "train"]
+    np.testing.assert_allclose(rates, [1e-3] * 6 + [1e-4] * 6, rtol=1e-6)
+    assert "reached, at step 12" in out
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
+    _, err = run(
+        "train",
+        *TINY,
+        f"--workdir={tmp_path}",
+        "--config.optimizer.name=sgd",
+        "--config.optimizer.learning_rate=1e30",
+        status=1,
+    )
+    assert "error: " in err
+    assert "at step " in err
+    assert "Traceback" not in err
+    assert read_metrics(tmp_path)  # flushed up to the end
+
+
+def test_a_terminal_gets_a_bar(tmp_path):
+    """In a real pseudo-terminal."""
+    ours, theirs = pty.openpty()
+    process = start("train", *TINY, f"--workdir={tmp_path}", stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        shown += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = shown.decode(errors="replace")
+    assert "12/12" in text
+    assert "█" in text or "#" in text
+    assert "loss " in text
+    assert "accuracy " in text
+    assert "examples/s" in text
+    assert "left" in text

@@ -1,0 +1,94 @@
+"""Who may import whom, and that the model runs where TensorFlow is not installed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# What a room must not import. `perceiver` without more is the model.
+FORBIDDEN = {
+    "configs": {"perceiver", "experiments", "jax", "haiku", "tensorflow"},
+    "launch": {"perceiver", "experiments", "configs", "jax", "tensorflow"},
+    "perceiver/data": {
+        "jax",
+        "haiku",
+        "optax",
+        "ml_collections",
+        "perceiver.training",
+        "experiments",
+        "configs",
+    },
+    "perceiver/training": {
+        "tensorflow",
+        "tensorflow_datasets",
+        "haiku",
+        "ml_collections",
+        "perceiver.data",
+        "experiments",
+        "configs",
+    },
+    "perceiver": {
+        "tensorflow",
+        "tensorflow_datasets",
+        "optax",
+        "orbax",
+        "ml_collections",
+        "perceiver.data",
+        "perceiver.training",
+        "experiments",
+        "configs",
+    },
+    "experiments": {"tensorflow", "tensorflow_datasets", "tests"},
+}
+
+
+def imports(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_imports_point_back_along_the_way_of_a_batch(room):
+    files = sorted((ROOT / room).glob("*.py"))
+    assert files or room == "launch"
+    for file in files:
+        for name in imports(file):
+            for forbidden in FORBIDDEN[room]:
+                assert not f"{name}.".startswith(f"{forbidden}."), f"{file} imports {name}"
+
+
+def test_model_step_and_table_run_without_tensorflow():
+    program = """
+import sys
+sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None  # importing them fails
+
+import jax, numpy as np
+from experiments import build
+from experiments.command_line import load_config
+from experiments.model_table import table
+from perceiver.training.parallel import AXIS, DataParallel
+from perceiver.training.step import make_train_step
+
+config = load_config("configs/digits.py")
+assert table(config)["total"]["parameters"] > 0
+network = build.model(config, 10)
+optimizer, schedule = build.optimizer(config, 1000)
+devices = DataParallel()
+step = devices.map(make_train_step(network.apply, optimizer, schedule, label_smoothing=0.0,
+                                   ema_decay=0.0, accumulate=1, axis=AXIS))
+state = devices.replicate(build.initial_state(config, network, optimizer))
+batch = {"image": np.ones((8, 8, 8, 1), np.float32), "label": np.arange(8, dtype=np.int32)}
+state, metrics = step(state, devices.shard(batch))
+print("loss", float(devices.first(metrics)["loss"]))
+"""
+    out = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "loss 2.30" in out.stdout, out.stderr
