@@ -38,15 +38,17 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.num_cross_attends = 2
     config.model.num_towers = 2
     config.model.self_attends_per_tower = 3
-    config.model.inputs.image = image(bands=32)
+    config.model.latent_init_scale = 0.5
+    config.model.inputs.image = image(bands=16)
 
-    config.optimizer.learning_rate = 0.004
+    config.optimizer.learning_rate = 0.01
     config.optimizer.schedule = "cosine"
     config.optimizer.weight_decay = 0.05
 
     config.train.batch_size = 32
     config.train.epochs = 60.0
     config.train.label_smoothing = 0.1
+    config.train.ema_decay = 0.99
     config.train.log_every = 15
     config.train.eval_every_epochs = 5.0
     config.train.checkpoint_every_epochs = 5.0

@@ -53,17 +53,20 @@ def get_config(variant: str = "") -> ConfigDict:
 def _shrink(config: ConfigDict) -> None:
     """Sizes and a recipe for 2 CPU cores; chosen here."""
     config.data.num_points = 1024
+    config.data.translation = 0.02
     config.model.num_latents = 64
     config.model.latent_channels = 128
     config.model.self_attends_per_tower = 3
-    config.model.inputs.points = fourier(bands=16, max_resolution=(32.0, 32.0, 32.0))
-    config.optimizer.learning_rate = 0.004
+    config.model.latent_init_scale = 0.5
+    config.model.inputs.points = fourier(bands=6, max_resolution=(16.0, 16.0, 16.0))
+    config.optimizer.learning_rate = 0.01
     config.optimizer.schedule = "cosine"
     config.optimizer.weight_decay = 0.05
     config.train.batch_size = 64
     config.train.steps = None
-    config.train.epochs = 60.0
+    config.train.epochs = 25.0
     config.train.label_smoothing = 0.1
+    config.train.ema_decay = 0.998
     config.train.eval_every = None
     config.train.eval_every_epochs = 5.0
     config.train.checkpoint_every = 250

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import termios
 import time
 
 import numpy as np
@@ -210,6 +211,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
 def test_a_terminal_gets_a_bar(tmp_path):
     """In a real pseudo-terminal."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 120))
     process = start("train", *TINY, f"--workdir={tmp_path}", stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
