@@ -163,7 +163,14 @@ def data_options(config: ConfigDict) -> dict[str, Any]:
     return options
 
 
-def check_batch(config: ConfigDict) -> None:
+def check(config: ConfigDict) -> None:
+    """Refuses what can't be trained, as far as it shows without the data."""
+    _check_batch(config)
+    model(config, config.data.num_classes)
+    optimizer(config, config.train.batch_size)
+
+
+def _check_batch(config: ConfigDict) -> None:
     """Refuses a training batch that hosts, devices and accumulation do not divide."""
     batch_size, accumulate = config.train.batch_size, config.train.accumulate
     parts = jax.device_count() * accumulate

@@ -26,6 +26,7 @@ USAGE = """Evaluates the newest checkpoint of a workdir, or --config.eval.checkp
 def main(config: ConfigDict, workdir: str) -> None:
     """Restores, evaluates, reports."""
     workdir = Path(workdir)
+    build.check(config)
     wanted = checkpoint(config.eval.checkpoint)
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} has no checkpoints/; train there first")

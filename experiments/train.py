@@ -34,7 +34,7 @@ USAGE = """Trains a Perceiver as a config says; resumes where the workdir has a 
 
 def main(config: ConfigDict, workdir: str) -> int | None:
     """Returns the exit status."""
-    build.check_batch(config)
+    build.check(config)
     workdir = prepare_workdir(workdir)
 
     # Data.
@@ -104,21 +104,26 @@ def main(config: ConfigDict, workdir: str) -> int | None:
                     progress.mark(step - 1)
                 previous = metrics
 
+                logging = is_due(step, config.train.log_every, last=last)
+                evaluating = is_due(step, eval_every, last=last)
+                saving = is_due(step, checkpoint_every, last=last) or evaluating
+                stopped_by = stop.requested
                 results = None
-                if is_due(step, config.train.log_every, last=last):
+                if logging or saving or stopped_by:
                     values = {k: float(v) for k, v in devices.first(metrics).items()}
-                    log.write(step, "train", **values)
-                    check_finite(step, values)
-                    progress.update(step, {"loss": values["loss"], "accuracy": values["top1"]})
-                if is_due(step, eval_every, last=last):
+                    if logging:
+                        log.write(step, "train", **values)
+                        progress.update(step, {"loss": values["loss"], "accuracy": values["top1"]})
+                    check_finite(step, values)  # before anything of this step is kept
+                if evaluating:
                     results = evaluate(state.params_for_evaluation())
                     log.write(step, "eval", **results)
                     progress.message(f"step {step}: {summary(results)}")
-                if is_due(step, checkpoint_every, last=last) or results or stop.requested:
+                if saving or stopped_by:
                     checkpoints.save(step, devices.first(state), iterator.state(), results)
-                if stop.requested:
+                if stopped_by:
                     checkpoints.wait()
-                    say(f"stopped by {stop.requested}: step {step:,} is saved; run again to go on")
+                    say(f"stopped by {stopped_by}: step {step:,} is saved; run again to go on")
                     return EXIT_STOPPED
 
         results = results or evaluate(state.params_for_evaluation())

@@ -30,7 +30,7 @@ def load(name: str, **options) -> Dataset:
     parameters = inspect.signature(LOADERS[name]).parameters
     for option in options:
         if option not in parameters:
-            raise DataError(unknown(option, parameters, what=f"option of data set {name!r}"))
+            raise DataError(unknown(option, parameters, what=f"{name} option"))
     missing = [
         option
         for option, parameter in parameters.items()

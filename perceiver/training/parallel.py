@@ -4,7 +4,7 @@ The rest of the code sees host arrays, and a step function that averages over a 
 device holds the whole model and takes an equal part of the batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,19 +16,17 @@ Tree = Any
 
 
 class DataParallel:
-    """Maps a step over this process's devices, and moves arrays to and from them."""
+    """Maps a step over the devices of all processes, and moves arrays to and from this one's."""
 
-    def __init__(self, devices: Sequence[jax.Device] | None = None):
-        """Takes the local devices to use; all of them by default."""
-        self._devices = list(devices) if devices is not None else jax.local_devices()
-        self._replicate = jax.pmap(
-            lambda _, tree: tree, axis_name=AXIS, in_axes=(0, None), devices=self._devices
-        )
+    def __init__(self):
+        """Takes every device there is."""
+        # `jax.pmap` is given no devices: a list of this process's own would leave the others out.
+        self._replicate = jax.pmap(lambda _, tree: tree, axis_name=AXIS, in_axes=(0, None))
 
     @property
     def num_devices(self) -> int:
         """Devices of this process."""
-        return len(self._devices)
+        return jax.local_device_count()
 
     def map(self, step: Callable, *, donate: tuple[int, ...] = ()) -> Callable:
         """Compiles a step for all devices; it averages with `jax.lax.pmean(..., AXIS)`.
@@ -37,7 +35,7 @@ class DataParallel:
           step: function of trees whose leaves lack the leading device axis.
           donate: arguments whose memory the step may reuse.
         """
-        return jax.pmap(step, axis_name=AXIS, devices=self._devices, donate_argnums=donate)
+        return jax.pmap(step, axis_name=AXIS, donate_argnums=donate)
 
     def replicate(self, tree: Tree) -> Tree:
         """Host arrays to every device: leaves gain a leading axis of devices."""
@@ -60,6 +58,7 @@ class DataParallel:
         return jax.tree.map(split, batch)
 
     def first(self, tree: Tree) -> Tree:
-        """The first device's copy of a replicated tree, as host arrays."""
+        """The first device's copy of a replicated tree, as host arrays of their own."""
         shards = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
-        return jax.tree.map(lambda x: x[0], jax.device_get(shards))
+        # Copied, as on CPU they may be views of memory that the next step reuses.
+        return jax.tree.map(lambda x: np.array(x[0]), jax.device_get(shards))

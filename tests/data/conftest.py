@@ -1,23 +1,11 @@
-"""Real data where there are any, and folders of pictures made for a test."""
+"""Folders of pictures made for a test."""
 
-import os
 import pathlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
-
-_REPOSITORY = pathlib.Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def real_data() -> pathlib.Path:
-    """The folder of real files: $PERCEIVER_TEST_DATA, else shared/data beside the checkout."""
-    folder = os.environ.get("PERCEIVER_TEST_DATA") or _REPOSITORY.parent / "shared" / "data"
-    if not pathlib.Path(folder).is_dir():
-        pytest.skip(f"no real data in {folder}: set PERCEIVER_TEST_DATA to a folder that has them")
-    return pathlib.Path(folder)
 
 
 @pytest.fixture

@@ -35,13 +35,15 @@ def start(main: str, *arguments: str, devices: int = 1, **options) -> subprocess
     )
 
 
-def finish(process: subprocess.Popen, status: int = 0) -> tuple[str, str]:
+def finish(process: subprocess.Popen, status: int = 0, timeout: float = 300) -> tuple[str, str]:
     """Waits for a process and returns what it printed, having checked its exit status."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=timeout)
     assert process.returncode == status, f"status {process.returncode}\n{out}\n{err[-3000:]}"
     return out, err
 
 
-def run(main: str, *arguments: str, status: int = 0, **options) -> tuple[str, str]:
+def run(
+    main: str, *arguments: str, status: int = 0, timeout: float = 300, **options
+) -> tuple[str, str]:
     """Runs a main to its end."""
-    return finish(start(main, *arguments, **options), status)
+    return finish(start(main, *arguments, **options), status, timeout)

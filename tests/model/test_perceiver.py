@@ -262,8 +262,8 @@ class TestBfloat16:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(dtype="float16"), "dtype is 'float16'"),
-        (dict(remat="all"), "remat is 'all'"),
+        (dict(dtype="float16"), "unknown dtype 'float16'"),
+        (dict(remat="all"), "unknown remat 'all'"),
         (dict(sizes=dict(self_heads=3)), "self_heads is 3, which does not divide"),
         (dict(sizes=dict(cross_heads=2)), "cross_heads is 2, which does not divide"),
         (dict(sizes=dict(num_cross_attends=0)), "num_cross_attends is 0"),

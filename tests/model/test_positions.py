@@ -94,8 +94,8 @@ def test_points_are_all_position():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(spacing="cubic"), "spacing is 'cubic'"),
-        (dict(positions="sine"), "positions is 'sine'"),
+        (dict(spacing="cubic"), "unknown spacing 'cubic'"),
+        (dict(positions="sine"), "unknown positions 'sine'"),
         (dict(bands=0), "bands is 0"),
         (dict(max_resolution=(224,)), "one value for each"),
     ],
