@@ -26,6 +26,6 @@ def look_up(table: Mapping[str, T], name: str, *, what: str) -> T:
 def unknown(name: str, valid: Iterable[str], *, what: str) -> str:
     """Says in one line that a name is not valid: the nearest that is, or all of them."""
     valid = list(valid)
-    near = difflib.get_close_matches(str(name).lower(), valid, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name).lower(), valid, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(map(repr, valid))}"
     return f"unknown {what} {name!r}: {hint}"

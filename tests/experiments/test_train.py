@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import subprocess
 import termios
 import time
 
@@ -13,7 +14,7 @@ import pytest
 
 from perceiver.training.logs import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
-from tests.experiments.processes import TINY, finish, run, start
+from tests.experiments.processes import ROOT, TINY, finish, run, start
 
 
 def arrays(workdir, step=12):
@@ -75,6 +76,11 @@ class TestFinishedRun:
         assert about["config"]["model"]["num_latents"] == 4
         assert about["versions"]["jax"]
         assert about["devices"] == ["cpu:0 cpu"]
+        revision = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if revision.returncode == 0:  # not in an unpacked archive
+            assert about["git"].removesuffix("+changes") == revision.stdout.strip()
 
     def test_draws_curves_and_writes_tensorboard_events(self, finished):
         assert (finished[0] / "curves.png").read_bytes().startswith(b"\x89PNG")
