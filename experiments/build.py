@@ -167,7 +167,8 @@ def check(config: ConfigDict) -> None:
     """Refuses what can't be trained, as far as it shows without the data."""
     _check_batch(config)
     model(config, config.data.num_classes)
-    optimizer(config, config.train.batch_size)
+    # How long an epoch is shows with the data only; long enough for any schedule will do here.
+    optimizer(config, num_examples=1_000_000 * config.train.batch_size)
 
 
 def _check_batch(config: ConfigDict) -> None:

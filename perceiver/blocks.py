@@ -77,8 +77,12 @@ class CrossAttend(hk.Module):
 
     @hk.name_like("__call__")
     def keys_and_values(self, inputs: ByteArray, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
-        """Projects the byte array to keys and values, each [B, M, H, K]."""
-        normal = layer_norm(inputs.concatenate(dtype), name="layer_norm_inputs")  # [B, M, C]
+        """Projects the byte array to keys and values, each [B, M, H, K] in `dtype`.
+
+        It is normalised before it is rounded to `dtype`: bfloat16 could not tell the 224
+        coordinates of a side apart.
+        """
+        normal = layer_norm(inputs.concatenate(), name="layer_norm_inputs").astype(dtype)
         key = Linear(self._channels, name="key")(normal)
         value = Linear(self._channels, name="value")(normal)
         return _split_heads(key, self._heads), _split_heads(value, self._heads)

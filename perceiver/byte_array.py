@@ -31,12 +31,12 @@ class ByteArray(NamedTuple):
         """C, the channels of content and position encoding together."""
         return self.content.shape[-1] + self.positions.shape[-1]
 
-    def concatenate(self, dtype: jnp.dtype = jnp.float32) -> jax.Array:
-        """The byte array of the paper, [B, M, C], with zeros where masked."""
+    def concatenate(self) -> jax.Array:
+        """The byte array of the paper, float32 [B, M, C], with zeros where masked."""
         batch, num_inputs, _ = self.content.shape
         chex.assert_shape(self.positions, (..., num_inputs, None))
         positions = jnp.broadcast_to(self.positions, (batch, num_inputs, self.positions.shape[-1]))
-        inputs = jnp.concatenate([self.content.astype(dtype), positions.astype(dtype)], axis=-1)
+        inputs = jnp.concatenate([self.content, positions], axis=-1).astype(jnp.float32)
         if self.mask is not None:
             chex.assert_shape(self.mask, (batch, num_inputs))
             inputs = jnp.where(self.mask[..., None], inputs, 0)
