@@ -164,14 +164,13 @@ def data_options(config: ConfigDict) -> dict[str, Any]:
 
 
 def check(config: ConfigDict) -> None:
-    """Refuses what can't be trained, as far as it shows without the data."""
-    _check_batch(config)
+    """Refuses what can't be built, as far as it shows without the data."""
     model(config, config.data.num_classes)
     # How long an epoch is shows with the data only; long enough for any schedule will do here.
     optimizer(config, num_examples=1_000_000 * config.train.batch_size)
 
 
-def _check_batch(config: ConfigDict) -> None:
+def check_batch(config: ConfigDict) -> None:
     """Refuses a training batch that hosts, devices and accumulation do not divide."""
     batch_size, accumulate = config.train.batch_size, config.train.accumulate
     parts = jax.device_count() * accumulate

@@ -34,6 +34,7 @@ USAGE = """Trains a Perceiver as a config says; resumes where the workdir has a 
 
 def main(config: ConfigDict, workdir: str) -> int | None:
     """Returns the exit status."""
+    build.check_batch(config)
     build.check(config)
     workdir = prepare_workdir(workdir)
 

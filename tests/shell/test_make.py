@@ -147,7 +147,7 @@ def test_train_and_test_run_in_the_new_environment(checkout):
         assert done.returncode == 0, done.stderr
     train = "-m experiments.train --config=configs/digits.py --workdir=runs/digits"
     assert checkout.calls("-m experiments") == [train]
-    assert checkout.calls("-m pytest") == ["-m pytest -n 2 -m not slow"]
+    assert checkout.calls("-m pytest") == ["-m pytest -n 2 --dist loadfile -m not slow"]
     assert len(checkout.calls("-m pip")) == 1
 
 
