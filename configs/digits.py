@@ -2,7 +2,8 @@
 
     python -m experiments.train --config=configs/digits.py --workdir=runs/digits
 
-Should reach at least 98% on its 360 test images; takes about a minute on 2 CPU cores.
+Should reach at least 98% on its 360 test images with the seed below (98.33% measured); takes about
+a minute on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict

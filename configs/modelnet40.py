@@ -5,7 +5,9 @@
         --config.data.dir=data/modelnet10_hdf5_1024
 
 Clouds are read from `config.data.dir`, in the layout of modelnet40_ply_hdf5_2048. The paper's
-network should reach 85.7% (printed in the paper, the best on the test set; not run here).
+network should reach 85.7% (printed in the paper, the best on the test set; not run here; the paper
+prints no time). `:small` should reach 90% on ModelNet10 (90.97% measured, 10.5 minutes on 2 CPU
+cores).
 """
 
 from ml_collections import ConfigDict
