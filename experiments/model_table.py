@@ -18,16 +18,12 @@ USAGE = """Prints parameters and forward FLOPs of one config's network, or of al
 def main(config: ConfigDict | None, _: str | None) -> None:
     """Prints the table."""
     if config is None:
-        tables = {name: table(config) for name, config in all_configs()}
+        result = {name: table(config) for name, config in all_configs()}
+        lines = [line for name, rows in result.items() for line in (name, *_lines(rows), "")]
     else:
-        tables = {"": table(config)}
-    if flags.FLAGS.format == "json":
-        print(json.dumps(next(iter(tables.values())) if config else tables, indent=2))
-        return
-    for name, rows in tables.items():
-        print(
-            "\n".join(filter(None, [name, *_lines(rows), ""])) if name else "\n".join(_lines(rows))
-        )
+        result = table(config)
+        lines = _lines(result)
+    print(json.dumps(result, indent=2) if flags.FLAGS.format == "json" else "\n".join(lines))
 
 
 def table(config: ConfigDict) -> dict:
