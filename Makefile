@@ -43,7 +43,7 @@ if [ -n "$$fresh" ]; then
   fi
   "$$python" -c 'import venv, ensurepip' 2>/dev/null ||
     fail "$$python has no venv or no pip: install them (on Debian: apt install python3-venv, or python$${found%.*}-venv)"
-  echo "Making .venv with Python $$found: a minute or two, and 2.5 GB of disk"
+  echo "Making .venv with Python $$found: a minute or two, and 3 GB of disk"
   "$$python" -m venv --clear .venv || fail "could not make .venv (the reason is above)"
 else
   echo "Bringing .venv up to date: setup.py or constraints.txt has changed"
@@ -52,7 +52,7 @@ fi
 # Without its stamp, an installation that ends half-way is not taken for done.
 rm -f $$stamp
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-  -e '.[dev]' -c constraints.txt ||
+  -e '.[data,dev]' -c constraints.txt ||
   fail "pip could not install (the reason is above): see to the network or the disk, then make again"
 made_from > $$stamp
 endef

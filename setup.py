@@ -35,6 +35,8 @@ setup(
         "tensorflow-datasets>=4.9.10",
         "scikit-learn>=1.6",
         "h5py>=3.11",
+        "av>=15",
+        "trimesh>=4.5",
         "matplotlib>=3.9",
         "tqdm>=4.66",
         "tensorboardX>=2.6",
@@ -42,10 +44,18 @@ setup(
     extras_require={
         "gpu": [f"jax[cuda13]{JAX}"],
         "tpu": [f"jax[tpu]{JAX}"],
-        # Preparing the large data sets and reading video, meshes and sound.
-        "data": ["apache-beam>=2.77", "av>=15", "trimesh>=4.5", "librosa>=0.11"],
+        # Preparing sound and video, on this machine's cores or on a cluster.
+        "data": ["apache-beam>=2.77"],
         # The viewer; writing its event files needs only tensorboardX.
         "tensorboard": ["tensorboard>=2.20"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.6", "pytest-timeout>=2.3", "ruff>=0.12"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "pytest-timeout>=2.3",
+            "ruff>=0.12",
+            # What tests compare with.
+            "librosa>=0.11",
+            "pillow>=11",
+        ],
     },
 )

@@ -56,7 +56,8 @@ def imports(file):
 
 @pytest.mark.parametrize("room", FORBIDDEN)
 def test_imports_point_back_along_the_way_of_a_batch(room):
-    files = sorted((ROOT / room).glob("*.py"))
+    pattern = "*.py" if room == "perceiver" else "**/*.py"  # the model's rooms have their own rows
+    files = sorted((ROOT / room).glob(pattern))
     assert files or room == "launch"
     for file in files:
         for name in imports(file):

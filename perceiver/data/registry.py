@@ -2,8 +2,10 @@
 
 import inspect
 
-from perceiver.data import digits, image_folder, modelnet
+from perceiver.data import digits
 from perceiver.data.errors import DataError
+from perceiver.data.images import folder as image_folder
+from perceiver.data.points import modelnet
 from perceiver.data.source import Dataset
 from perceiver.names import unknown
 

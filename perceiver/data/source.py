@@ -10,23 +10,47 @@ def _name_by_number(index: int) -> str:
     return f"example {index}"
 
 
+Features = dict[str, tf.Tensor]
+
+
+def _as_it_is(batch: Features, seed: tf.Tensor) -> Features:
+    del seed
+    return batch
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """One split of a data set with random access.
 
+    The features of an example are its inputs and its label, with static shapes. Inputs are as
+    small as they can be, and are normalised on the device:
+
+      'image': uint8 [S, S, C].
+      'points': float32 [M, 3] within [-1, 1].
+      'audio': int16 [samples], mono at 48 kHz.
+      'spectrogram': float16 [T, mel bins], log-mel.
+      'video': uint8 [T, S, S, 3], 25 frames a second.
+      'label': int32 [], or for a data set with several labels an example:
+      'labels': uint8 [classes], 1 for each class that is there.
+
     Attributes:
       num_examples: how many examples there are, at least 1.
       example: (index, seed) -> features. index is an int64 scalar in [0, num_examples), seed an
-        int32 [2] or None. The features are 'image', float32 [H, W, C], or 'points', float32
-        [M, 3], and 'label', int32 []; their shapes are static. It runs in a tf.data graph, so
-        that no Python runs for an example. Without a seed nothing is augmented; with one, the
-        augmentation is a function of the seed and of nothing else.
+        int32 [2] or None. It runs in a tf.data graph, so that no Python runs for an example.
+        Without a seed nothing is augmented; with one, the augmentation is a function of the seed
+        and of nothing else.
       name: what a message calls an example, a path where it has one.
+      eval_windows: W. Where it is not 0, the inputs of an example without a seed gain a leading
+        axis of W windows, whose scores are to be averaged.
+      of_batch: (features, seed) -> features, for augmentation that mixes examples; it is applied
+        to the training batches of a process. Every feature has a leading axis of examples.
     """
 
     num_examples: int
-    example: Callable[[tf.Tensor, tf.Tensor | None], dict[str, tf.Tensor]]
+    example: Callable[[tf.Tensor, tf.Tensor | None], Features]
     name: Callable[[int], str] = _name_by_number
+    eval_windows: int = 0
+    of_batch: Callable[[Features, tf.Tensor], Features] = _as_it_is
 
 
 @dataclasses.dataclass(frozen=True)

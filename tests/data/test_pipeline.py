@@ -12,8 +12,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from perceiver.data import digits, image_folder
+from perceiver.data import digits
 from perceiver.data.errors import DataError
+from perceiver.data.images import folder as image_folder
 from perceiver.data.pipeline import eval_batches, train_iterator
 from perceiver.data.source import Source
 from perceiver.data.tensorflow_cpu import tf
@@ -128,7 +129,7 @@ def test_the_state_of_one_process_fits_the_others():
 
 RESUME = """
 import hashlib, json, pathlib, sys
-from perceiver.data import image_folder
+from perceiver.data.images import folder as image_folder
 from perceiver.data.pipeline import train_iterator
 
 state, options = sys.argv[1:]

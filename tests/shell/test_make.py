@@ -316,7 +316,8 @@ def test_every_requirement_has_one_pin_in_its_range(declared, python):
 
 def test_what_requirements_require_is_pinned_too(declared):
     pinned = pins()
-    required = declared["install_requires"] + declared["extras_require"]["dev"]
+    extras = declared["extras_require"]
+    required = declared["install_requires"] + extras["data"] + extras["dev"]
     waiting = [(requirement, "") for requirement in applicable(required)]
     seen = set()
     while waiting:

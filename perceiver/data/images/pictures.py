@@ -7,14 +7,28 @@ The orientation that a camera may note in a file (EXIF) is not applied.
 
 from collections.abc import Callable, Sequence
 
-from perceiver.data.image_files import JPEG_MAGIC
+from perceiver.data.class_folders import FileKind
+from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
 
 # Share of the short side that the evaluation crop keeps: 224 pixels of 256.
 CENTRAL_CROP = 0.875
 
+_JPEG_MAGIC = b"\xff\xd8"
+_PNG_MAGIC = b"\x89PNG"
+
 _ATTEMPTS = 10
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def _check_magic(path: str, beginning: bytes) -> None:
+    if not beginning.startswith((_JPEG_MAGIC, _PNG_MAGIC)):
+        raise DataError(
+            f"{path}: neither JPEG nor PNG (it begins with {beginning[:4]!r}): convert or remove it"
+        )
+
+
+PICTURES = FileKind("pictures", (".jpg", ".jpeg", ".png"), _check_magic)
 
 
 def random_window(
@@ -75,8 +89,8 @@ def decode(contents: tf.Tensor, window: Callable[[tf.Tensor], tf.Tensor]) -> tf.
         top, left, height, width = tf.unstack(window(tf.shape(picture)))
         return picture[top : top + height, left : left + width]
 
-    magic = tf.strings.substr(contents, 0, len(JPEG_MAGIC))
-    return tf.cond(magic == JPEG_MAGIC, of_jpeg, of_png)
+    magic = tf.strings.substr(contents, 0, len(_JPEG_MAGIC))
+    return tf.cond(magic == _JPEG_MAGIC, of_jpeg, of_png)
 
 
 def resize(picture: tf.Tensor, image_size: int, channels: int) -> tf.Tensor:

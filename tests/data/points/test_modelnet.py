@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from perceiver.data import modelnet
 from perceiver.data.errors import DataError
 from perceiver.data.pipeline import eval_batches, train_iterator
+from perceiver.data.points import modelnet
 
 PLAIN = {"scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
 PAPER = {"scale": (0.99, 1.01), "translation": 0.0, "rotation": "none"}

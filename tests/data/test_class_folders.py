@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
-from perceiver.data import image_files
+from perceiver.data import class_folders
 from perceiver.data.errors import DataError
+from perceiver.data.images.pictures import PICTURES
 
 
 def names(pictures, root):
@@ -16,7 +17,7 @@ def names(pictures, root):
 
 def test_a_split_is_taken_as_it_is(real_data):
     root = real_data / "imagenette224"
-    train, val = image_files.find(str(root), 0.5, 0)
+    train, val = class_folders.find(str(root), PICTURES, 0.5, 0)
     assert list(train) == sorted(p.name for p in (root / "train").iterdir()) == list(val)
     assert {len(paths) for paths in train.values()} == {120}
     assert {len(paths) for paths in val.values()} == {40}
@@ -24,14 +25,14 @@ def test_a_split_is_taken_as_it_is(real_data):
 
 def test_one_picture_a_class_can_be_split(real_data):
     root = real_data / "imagenet_full"
-    train, val = image_files.find(str(root), 0.1, 0)
+    train, val = class_folders.find(str(root), PICTURES, 0.1, 0)
     held_out = names(val, root)
     assert len(held_out) == 9
     assert len(names(train, root)) == 78
     assert list(train) == list(val) == sorted(os.listdir(root))
     first = [name for name in val if val[name]]
     assert first != list(val)[:9]  # by lot, not by the alphabet
-    assert names(image_files.find(str(root), 0.1, 1)[1], root) != held_out
+    assert names(class_folders.find(str(root), PICTURES, 0.1, 1)[1], root) != held_out
 
 
 def test_the_split_is_stratified_and_exact(tmp_path, add_pictures):
@@ -39,7 +40,7 @@ def test_the_split_is_stratified_and_exact(tmp_path, add_pictures):
     for name, size in sizes.items():
         add_pictures(tmp_path / name, size)
     for fraction in (0.1, 0.25, 0.5, 0.9):
-        train, val = image_files.find(str(tmp_path), fraction, 3)
+        train, val = class_folders.find(str(tmp_path), PICTURES, fraction, 3)
         assert len(names(val, tmp_path)) == round(71 * fraction)
         for name, size in sizes.items():
             assert abs(len(val[name]) - size * fraction) < 1
@@ -53,7 +54,7 @@ def test_the_split_does_not_depend_on_place_or_listing_order(tmp_path, add_pictu
     for name in ("a", "b b", "-c"):
         add_pictures(tmp_path / "one" / name, 6)
     shutil.copytree(tmp_path / "one", tmp_path / "elsewhere" / "two")
-    _, expected = image_files.find(str(tmp_path / "one"), 0.3, 7)
+    _, expected = class_folders.find(str(tmp_path / "one"), PICTURES, 0.3, 7)
 
     scan = os.scandir
 
@@ -67,8 +68,8 @@ def test_the_split_does_not_depend_on_place_or_listing_order(tmp_path, add_pictu
         def __exit__(self, *_):
             self.entries.close()
 
-    monkeypatch.setattr(image_files.os, "scandir", Reversed)
-    _, found = image_files.find(str(tmp_path / "elsewhere" / "two"), 0.3, 7)
+    monkeypatch.setattr(class_folders.os, "scandir", Reversed)
+    _, found = class_folders.find(str(tmp_path / "elsewhere" / "two"), PICTURES, 0.3, 7)
     assert names(found, tmp_path / "elsewhere" / "two") == names(expected, tmp_path / "one")
     assert list(found) == ["-c", "a", "b b"]
 
@@ -82,7 +83,7 @@ def test_names_are_data_and_other_files_are_passed_over(tmp_path, add_pictures):
     (tmp_path / "-rf" / "notes.txt").write_text("x")
     (tmp_path / "-rf" / "._000.jpg").write_text("resource fork")
     (tmp_path / "README.md").write_text("x")
-    train, val = image_files.find(str(tmp_path), 0.5, 0)
+    train, val = class_folders.find(str(tmp_path), PICTURES, 0.5, 0)
     assert list(train) == sorted(odd)
     assert len(names(train, tmp_path)) == len(names(val, tmp_path)) == 4
 
@@ -90,12 +91,12 @@ def test_names_are_data_and_other_files_are_passed_over(tmp_path, add_pictures):
 def test_a_class_may_be_called_train(tmp_path, add_pictures):
     for name in ("car", "plane", "train"):
         add_pictures(tmp_path / name, 2)
-    assert list(image_files.find(str(tmp_path), 0.5, 0)[0]) == ["car", "plane", "train"]
+    assert list(class_folders.find(str(tmp_path), PICTURES, 0.5, 0)[0]) == ["car", "plane", "train"]
 
 
 def refused(root, *parts, val_fraction=0.5):
     with pytest.raises(DataError) as raised:
-        image_files.find(str(root), val_fraction, 0)
+        class_folders.find(str(root), PICTURES, val_fraction, 0)
     message = str(raised.value)
     assert len(message.splitlines()) == 1
     for part in parts:
@@ -103,9 +104,9 @@ def refused(root, *parts, val_fraction=0.5):
 
 
 def test_a_folder_without_classes_is_answered_with_the_layout(tmp_path, add_pictures):
-    refused(tmp_path, tmp_path, image_files.LAYOUT)
+    refused(tmp_path, tmp_path, PICTURES.layout)
     add_pictures(tmp_path, 2)
-    refused(tmp_path, "no class folders", image_files.LAYOUT)
+    refused(tmp_path, "no class folders", PICTURES.layout)
 
 
 def test_an_empty_class_is_named(tmp_path, add_pictures):

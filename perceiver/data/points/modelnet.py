@@ -10,9 +10,9 @@ import pathlib
 import h5py
 import numpy as np
 
-from perceiver.data import point_clouds
 from perceiver.data.errors import DataError
 from perceiver.data.folders import existing
+from perceiver.data.points import clouds as point_clouds
 from perceiver.data.source import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
 

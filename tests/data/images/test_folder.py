@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perceiver.data import image_folder, pictures
 from perceiver.data.errors import DataError
+from perceiver.data.images import folder as image_folder
+from perceiver.data.images import pictures
 from perceiver.data.pipeline import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
 

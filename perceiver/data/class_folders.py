@@ -1,49 +1,75 @@
-"""Finds the pictures of a folder of classes and, where there is no split, makes one.
+"""Finds the files of a folder of classes and, where there is no split, makes one.
 
 The layout is that of ImageNet as most people unpack it: a folder for each class. Names of files
 and folders are data: spaces, quotes and a leading '-' mean nothing here.
 """
 
 import concurrent.futures
+import dataclasses
 import hashlib
 import os
 import pathlib
+from collections.abc import Callable
 
 from perceiver.data.errors import DataError
 from perceiver.data.folders import existing
 
-LAYOUT = "train/<class>/*.jpg and val/<class>/*.jpg, or <class>/*.jpg (.jpg, .jpeg or .png)"
-
-JPEG_MAGIC = b"\xff\xd8"
-PNG_MAGIC = b"\x89PNG"
-
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _READERS = 16  # folders read at once: on a network disk most of the time is waiting
 
-Pictures = dict[str, list[str]]  # class name -> paths of its pictures, sorted
+Files = dict[str, list[str]]  # class name -> paths of its files, sorted
 
 
-def find(dir: str, val_fraction: float, split_seed: int) -> tuple[Pictures, Pictures]:
-    """The training and the evaluation pictures below `dir`.
+def _no_check(path: str, beginning: bytes) -> None:
+    """Takes any content."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FileKind:
+    """What a data set of files is made of.
+
+    Attributes:
+      plural: what messages call the files, such as 'pictures'.
+      suffixes: of their names, in lower case; the first is the usual one.
+      check: takes a path and the file's first bytes, and raises a DataError that names the file
+        where they can't be right.
+    """
+
+    plural: str
+    suffixes: tuple[str, ...]
+    check: Callable[[str, bytes], None] = _no_check
+
+    @property
+    def layout(self) -> str:
+        """The folders in which they are expected."""
+        usual = self.suffixes[0]
+        return (
+            f"train/<class>/*{usual} and val/<class>/*{usual}, or <class>/*{usual} "
+            f"({', '.join(self.suffixes[:-1])} or {self.suffixes[-1]})"
+        )
+
+
+def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tuple[Files, Files]:
+    """The training and the evaluation files below `dir`.
 
     With folders `train` and `val` these are the splits. Otherwise the folders in `dir` are the
     classes and `hold_out` makes the split. Hidden files and folders are passed over, and so are
-    files that are not called .jpg, .jpeg or .png.
+    files whose names do not end as those of the kind do.
 
     Args:
       dir: the folder.
-      val_fraction: share of all pictures to hold out where there is no split.
+      kind: what to look for.
+      val_fraction: share of all files to hold out where there is no split.
       split_seed: decides which.
 
     Returns:
-      (train, val), each a dict from the class names, sorted, to the paths of the pictures. Where
+      (train, val), each a dict from the class names, sorted, to the paths of the files. Where
       the split is made here, a class may have none in one of the two.
 
     Raises:
-      DataError: no folder, no classes, a class without pictures, classes in one split only, or a
-        file that is empty or neither JPEG nor PNG; the file or class is named.
+      DataError: no folder, no classes, a class without files, classes in one split only, or a
+        file that is empty or that the kind refuses; the file or class is named.
     """
-    root = existing(dir, LAYOUT)
+    root = existing(dir, kind.layout)
     splits = [name for name in ("train", "val") if (root / name).is_dir()]
     if len(splits) == 1 and _subfolders(root / splits[0]):
         other = "val" if splits == ["train"] else "train"
@@ -52,8 +78,8 @@ def find(dir: str, val_fraction: float, split_seed: int) -> tuple[Pictures, Pict
             f"{str(root / splits[0])!r} to have a part of that held out"
         )
     if len(splits) < 2:
-        return hold_out(_list_classes(root), root, val_fraction, split_seed)
-    train, val = (_list_classes(root / name) for name in splits)
+        return hold_out(_list_classes(root, kind), root, kind, val_fraction, split_seed)
+    train, val = (_list_classes(root / name, kind) for name in splits)
     for name, classes, others in (("train", train, val), ("val", val, train)):
         alone = [repr(found) for found in classes if found not in others]
         if alone:
@@ -65,9 +91,9 @@ def find(dir: str, val_fraction: float, split_seed: int) -> tuple[Pictures, Pict
 
 
 def hold_out(
-    pictures: Pictures, root: pathlib.Path, val_fraction: float, split_seed: int
-) -> tuple[Pictures, Pictures]:
-    """Holds out round(val_fraction * number of pictures), spread over the classes.
+    files: Files, root: pathlib.Path, kind: FileKind, val_fraction: float, split_seed: int
+) -> tuple[Files, Files]:
+    """Holds out round(val_fraction * number of files), spread over the classes.
 
     Each class gives its share, rounded so that the total is met (largest remainder). Which ones
     depends on a hash of the seed and the path below `root`, so it is the same on every machine.
@@ -75,12 +101,12 @@ def hold_out(
     Raises:
       DataError: nothing would be held out, or nothing left.
     """
-    total = sum(len(paths) for paths in pictures.values())
+    total = sum(len(paths) for paths in files.values())
     wanted = round(total * val_fraction)
     if not 0 < wanted < total:
         raise DataError(
-            f"val_fraction {val_fraction} of the {total} pictures in {str(root)!r} is {wanted}: "
-            "at least one must be held out and one left"
+            f"val_fraction {val_fraction} of the {total} {kind.plural} in {str(root)!r} is "
+            f"{wanted}: at least one must be held out and one left"
         )
 
     def draw(path: str | pathlib.Path) -> bytes:
@@ -88,9 +114,9 @@ def hold_out(
         return hashlib.sha256(f"{split_seed}/".encode() + below).digest()
 
     # Exact in integers: class c is due len(c) * wanted / total, and the classes with the largest
-    # remainders get one more. Equal remainders are common (a picture a class), so a draw breaks
+    # remainders get one more. Equal remainders are common (a file a class), so a draw breaks
     # ties, not the alphabet.
-    due = {name: divmod(len(paths) * wanted, total) for name, paths in pictures.items()}
+    due = {name: divmod(len(paths) * wanted, total) for name, paths in files.items()}
     left_over = wanted - sum(whole for whole, _ in due.values())
     by_remainder = sorted(due, key=lambda name: (-due[name][1], draw(root / name)))
     shares = {name: due[name][0] for name in due}
@@ -98,19 +124,21 @@ def hold_out(
         shares[name] += 1
 
     train, val = {}, {}
-    for name, paths in pictures.items():
+    for name, paths in files.items():
         drawn = sorted(paths, key=draw)
         val[name] = sorted(drawn[: shares[name]])
         train[name] = sorted(drawn[shares[name] :])
     return train, val
 
 
-def _list_classes(folder: pathlib.Path) -> Pictures:
+def _list_classes(folder: pathlib.Path, kind: FileKind) -> Files:
     classes = _subfolders(folder)
     if not classes:
-        raise DataError(f"no class folders in {str(folder)!r}: the expected layout is {LAYOUT}")
+        raise DataError(
+            f"no class folders in {str(folder)!r}: the expected layout is {kind.layout}"
+        )
     with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-        listed = readers.map(_list_pictures, [folder / name for name in classes])
+        listed = readers.map(lambda name: _list_files(folder / name, kind), classes)
         return dict(zip(classes, listed, strict=True))
 
 
@@ -119,37 +147,34 @@ def _subfolders(folder: pathlib.Path) -> list[str]:
         return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
 
 
-def _list_pictures(folder: pathlib.Path) -> list[str]:
+def _list_files(folder: pathlib.Path, kind: FileKind) -> list[str]:
     with os.scandir(folder) as entries:
         paths = sorted(
             entry.path
             for entry in entries
-            if entry.name.lower().endswith(_SUFFIXES)
+            if entry.name.lower().endswith(kind.suffixes)
             and not entry.name.startswith(".")
             and not entry.is_dir()
         )
     if not paths:
         raise DataError(
-            f"class folder {str(folder)!r} has no pictures: remove it or fill it; the expected "
-            f"layout is {LAYOUT}"
+            f"class folder {str(folder)!r} has no {kind.plural}: remove it or fill it; the "
+            f"expected layout is {kind.layout}"
         )
     for path in paths:
-        _check_picture(path)
+        kind.check(path, _beginning(path))
     return paths
 
 
-def _check_picture(path: str) -> None:
-    """Looks at the first bytes, so that a wrong file is found before the training starts."""
+def _beginning(path: str) -> bytes:
+    """The first bytes, so that a wrong file is found before the training starts."""
     try:
         with open(path, "rb") as file:
-            magic = file.read(4)
+            beginning = file.read(16)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}): replace or remove it"
         ) from error
-    if not magic:
+    if not beginning:
         raise DataError(f"{path}: the file is empty: replace or remove it")
-    if not magic.startswith((JPEG_MAGIC, PNG_MAGIC)):
-        raise DataError(
-            f"{path}: neither JPEG nor PNG (it begins with {magic!r}): convert or remove it"
-        )
+    return beginning

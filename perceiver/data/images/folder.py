@@ -2,8 +2,9 @@
 
 import os
 
-from perceiver.data import image_files, pictures
+from perceiver.data import class_folders
 from perceiver.data.errors import DataError
+from perceiver.data.images import pictures
 from perceiver.data.source import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
 
@@ -43,10 +44,10 @@ def load(
       'image', float32 [S, S, C], and 'label', int32 [].
 
     Raises:
-      DataError: options that cannot be, or a folder that is not as above; see `image_files.find`.
+      DataError: options that cannot be, or a folder that is not as above; see `class_folders.find`.
     """
     _check(image_size, channels, crop_area, crop_aspect, mean, std)
-    train, val = image_files.find(dir, val_fraction, split_seed)
+    train, val = class_folders.find(dir, pictures.PICTURES, val_fraction, split_seed)
 
     def finish(picture: tf.Tensor) -> tf.Tensor:
         return pictures.normalise(picture, mean, std)
@@ -66,7 +67,7 @@ def load(
         crop = pictures.decode(contents, pictures.central_window)
         return finish(pictures.resize(crop, image_size, channels))
 
-    def source(found: image_files.Pictures) -> Source:
+    def source(found: class_folders.Files) -> Source:
         paths = [path for of_class in found.values() for path in of_class]
         labels = [label for label, of_class in enumerate(found.values()) for _ in of_class]
         # tf.data functions take large constants by reference, so there is one copy in memory.
