@@ -8,9 +8,10 @@ examples with the same augmentation.
 
 from perceiver.data.tensorflow_cpu import tf
 
-# Second words of the two root seeds, which keep the streams of random numbers apart.
+# Second words of the root seeds, which keep the streams of random numbers apart.
 _ORDER = 0
 _AUGMENTATION = 1
+_PAIRS = 2
 
 # index_shuffle is a light cipher. One pass of it knows about 2 ** 16 orders, however long the seed,
 # and leaves those of different epochs correlated (for n = 65,536 their coefficients spread by 0.4,
@@ -50,3 +51,10 @@ def example_of_slot(slot: tf.Tensor, num_examples: int, seed: int) -> tuple[tf.T
         )
     of_epoch = _fold_in(tf.constant([seed, _AUGMENTATION], tf.int64), epoch)
     return index, _fold_in(of_epoch, tf.cast(index, tf.int32))
+
+
+def seed_of_pair(slot: tf.Tensor, seed: int) -> tf.Tensor:
+    """The seed of what is done to slots `slot` and `slot + 1` together, int32 [2]."""
+    root = tf.constant([seed, _PAIRS], tf.int64)
+    high, low = slot // 2**31, slot % 2**31  # a run may have more slots than an int32 can count
+    return _fold_in(_fold_in(root, tf.cast(high, tf.int32)), tf.cast(low, tf.int32))

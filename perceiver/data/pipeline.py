@@ -4,15 +4,17 @@ Every process of a run asks for its own share of each global batch. What a place
 stream shows is decided in `perceiver.data.order`; here is how the stream is cut into batches.
 """
 
+import math
 import re
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 
 from perceiver.data import iterator_state
 from perceiver.data.errors import DataError
-from perceiver.data.order import example_of_slot, slots_of_batch
-from perceiver.data.source import Source
+from perceiver.data.order import example_of_slot, seed_of_pair, slots_of_batch
+from perceiver.data.source import Features, Source
 from perceiver.data.tensorflow_cpu import tf
 
 # Batches made ahead. A fixed number bounds the memory: a batch of 1024 pictures of 224 x 224
@@ -25,77 +27,135 @@ Batch = dict[str, np.ndarray]
 class TrainIterator:
     """Endless training batches, whose place in the stream can be saved and found again.
 
-    `next` gives 'image', float32 [B, H, W, C], or 'points', float32 [B, M, 3], with 'label',
-    int32 [B], and 'index', int32 [B], the number of each example in its data set. A file that
-    cannot be decoded raises a DataError that names it.
+    `next` gives the features of `Source`, with a leading axis B, and 'index', int32 [B], the number
+    of each example in its data set.
+
+    An example that cannot be read is passed over, with a warning that names it: the next one in
+    the order of the data set that can be read is shown in its place, so the stream stays a function
+    of the seed and of the files. Where there are more than `max_unreadable` a DataError names the
+    last.
     """
 
     def __init__(
-        self, source: Source, *, batch_size: int, seed: int, process_index: int, process_count: int
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        seed: int,
+        process_index: int,
+        process_count: int,
+        max_unreadable: int,
     ):
         """Builds the pipeline; see `train_iterator` for the arguments."""
         self._source = source
         self._batch_size = batch_size
         self._seed = seed
         self._process = (process_index, process_count)
-        self._batches = 0
-        self._dataset = self._build()
-        self._iterator = iter(self._dataset)
+        self._max_unreadable = max_unreadable
+        self._unreadable: list[int] = []
+        self._go_to(0)
 
     def __iter__(self) -> "TrainIterator":
         return self
 
     def __next__(self) -> Batch:
-        try:
-            batch = next(self._iterator)
-        except tf.errors.OpError:
-            first = slots_of_batch(self._batches, self._batch_size, *self._process)
-            slots = tf.range(first, first + self._batch_size, dtype=tf.int64)
-            _raise_for_unreadable(self._source, [self._example_of(slot) for slot in slots])
-            raise
-        self._batches += 1
-        return {name: value.numpy() for name, value in batch.items()}
+        while True:
+            try:
+                batch = next(self._iterator)
+            except tf.errors.OpError as error:
+                self._pass_over(error)
+                continue
+            self._batches += 1
+            return {name: value.numpy() for name, value in batch.items()}
 
     def state(self) -> bytes:
-        """All that is needed to go on after the batches taken so far, in a few kilobytes.
+        """All that is needed to go on after the batches taken so far, in a few hundred bytes.
 
         Batches made ahead but not taken do not count. Processes go in step, so the state that one
-        of them saves fits them all.
+        of them saves fits them all, and any other number of processes with the same global batch.
         """
-        return iterator_state.pack(self._iterator, self._header() | {"batches": self._batches})
+        return iterator_state.pack(self._batches, self._stream())
 
     def restore(self, state: bytes) -> None:
         """Goes to the place where `state` was saved, whatever was taken here before.
 
         Raises:
-          DataError: the state is damaged, or comes from a stream with another seed, batch size,
-            number of processes or number of examples. The iterator is then as it was.
+          DataError: the state is damaged, or comes from a stream with another seed, global batch
+            size or number of examples. The iterator is then as it was.
         """
-        iterator = iter(self._dataset)
-        saved = iterator_state.restore(state, iterator, self._header())
-        self._iterator, self._batches = iterator, saved["batches"]
+        self._go_to(iterator_state.unpack(state, self._stream()))
 
-    def _header(self) -> dict[str, int]:
+    def _stream(self) -> dict[str, int]:
         return {
             "num_examples": self._source.num_examples,
             "seed": self._seed,
-            "batch_size": self._batch_size,
-            "process_count": self._process[1],
+            "batch_size": self._batch_size * self._process[1],
         }
 
-    def _example_of(self, slot: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return example_of_slot(slot, self._source.num_examples, self._seed)
+    def _go_to(self, batches: int) -> None:
+        """Continues with batch number `batches`."""
+        self._batches = batches
+        self._iterator = iter(self._build(batches))
 
-    def _build(self) -> tf.data.Dataset:
-        def example(count: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _pass_over(self, error: tf.errors.OpError) -> None:
+        """Finds what could not be read in the batch that failed, and goes on without it."""
+        first = slots_of_batch(self._batches, self._batch_size, *self._process)
+        slots = tf.range(first, first + self._batch_size, dtype=tf.int64)
+        examples = [self._example_of(slot) for slot in slots]
+        found = _first_unreadable(self._source, examples)
+        if found is None:
+            raise error
+        index, message = found
+        self._unreadable.append(index)
+        if len(self._unreadable) > self._max_unreadable:
+            raise DataError(
+                f"{message}: replace or remove it ({len(self._unreadable):,} of "
+                f"{self._source.num_examples:,} examples, {self._max_unreadable:,} are allowed)"
+            ) from error
+        print(
+            f"warning: passed over {message}; {len(self._unreadable):,} so far, "
+            f"{self._max_unreadable:,} are allowed",
+            file=sys.stderr,
+            flush=True,
+        )
+        self._go_to(self._batches)
+
+    def _example_of(self, slot: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        index, seed = example_of_slot(slot, self._source.num_examples, self._seed)
+        if self._unreadable:
+            n = self._source.num_examples
+            unreadable = tf.constant(sorted(self._unreadable), tf.int64)
+            index = tf.while_loop(
+                lambda index: tf.reduce_any(unreadable == index),
+                lambda index: [(index + 1) % n],
+                [index],
+            )[0]
+        return index, seed
+
+    def _build(self, batches: int) -> tf.data.Dataset:
+        def example(count: tf.Tensor) -> Features:
             first = slots_of_batch(count // self._batch_size, self._batch_size, *self._process)
             return _indexed(self._source, *self._example_of(first + count % self._batch_size))
 
-        # The iterator's state is its counter. A captured function of it, not a shuffle buffer,
-        # picks the examples: the state stays small and an epoch's order needs no memory.
-        dataset = tf.data.Dataset.range(np.iinfo(np.int64).max)
-        dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        dataset = dataset.batch(self._batch_size, drop_remainder=True)
+        def pair(count: tf.Tensor, features: Features) -> Features:
+            first = slots_of_batch(count // self._batch_size, self._batch_size, *self._process)
+            return self._source.of_pair(
+                features, seed_of_pair(first + count % self._batch_size, self._seed)
+            )
+
+        # Nothing is shuffled in a buffer: a function of the count picks the examples. The place in
+        # the stream is then a number, and an epoch's order needs no memory.
+        counts = tf.data.Dataset.range(batches * self._batch_size, np.iinfo(np.int64).max)
+        dataset = counts.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        if self._source.of_pair:
+            # Pairs are neighbours in the stream, so they are the same for any number of processes.
+            firsts = tf.data.Dataset.range(batches * self._batch_size, np.iinfo(np.int64).max, 2)
+            dataset = tf.data.Dataset.zip(firsts, dataset.batch(2, drop_remainder=True))
+            dataset = dataset.map(pair, num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = dataset.batch(self._batch_size // 2, drop_remainder=True)
+            dataset = dataset.map(_unpaired)
+        else:
+            dataset = dataset.batch(self._batch_size, drop_remainder=True)
         return dataset.prefetch(_PREFETCH).with_options(_options())
 
 
@@ -106,6 +166,7 @@ def train_iterator(
     seed: int,
     process_index: int = 0,
     process_count: int = 1,
+    max_unreadable: float = 0.0,
 ) -> TrainIterator:
     """Endless shuffled and augmented batches.
 
@@ -117,21 +178,29 @@ def train_iterator(
 
     Args:
       source: the examples.
-      batch_size: B, this process's share of a global batch.
+      batch_size: B, this process's share of a global batch; even where the source mixes pairs.
       seed: decides the order and the augmentation; any 64-bit integer.
       process_index: p, which process this is.
       process_count: how many there are.
+      max_unreadable: share of the examples that may be passed over because they cannot be read.
 
     Raises:
       ValueError: a size or process number that cannot be.
     """
     _check(source, batch_size, process_index, process_count)
+    if not 0 <= max_unreadable < 1:
+        raise ValueError(f"max_unreadable is {max_unreadable}: give a share from 0 to below 1")
+    if source.of_pair and batch_size % 2:
+        raise ValueError(
+            f"batch_size is {batch_size} a process: examples are mixed in pairs, so make it even"
+        )
     return TrainIterator(
         source,
         batch_size=batch_size,
         seed=seed,
         process_index=process_index,
         process_count=process_count,
+        max_unreadable=math.floor(max_unreadable * source.num_examples),
     )
 
 
@@ -140,7 +209,8 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """Every example once over all processes, in order and without augmentation.
 
-    Batches have the entries of `TrainIterator` and 'mask', float32 [B]: 1 for an example, 0 for
+    Batches have the entries of `TrainIterator`, inputs with a second axis of windows where
+    `source.eval_windows` says so, and 'mask', float32 [B]: 1 for an example, 0 for
     padding, whose other entries are zeros. All processes give the same number of batches,
     ceil(num_examples / (batch_size * process_count)), some of which may be padding only.
 
@@ -182,16 +252,18 @@ def _eval_batches(
         if len(part):
             try:
                 batch = next(iterator)
-            except tf.errors.OpError:
-                _raise_for_unreadable(source, [(tf.constant(index), None) for index in part])
-                raise
+            except tf.errors.OpError as error:
+                found = _first_unreadable(source, [(tf.constant(i), None) for i in part])
+                if found is None:
+                    raise
+                raise DataError(f"{found[1]}: replace or remove it") from error
             for name, value in batch.items():
                 padded[name][: len(part)] = value.numpy()
         padded["mask"] = (np.arange(batch_size) < len(part)).astype(np.float32)
         yield padded
 
 
-def _indexed(source: Source, index: tf.Tensor, seed: tf.Tensor | None) -> dict[str, tf.Tensor]:
+def _indexed(source: Source, index: tf.Tensor, seed: tf.Tensor | None) -> Features:
     """The example's features and its number; batches can only be arrays if shapes are static."""
     features = source.example(index, seed) | {"index": tf.cast(index, tf.int32)}
     for name, value in features.items():
@@ -200,22 +272,25 @@ def _indexed(source: Source, index: tf.Tensor, seed: tf.Tensor | None) -> dict[s
     return features
 
 
-def _raise_for_unreadable(source: Source, examples: list) -> None:
-    """Raises a DataError for the first (index, seed) that fails: tf.data does not say which."""
+def _unpaired(features: Features) -> Features:
+    """[B / 2, 2, ...] -> [B, ...]."""
+    return {name: tf.reshape(value, [-1, *value.shape[2:]]) for name, value in features.items()}
+
+
+def _first_unreadable(source: Source, examples: list) -> tuple[int, str] | None:
+    """The first (index, seed) that fails, and why: tf.data does not say which it was."""
     for index, seed in examples:
         try:
             source.example(index, seed)
         except tf.errors.OpError as error:
             reason = re.sub(r"\{\{.*?\}\}", "", error.message).strip().splitlines()[0]
-            name = source.name(int(index))
-            raise DataError(f"{name}: cannot be read ({reason}): replace or remove it") from error
+            return int(index), f"{source.name(int(index))}, which cannot be read ({reason})"
+    return None
 
 
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    # Saves the counter in place of the contents of the buffers, which hold decoded pictures.
-    options.experimental_symbolic_checkpoint = True
     return options
 
 

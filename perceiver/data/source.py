@@ -13,11 +13,6 @@ def _name_by_number(index: int) -> str:
 Features = dict[str, tf.Tensor]
 
 
-def _as_it_is(batch: Features, seed: tf.Tensor) -> Features:
-    del seed
-    return batch
-
-
 @dataclasses.dataclass(frozen=True)
 class Source:
     """One split of a data set with random access.
@@ -42,21 +37,30 @@ class Source:
       name: what a message calls an example, a path where it has one.
       eval_windows: W. Where it is not 0, the inputs of an example without a seed gain a leading
         axis of W windows, whose scores are to be averaged.
-      of_batch: (features, seed) -> features, for augmentation that mixes examples; it is applied
-        to the training batches of a process. Every feature has a leading axis of examples.
+      of_pair: (features, seed) -> features, for training that mixes two examples; None for none.
+        Every feature has a leading axis of 2. It may add 'other_label', int32 [2], and
+        'label_weight', float32 [2], the share of 'label' in what the inputs then show.
     """
 
     num_examples: int
     example: Callable[[tf.Tensor, tf.Tensor | None], Features]
     name: Callable[[int], str] = _name_by_number
     eval_windows: int = 0
-    of_batch: Callable[[Features, tf.Tensor], Features] = _as_it_is
+    of_pair: Callable[[Features, tf.Tensor], Features] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """The two splits of a data set, and the class names in the order of the labels."""
+    """The splits of a data set, and the class names in the order of the labels.
+
+    Attributes:
+      train: what is learned from.
+      eval: the test or validation split, for reporting.
+      class_names: by label.
+      held_out: a part of the training split to choose by, where one was asked for.
+    """
 
     train: Source
     eval: Source
     class_names: tuple[str, ...]
+    held_out: Source | None = None
