@@ -33,6 +33,8 @@ setup(
         f"tensorflow-cpu>=2.21; {TF_CPU}",
         f"tensorflow>=2.21; {TF_ANY}",
         "tensorflow-datasets>=4.9.10",
+        # tensorflow-datasets imports it and does not ask for it.
+        "importlib_resources>=6.4",
         "scikit-learn>=1.6",
         "h5py>=3.11",
         "av>=15",

@@ -1,11 +1,11 @@
-"""From the bytes of a picture to an array: crop, decode, resize, flip, normalise.
+"""From the bytes of a picture to an array: crop, decode, resize.
 
 Training takes Inception-style crops (Szegedy et al., 2015), as Sec. 4.1 of the paper does;
 evaluation the usual central crop. What is what is told by a file's first bytes, not its name.
 The orientation that a camera may note in a file (EXIF) is not applied.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from perceiver.data.class_folders import FileKind
 from perceiver.data.errors import DataError
@@ -104,15 +104,11 @@ def resize(picture: tf.Tensor, image_size: int, channels: int) -> tf.Tensor:
       channels: C, 3, or 1 for the luma (BT.601).
 
     Returns:
-      float32 [S, S, C].
+      uint8 [S, S, C], rounded to nearest.
     """
     picture = tf.image.resize(picture, [image_size, image_size], "bicubic", antialias=True)
     picture = tf.clip_by_value(picture, 0.0, 255.0)
     if channels == 1:
         picture = tf.reduce_sum(picture * _LUMA, axis=-1, keepdims=True)
+    picture = tf.cast(tf.round(picture), tf.uint8)
     return tf.ensure_shape(picture, [image_size, image_size, channels])
-
-
-def normalise(picture: tf.Tensor, mean: Sequence[float], std: Sequence[float]) -> tf.Tensor:
-    """Values of 0 to 255 scaled to 1, less `mean`, over `std`, both for each channel."""
-    return (picture / 255.0 - tf.constant(mean, tf.float32)) / tf.constant(std, tf.float32)

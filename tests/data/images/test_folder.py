@@ -1,4 +1,7 @@
-"""Pictures out of files: crops within their ranges, evaluation as Pillow does it."""
+"""Folders of pictures: augmented for training, and evaluated as Pillow would do it."""
+
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -6,37 +9,7 @@ from PIL import Image
 
 from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
-from perceiver.data.images import pictures
 from perceiver.data.pipeline import eval_batches, train_iterator
-from perceiver.data.tensorflow_cpu import tf
-
-
-def windows(shape, count, area, aspect):
-    seeds = tf.data.Dataset.range(count).map(lambda i: tf.stack([tf.cast(i, tf.int32), 7]))
-    found = seeds.map(lambda seed: pictures.random_window(tf.constant(shape), seed, area, aspect))
-    return next(iter(found.batch(count))).numpy()
-
-
-@pytest.mark.parametrize(
-    ("area", "aspect"), [((0.08, 1.0), (3 / 4, 4 / 3)), ((0.5, 0.6), (1.0, 1.5))]
-)
-def test_crops_stay_within_the_ranges_and_fill_them(area, aspect):
-    height, width = 400, 500
-    top, left, h, w = windows((height, width, 3), 1000, area, aspect).T
-    assert (top >= 0).all()
-    assert (left >= 0).all()
-    assert (top + h <= height).all()
-    assert (left + w <= width).all()
-    whole = (h == height) & (w == width)  # what is left after ten attempts
-    assert whole.mean() < 0.02
-    share, ratio = (h * w / (height * width))[~whole], (w / h)[~whole]
-    # Sides are whole pixels: the share is off by up to 1.5%, the ratio by up to 1%.
-    assert area[0] * 0.985 <= share.min() < area[0] + 0.1 * (area[1] - area[0])
-    assert area[1] * 1.015 >= share.max() > area[1] - 0.2 * (area[1] - area[0])
-    assert aspect[0] * 0.99 <= ratio.min() < aspect[0] * 1.03
-    assert aspect[1] * 1.01 >= ratio.max() > aspect[1] * 0.97
-    assert top.std() > 20
-    assert left.std() > 20
 
 
 @pytest.fixture
@@ -54,7 +27,7 @@ def ramp(tmp_path):
 def test_training_crops_and_flips(ramp, folder_options, flip):
     options = folder_options | {"crop_area": (0.25, 0.26), "crop_aspect": (1.0, 1.0), "flip": flip}
     source = image_folder.load(dir=str(ramp), **options).train
-    images = next(train_iterator(source, batch_size=60, seed=0))["image"]
+    images = next(train_iterator(source, batch_size=60, seed=0))["image"] / 255
     # Columns 2 to 13 of 16, away from the borders; the crop is a square of 123 or 124 pixels.
     across = (images[:, 8, 13, 0] - images[:, 8, 2, 0]) * 299 / 11 * 16
     down = (images[:, 13, 8, 1] - images[:, 2, 8, 1]) * 199 / 11 * 16
@@ -65,6 +38,54 @@ def test_training_crops_and_flips(ramp, folder_options, flip):
     middle = images[:, 8, 8, 0] * 299
     assert middle.min() < 61 + 50
     assert middle.max() > 239 - 50
+
+
+WHOLE = {"crop_area": (0.999, 1.0), "crop_aspect": (1.499, 1.501), "flip": False}
+
+
+def test_randaugment_works_on_the_crop_at_its_own_size(ramp, folder_options):
+    options = folder_options | WHOLE | {"image_size": 30}
+    options |= {"randaugment_layers": 1, "randaugment_operations": ("translate_x",)}
+    options |= {"randaugment_magnitude": 10.0, "randaugment_fill": 200}
+    source = image_folder.load(dir=str(ramp), **options).train
+    images = next(train_iterator(source, batch_size=40, seed=0))["image"]
+    # 100 of 300 pixels come in from the left or the right: 10 columns of 30, less the edge's blur.
+    from_left = (images[:, :, :8] == 200).all((1, 2, 3))
+    from_right = (images[:, :, -8:] == 200).all((1, 2, 3))
+    assert (from_left ^ from_right).all()
+    assert 5 < from_left.sum() < 35
+    assert (images[:, :, 12:18, 2] == 0).all()
+
+
+def test_flip_comes_before_randaugment(tmp_path, folder_options):
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:32] = 255
+    (tmp_path / "a").mkdir()
+    for number in range(4):
+        Image.fromarray(pixels).save(tmp_path / "a" / f"{number}.png")
+    options = folder_options | {"crop_area": (0.999, 1.0), "crop_aspect": (0.999, 1.001)}
+    options |= {"randaugment_layers": 1, "randaugment_operations": ("shear_y",)}
+    options |= {"randaugment_magnitude": 10.0, "randaugment_fill": 0}
+    source = image_folder.load(dir=str(tmp_path), **options).train
+    images = next(train_iterator(source, batch_size=40, seed=0))["image"].astype(int)
+    # A shear leaves the left side where it is; mirrored later, half would have it on the right.
+    as_it_was = np.repeat([255, 0], 8)
+    assert np.abs(images[:, :, 0, 0] - as_it_was).sum(1).max() < 255
+    assert np.abs(images[:, :, -1, 0] - as_it_was).sum(1).min() > 2 * 255
+
+
+def test_evaluation_is_not_augmented(ramp, folder_options):
+    plain, augmented = (
+        next(eval_batches(image_folder.load(dir=str(ramp), **options).eval, batch_size=2))
+        for options in (folder_options, folder_options | {"randaugment_layers": 3})
+    )
+    np.testing.assert_array_equal(plain["image"], augmented["image"])
+
+
+def test_pictures_are_mixed_in_training_only(ramp, folder_options):
+    data = image_folder.load(dir=str(ramp), **folder_options, cutmix_alpha=1.0)
+    assert "label_weight" in next(train_iterator(data.train, batch_size=4, seed=0))
+    assert "label_weight" not in next(eval_batches(data.eval, batch_size=2))
 
 
 def by_pillow(path, image_size):
@@ -86,27 +107,19 @@ def test_evaluation_is_what_pillow_makes_of_it(real_data, folder_options, image_
     (batch,) = eval_batches(source, batch_size=source.num_examples)
     for image, index in zip(batch["image"], batch["index"], strict=True):
         expected = by_pillow(source.name(index), image_size)
-        difference = np.abs(image * 255 - expected)
+        difference = np.abs(image - expected)
         # At the edge of a crop the decoder has no colour from beyond it to upsample with.
         edge = image_size // 32
-        assert difference[edge:-edge, edge:-edge].max() < 0.05, source.name(index)
-        assert difference.mean() < 0.1, source.name(index)
+        assert difference[edge:-edge, edge:-edge].max() < 0.55, source.name(index)
+        assert difference.mean() < 0.35, source.name(index)
 
 
-def test_normalisation_and_labels(real_data, folder_options):
-    plain = folder_options | {"dir": str(real_data / "imagenette224")}
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    as_is = next(eval_batches(image_folder.load(**plain).eval, batch_size=120))
-    data = image_folder.load(**(plain | {"mean": mean, "std": std}))
-    normalised = next(eval_batches(data.eval, batch_size=120))
-    assert as_is["image"].min() >= 0
-    assert as_is["image"].max() <= 1
-    expected = (as_is["image"] - np.array(mean)) / np.array(std)
-    np.testing.assert_allclose(normalised["image"], expected, atol=1e-5)
-    names = [data.class_names[label] for label in normalised["label"]]
-    assert all(
-        f"/{n}/" in data.eval.name(i) for n, i in zip(names, normalised["index"], strict=True)
-    )
+def test_labels_and_bytes(real_data, folder_options):
+    data = image_folder.load(dir=str(real_data / "imagenette224"), **folder_options)
+    batch = next(eval_batches(data.eval, batch_size=120))
+    assert batch["image"].dtype == np.uint8
+    names = [data.class_names[label] for label in batch["label"]]
+    assert all(f"/{n}/" in data.eval.name(i) for n, i in zip(names, batch["index"], strict=True))
     assert len(set(names)) == 3
 
 
@@ -118,11 +131,11 @@ def test_greyscale_becomes_the_channels_asked_for(tmp_path, folder_options):
     three = next(
         eval_batches(image_folder.load(dir=str(tmp_path), **folder_options).eval, batch_size=1)
     )
-    options = folder_options | {"channels": 1, "mean": (0.0,), "std": (1.0,)}
+    options = folder_options | {"channels": 1}
     one = next(eval_batches(image_folder.load(dir=str(tmp_path), **options).eval, batch_size=1))
     assert three["image"].shape == (1, 16, 16, 3)
     assert one["image"].shape == (1, 16, 16, 1)
-    np.testing.assert_allclose(three["image"], np.repeat(one["image"], 3, -1), atol=1e-6)
+    np.testing.assert_array_equal(three["image"], np.repeat(one["image"], 3, -1))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +160,7 @@ def test_kinds_of_pictures_are_told_by_content(tmp_path, folder_options, mode, s
         next(eval_batches(data.eval, batch_size=1))["image"],
         next(train_iterator(data.train, batch_size=2, seed=0))["image"],
     ):
-        np.testing.assert_allclose(image * 255, 100, atol=2)
+        np.testing.assert_allclose(image, 100, atol=2)
 
 
 def test_a_picture_of_one_pixel_works(tmp_path, folder_options):
@@ -156,20 +169,36 @@ def test_a_picture_of_one_pixel_works(tmp_path, folder_options):
         Image.new("RGB", (1, 1), (50, 100, 150)).save(tmp_path / "a" / f"{number}.png")
     data = image_folder.load(dir=str(tmp_path), **folder_options)
     image = next(eval_batches(data.eval, batch_size=1))["image"]
-    np.testing.assert_allclose(image[0] * 255, np.full((16, 16, 3), (50, 100, 150)), atol=1e-3)
+    np.testing.assert_array_equal(image[0], np.full((16, 16, 3), (50, 100, 150)))
     assert next(train_iterator(data.train, batch_size=3, seed=0))["image"].shape == (3, 16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda contents: contents[: len(contents) // 2], lambda contents: contents[:3]]
+)
+def test_a_picture_that_is_cut_short_is_named(real_data, tmp_path, folder_options, damage):
+    (tmp_path / "a").mkdir()
+    contents = sorted((real_data / "imagenet_full").glob("*/*"))[0].read_bytes()
+    for number in range(8):
+        (tmp_path / "a" / f"{number}.jpg").write_bytes(contents)
+    data = image_folder.load(dir=str(tmp_path), **folder_options)
+    broken = data.eval.name(1)
+    pathlib.Path(broken).write_bytes(damage(contents))
+    with pytest.raises(DataError, match=re.escape(broken)):
+        list(eval_batches(data.eval, batch_size=2))
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"channels": 4}, "channels is 4"),
-        ({"channels": 1}, "1 values"),
         ({"image_size": 0}, "image_size is 0"),
         ({"crop_area": (0.5, 0.1)}, "crop_area"),
         ({"crop_area": (0.5, 1.1)}, "crop_area"),
         ({"crop_aspect": (0.0, 1.0)}, "crop_aspect"),
-        ({"std": (1.0, 0.0, 1.0)}, "std"),
+        ({"randaugment_layers": -1}, "randaugment_layers is -1"),
+        ({"randaugment_operations": ("flip",)}, "operation of RandAugment 'flip'"),
+        ({"mixup_alpha": -1.0}, "mixup_alpha is -1"),
     ],
 )
 def test_wrong_options_are_named(tmp_path, folder_options, change, named):

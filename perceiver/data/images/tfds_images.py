@@ -1,0 +1,203 @@
+"""Any TFDS data set of pictures with one label each, by its name; ImageNet (Sec. 4.1) among them.
+
+A data set is read as it lies on disk, in the files that TFDS prepared, but by random access and
+with the pictures left encoded, so that a training crop is decoded from the file without the rest.
+"""
+
+import json
+import os
+import re
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from perceiver.data.errors import DataError
+from perceiver.data.images import imagenet
+from perceiver.data.images.recipe import ImageRecipe
+from perceiver.data.recipes import takes_recipe
+from perceiver.data.records import Records, open_records
+from perceiver.data.source import Dataset, Features, Source
+from perceiver.data.tensorflow_cpu import tf
+from perceiver.names import unknown
+
+# What TFDS writes last into the folder of a data set.
+_INFO_FILES = ("dataset_info.json", "features.json")
+
+
+@takes_recipe(ImageRecipe)
+def load(
+    *, tfds_name: str, dir: str, train_split: str, eval_split: str, recipe: ImageRecipe
+) -> Dataset:
+    """Opens a prepared data set; its pictures are read as they are asked for.
+
+    Training and evaluation pictures are made as `ImageRecipe` says. The labels and class names are
+    the data set's own. Of 'imagenet2012', both splits must be whole.
+
+    Args:
+      tfds_name: 'name', 'name/config', or either with ':version'; the newest version there is
+        unless it is given, and the config may be left out where only one is there.
+      dir: TFDS's data folder, in which the data set is `<name>/[<config>/]<version>/`.
+      train_split: split or part of one, such as 'train', 'train[:90%]' or 'train+test'.
+      eval_split: as `train_split`.
+      recipe: its attributes are options as well.
+
+    Returns:
+      'image', uint8 [S, S, C], and 'label', int32 [].
+
+    Raises:
+      DataError: options that cannot be, a data set that is not there or not whole, not of TFRecord
+        files, or without one picture and one label an example.
+    """
+    builder = _builder(tfds_name, dir)
+    if builder.name == imagenet.TFDS_NAME:
+        imagenet.check_counts(builder)
+    image_key, label_key = _keys(builder)
+    kinds = builder.info.features
+    # Nothing else that a record may hold is read.
+    features = tfds.features.FeaturesDict({key: kinds[key] for key in (image_key, label_key)})
+
+    def source(split: str) -> Source:
+        records, shifts, ends = _open_split(builder, split)
+        all_shifts, all_ends = tf.constant(shifts), tf.constant(ends)
+
+        def example(index: tf.Tensor, seed: tf.Tensor | None) -> Features:
+            part = tf.searchsorted(all_ends, index[None], side="right")[0]
+            found = features.deserialize_example(
+                records.read(index + tf.gather(all_shifts, part)),
+                decoders={image_key: tfds.decode.SkipDecoding()},
+            )
+            contents, label = found[image_key], tf.cast(found[label_key], tf.int32)
+            unlabelled = tf.debugging.assert_non_negative(label, f"the {label_key} is not given")
+            with tf.control_dependencies([unlabelled]):
+                image = (
+                    recipe.evaluation(contents) if seed is None else recipe.training(contents, seed)
+                )
+            return {"image": image, "label": label}
+
+        def name(index: int) -> str:
+            return records.name(index + shifts[np.searchsorted(ends, index, side="right")])
+
+        return Source(int(ends[-1]), example, name, of_pair=recipe.of_pair())
+
+    return Dataset(
+        train=source(train_split),
+        eval=source(eval_split),
+        class_names=tuple(kinds[label_key].names),
+    )
+
+
+def _builder(tfds_name: str, dir: str) -> tfds.core.DatasetBuilder:
+    """Opens what is in `dir`, without the code that made it and without a look elsewhere."""
+    whole_name, _, version = tfds_name.partition(":")
+    name, _, config = whole_name.partition("/")
+    folder = os.path.join(dir, *whole_name.split("/"))
+    configs = [c for c in _folders(folder) if _versions(os.path.join(folder, c))]
+    if not config and not _versions(folder) and configs:
+        if len(configs) > 1:
+            raise DataError(
+                f"{folder} holds several data sets: give tfds_name as one of "
+                + ", ".join(repr(f"{name}/{c}") for c in configs)
+            )
+        folder = os.path.join(folder, configs[0])
+    versions = _versions(folder)
+    if not versions or (version and version not in versions):
+        place = os.path.join(folder, version) if version else folder
+        raise DataError(_missing(tfds_name, name, dir, place, versions))
+    path = os.path.join(folder, version or versions[-1])
+    for file in _INFO_FILES:
+        _check_json(os.path.join(path, file))
+    return tfds.builder_from_directory(path)
+
+
+def _missing(tfds_name: str, name: str, dir: str, place: str, versions: list[str]) -> str:
+    """What to say of a data set that is not there."""
+    if versions:
+        return f"{place} does not exist: of {tfds_name!r} there are versions {', '.join(versions)}"
+    if name == imagenet.TFDS_NAME:
+        command = f"python -m experiments.prepare_data imagenet --archives=DIR --out={dir}"
+    else:
+        known = [*_folders(dir), *tfds.list_builders(with_community_datasets=False)]
+        if name not in known:
+            return f"{unknown(name, known, what='TFDS data set')} (there is none in {place} either)"
+        command = f"tfds build {tfds_name} --data_dir={dir}"
+    return f"TFDS data set {tfds_name!r} is not in {place}: prepare it there with `{command}`"
+
+
+def _folders(path: str) -> list[str]:
+    if not tf.io.gfile.isdir(path):
+        return []
+    names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(path))
+    return [name for name in names if tf.io.gfile.isdir(os.path.join(path, name))]
+
+
+def _versions(path: str) -> list[str]:
+    """Versions of a data set that were prepared to the end, oldest first."""
+    found = [name for name in _folders(path) if re.fullmatch(r"\d+\.\d+\.\d+", name)]
+    return sorted(found, key=lambda version: [int(part) for part in version.split(".")])
+
+
+def _check_json(path: str) -> None:
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            whole = isinstance(json.loads(file.read()), dict)
+    except (tf.errors.OpError, ValueError) as error:
+        raise DataError(f"{path} is missing or damaged: prepare the data set again") from error
+    if not whole:
+        raise DataError(f"{path} is damaged: prepare the data set again")
+
+
+def _keys(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
+    """Names of the picture and of its label among the features."""
+    features = builder.info.features
+    images = sorted(k for k, kind in features.items() if type(kind) is tfds.features.Image)
+    labels = sorted(k for k, kind in features.items() if type(kind) is tfds.features.ClassLabel)
+    keys = builder.info.supervised_keys
+    if not keys or len(keys) != 2 or keys[0] not in images or keys[1] not in labels:
+        if len(images) != 1 or len(labels) != 1:
+            raise DataError(
+                f"{builder.data_path}: pictures {images} and labels {labels} of the features "
+                f"{sorted(features)}: one of each is needed, for pictures of one class each"
+            )
+        keys = images[0], labels[0]
+    if features[keys[0]].np_dtype not in (np.uint8, np.uint16):
+        raise DataError(
+            f"{builder.data_path}: {keys[0]!r} has values of {features[keys[0]].np_dtype}: only "
+            "pictures kept as JPEG or PNG can be read"
+        )
+    return keys
+
+
+def _open_split(
+    builder: tfds.core.DatasetBuilder, split: str
+) -> tuple[Records, np.ndarray, np.ndarray]:
+    """The records of the files of a split, and which of them belong to it.
+
+    Returns:
+      The records; and for the parts p of the split, one a file or more, in order, int64 [parts]
+      each: shifts, such that example i of part p is record i + shifts[p], and the ends of the
+      parts, in examples.
+    """
+    where = builder.data_path
+    try:
+        instructions = builder.info.splits[split].file_instructions
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{where}: split {split!r} cannot be had: {reason}") from error
+    if not instructions:
+        raise DataError(f"{where}: split {split!r} is empty: give a split that has examples")
+    if builder.info.file_format is not tfds.core.FileFormat.TFRECORD:
+        kind = builder.info.file_format.value
+        raise DataError(f"{where} holds {kind} files: prepare it with `--file_format=tfrecord`")
+    examples_of = {str(part.filename): part.examples_in_shard for part in instructions}
+    records = open_records(list(examples_of))
+    for (file, expected), found in zip(examples_of.items(), records.counts, strict=True):
+        if found != expected:
+            raise DataError(
+                f"{file} has {found:,} records and should have {expected:,}: fetch or prepare it "
+                "again"
+            )
+    starts = dict(zip(examples_of, np.cumsum(records.counts) - records.counts, strict=True))
+    firsts = np.array([starts[str(p.filename)] + p.skip for p in instructions], np.int64)
+    takes = np.array([part.take for part in instructions], np.int64)
+    ends = np.cumsum(takes)
+    return records, firsts - (ends - takes), ends
