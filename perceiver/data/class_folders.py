@@ -138,7 +138,7 @@ def _list_classes(folder: pathlib.Path, kind: FileKind) -> Files:
             f"no class folders in {str(folder)!r}: the expected layout is {kind.layout}"
         )
     with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-        listed = readers.map(lambda name: _list_files(folder / name, kind), classes)
+        listed = readers.map(lambda name: list_files(folder / name, kind), classes)
         return dict(zip(classes, listed, strict=True))
 
 
@@ -147,7 +147,8 @@ def _subfolders(folder: pathlib.Path) -> list[str]:
         return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
 
 
-def _list_files(folder: pathlib.Path, kind: FileKind) -> list[str]:
+def list_files(folder: pathlib.Path, kind: FileKind) -> list[str]:
+    """The files of one class, sorted; a DataError where there is none, or one can't be right."""
     with os.scandir(folder) as entries:
         paths = sorted(
             entry.path

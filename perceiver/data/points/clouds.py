@@ -2,15 +2,108 @@
 
 The paper zero-centres a cloud, in training scales each point by a random factor, and then
 normalises to zero mean and the unit cube. Translation of points and rotation of the cloud, which
-the paper tried without a gain, are here as well.
+the paper tried without a gain, are here as well, and leaving out points, which others do.
 """
 
+import dataclasses
 import math
+from collections.abc import Callable
 
+import numpy as np
+
+from perceiver.data.errors import DataError
+from perceiver.data.source import Source
 from perceiver.data.tensorflow_cpu import tf
 
 ROTATIONS = ("none", "up", "any")
 AXES = ("x", "y", "z")
+
+
+@dataclasses.dataclass(frozen=True)
+class CloudRecipe:
+    """What is done to each cloud.
+
+    It is zero-centred; in training num_points are drawn without replacement and augmented, in
+    evaluation the first num_points are taken; then it is normalised to zero mean and the unit
+    cube. Last, in training, points are dropped.
+
+    Attributes:
+      num_points: M, points of a cloud that comes out.
+      scale: range of the random factor of each point; the paper's is (0.99, 1.01).
+      translation: largest random movement of a point along each axis; 0 for none.
+      rotation: 'none', 'up' (about the up axis) or 'any'.
+      up_axis: the axis that points up, for rotation 'up': 'x', 'y' or 'z'.
+      dropout: largest share of the points that are dropped, see `drop`.
+
+    Raises:
+      DataError: a value that cannot be.
+    """
+
+    num_points: int
+    scale: tuple[float, float]
+    translation: float
+    rotation: str
+    up_axis: str = "y"
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.num_points < 1:
+            raise DataError(f"num_points is {self.num_points}: give at least 1")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise DataError(
+                f"scale is {self.scale}: give a range of positive factors, such as (0.99, 1.01)"
+            )
+        if self.translation < 0:
+            raise DataError(f"translation is {self.translation}: give 0 or more")
+        if self.rotation not in ROTATIONS:
+            raise DataError(f"rotation is {self.rotation!r}: give one of {ROTATIONS}")
+        if self.up_axis not in AXES:
+            raise DataError(f"up_axis is {self.up_axis!r}: give one of {AXES}")
+        if not 0 <= self.dropout < 1:
+            raise DataError(f"dropout is {self.dropout}: give a share from 0 to below 1")
+
+    def __call__(self, points: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """Points float32 [P, 3] to [M, 3]; without a seed as in evaluation."""
+        points = zero_centre(points)
+        if seed is None:
+            return normalise(choose(points, self.num_points, None))
+        for_choice, for_rest, for_dropout = tf.unstack(tf.random.split(seed, 3))
+        points = choose(points, self.num_points, for_choice)
+        points = augment(
+            points,
+            for_rest,
+            scale=self.scale,
+            translation=self.translation,
+            rotation=self.rotation,
+            up_axis=self.up_axis,
+        )
+        return drop(normalise(points), for_dropout, self.dropout)
+
+
+def source(
+    points: np.ndarray, labels: np.ndarray, recipe: CloudRecipe, name: Callable[[int], str]
+) -> Source:
+    """A split whose clouds are all in memory.
+
+    Args:
+      points: float32 [n, P, 3].
+      labels: int32 [n].
+      recipe: what is done to each cloud.
+      name: of a cloud by number, for messages.
+
+    Returns:
+      'points', float32 [M, 3] within [-1, 1], and 'label', int32 [].
+    """
+    # tf.data functions take large constants by reference, so there is one copy in memory.
+    all_points, all_labels = tf.constant(points), tf.constant(labels)
+
+    def example(index: tf.Tensor, seed: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        return {
+            "points": recipe(tf.gather(all_points, index), seed),
+            "label": tf.gather(all_labels, index),
+        }
+
+    return Source(len(labels), example, name)
 
 
 def choose(points: tf.Tensor, num_points: int, seed: tf.Tensor | None) -> tf.Tensor:
@@ -71,6 +164,29 @@ def augment(
     return points + tf.random.stateless_uniform(
         points.shape, for_translation, -translation, translation
     )
+
+
+def drop(points: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
+    """Drops a random share of the points, up to `most`, as PointNet++ does in training.
+
+    Shapes are fixed, so a dropped point becomes a copy of the first, which stays. The order of a
+    cloud's points is random, so the first is any. This comes after normalisation, whose mean the
+    copies would pull towards them; the cloud may then fall short of the unit cube.
+
+    Args:
+      points: float32 [M, 3].
+      seed: int32 [2].
+      most: the share is uniform from 0 to this.
+
+    Returns:
+      float32 [M, 3].
+    """
+    if not most:
+        return points
+    for_share, for_points = tf.unstack(tf.random.split(seed, 2))
+    share = tf.random.stateless_uniform([], for_share, 0.0, most)
+    dropped = tf.random.stateless_uniform([points.shape[0], 1], for_points) < share
+    return tf.where(dropped, points[:1], points)
 
 
 def _about_axis(seed: tf.Tensor, axis: int) -> tf.Tensor:

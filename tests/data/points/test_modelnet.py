@@ -6,7 +6,8 @@ import pytest
 
 from perceiver.data.errors import DataError
 from perceiver.data.pipeline import eval_batches, train_iterator
-from perceiver.data.points import modelnet
+from perceiver.data.points import clouds, modelnet
+from perceiver.data.tensorflow_cpu import tf
 
 PLAIN = {"scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
 PAPER = {"scale": (0.99, 1.01), "translation": 0.0, "rotation": "none"}
@@ -166,6 +167,40 @@ def test_rotation_keeps_distances_and_hands(small, options, kept):
             assert diagonal[:, axis].std() > 0.2
 
 
+def test_dropped_points_become_copies_of_one_that_stays(small):
+    plain = in_order(training(small, 64, **PLAIN))
+    dropped = in_order(training(small, 64, **PLAIN, dropout=0.9))
+    for before, after in zip(plain, dropped, strict=True):
+        stayed = (before == after).all(axis=1)
+        assert stayed[0]
+        np.testing.assert_array_equal(
+            after[~stayed], np.broadcast_to(before[0], after.shape)[~stayed]
+        )
+    shares = 1 - (plain == dropped).all(axis=2).mean(axis=1)
+    assert len(np.unique(shares)) > 6
+
+
+def test_the_share_of_dropped_points_is_uniform_up_to_the_limit():
+    points = tf.constant(np.random.default_rng(0).normal(size=(2000, 3)), tf.float32)
+    seeds = tf.data.Dataset.range(400).map(lambda i: tf.stack([tf.cast(i, tf.int32), 3]))
+    after = seeds.map(lambda seed: clouds.drop(points, seed, 0.6)).batch(400)
+    shares = 1 - (next(iter(after)) == points).numpy().all(axis=2).mean(axis=1)
+    # Drawn from 0 to 0.6: quarters at 0.15, 0.3 and 0.45, within four standard errors of 400.
+    np.testing.assert_allclose(np.quantile(shares, [0.25, 0.5, 0.75]), [0.15, 0.3, 0.45], atol=0.06)
+    assert 0.57 < shares.max() < 0.64
+    assert shares.min() < 0.02
+
+
+def test_evaluation_drops_nothing(small):
+    plain, dropping = (
+        next(
+            eval_batches(modelnet.load(dir=str(small), num_points=64, **options).eval, batch_size=5)
+        )
+        for options in (PLAIN, PLAIN | {"dropout": 0.9})
+    )
+    np.testing.assert_array_equal(plain["points"], dropping["points"])
+
+
 def test_points_that_coincide_stay_at_the_origin(small):
     clouds = clouds_in(small, "ply_data_test0.h5")
     clouds[0] = 7.0
@@ -243,6 +278,8 @@ def test_files_with_different_numbers_of_points_are_refused(small):
         ({"scale": (1.01, 0.99)}, "scale is"),
         ({"translation": -0.1}, "translation is -0.1"),
         ({"num_points": 0}, "num_points is 0"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"dropout": -0.1}, "dropout is -0.1"),
     ],
 )
 def test_wrong_options_are_named(small, change, named):

@@ -1,0 +1,115 @@
+"""Fetches archives of ModelNet from their publishers, checked against a SHA-256.
+
+The sum of Stanford's archive is the one that TensorFlow Graphics registered for TFDS; Princeton's
+are those that several point cloud libraries pin. The data are for academic research.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import http.client
+import os
+import pathlib
+import urllib.request
+
+from tqdm import tqdm
+
+from perceiver.data.errors import DataError
+from perceiver.names import unknown
+
+_CHUNK = 1 << 20
+_SECONDS = 60  # without an answer
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """An archive at its publisher's.
+
+    Attributes:
+      url: its address.
+      sha256: of all of it, in hexadecimal.
+    """
+
+    url: str
+    sha256: str
+
+
+ARCHIVES = {
+    "ModelNet40.zip": Published(
+        "https://modelnet.cs.princeton.edu/ModelNet40.zip",
+        "42dc3e656932e387f554e25a4eb2cc0e1a1bd3ab54606e2a9eae444c60e536ac",
+    ),
+    "ModelNet10.zip": Published(
+        "http://3dvision.princeton.edu/projects/2014/3DShapeNets/ModelNet10.zip",
+        "9d8679435fc07d1d26f13009878db164a7aa8ea5e7ea3c8880e42794b7307d51",
+    ),
+    "modelnet40_ply_hdf5_2048.zip": Published(
+        "https://shapenet.cs.stanford.edu/media/modelnet40_ply_hdf5_2048.zip",
+        "07670e237db72ece0f723b9abb571534c9ad655a6456b389646587dc72bb8bae",
+    ),
+}
+
+
+def fetch(name: str, folder: str) -> pathlib.Path:
+    """Downloads an archive, or finds it where an earlier call put it.
+
+    It gets its name only once it is whole and its sum is right.
+
+    Args:
+      name: a key of ARCHIVES.
+      folder: where to put it; it is made.
+
+    Returns:
+      Its path.
+
+    Raises:
+      DataError: an unknown name, a server that does not answer or whose certificate is not valid,
+        or another sum.
+    """
+    if name not in ARCHIVES:
+        raise DataError(unknown(name, ARCHIVES, what="archive"))
+    archive, path = ARCHIVES[name], pathlib.Path(folder) / name
+    if path.is_file():
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        _check(found, archive, str(path))
+        return path
+    part = path.with_name(f".{name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _check(_download(archive.url, part, name), archive, archive.url)
+        part.replace(path)
+    except (OSError, http.client.HTTPException) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{archive.url}: cannot be fetched to {str(path)!r} ({reason}): get {name} in another "
+            "way, and give the file"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    return path
+
+
+def _download(url: str, part: pathlib.Path, name: str) -> str:
+    """Writes what is at an address to a file; returns its SHA-256."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(url, timeout=_SECONDS) as response, part.open("wb") as file:
+        length = response.headers.get("Content-Length", "")
+        total = int(length) if length.isdigit() else None
+        with tqdm(desc=name, total=total, unit="B", unit_scale=True) as progress:
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+                progress.update(len(chunk))
+        if total is not None and file.tell() != total:
+            raise http.client.IncompleteRead(b"", total - file.tell())
+    return digest.hexdigest()
+
+
+def _check(found: str, archive: Published, where: str) -> None:
+    if found != archive.sha256:
+        raise DataError(
+            f"{where}: refused: its SHA-256 is {found}, and should be {archive.sha256}: it is cut "
+            "short or not what was published"
+        )

@@ -1,0 +1,212 @@
+"""Files with a point cloud or a mesh each, in the formats that people have.
+
+    .off  mesh, see `meshes.parse_off`
+    .ply  mesh or cloud, text or binary
+    .npy  array [n, 3 or more]; x, y and z are the first three columns
+    .txt  a line a point: three or more numbers with commas or spaces between, '#' for comments
+    .pcd  cloud with fields x, y and z; text or binary, but not binary_compressed
+    .h5   data set 'data', [n, 3 or more] or [1, n, 3 or more]
+
+Nothing in them is unpickled or evaluated. NumPy alone, so that processes that only read files
+need not load TensorFlow.
+"""
+
+import hashlib
+import io
+import re
+import struct
+
+import h5py
+import numpy as np
+from trimesh.exchange.ply import load_ply
+
+from perceiver.data.errors import DataError
+from perceiver.data.points.meshes import Mesh, parse_off, sample
+
+_LARGEST = 100_000_000  # points; a header that promises more is taken for damaged
+_FARTHEST = 1e30  # a coordinate; float32 has room for the sum of many
+# What the parsers of NumPy, h5py and trimesh raise at files that are not what they should be.
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def read(data: bytes, name: str) -> Mesh | np.ndarray:
+    """The mesh, or the cloud float64 [n, 3], of a file.
+
+    Args:
+      data: what the file holds.
+      name: its path, whose ending tells the format; for messages.
+
+    Raises:
+      DataError: an ending that is none of SUFFIXES, a file that is empty, damaged, pickled or not
+        what its ending says, or coordinates that are not finite or beyond 1e30.
+    """
+    suffix = name[name.rfind(".") :].lower()
+    if suffix not in _READERS:
+        raise DataError(f"{name}: cannot be read: the endings known are {', '.join(SUFFIXES)}")
+    if not data:
+        raise DataError(f"{name}: the file is empty: replace or remove it")
+    try:
+        found = _READERS[suffix](data)
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{name}: cannot be read as {suffix} ({reason[:200]}): replace or remove it"
+        ) from error
+    points = found.vertices if isinstance(found, Mesh) else found
+    if not len(points):
+        raise DataError(f"{name}: has no points: replace or remove it")
+    # NaN fails the comparison as well.
+    broken = np.flatnonzero(~(np.abs(points) <= _FARTHEST).all(axis=1))
+    if len(broken):
+        raise DataError(
+            f"{name}: point {broken[0]} is not finite ({len(broken)} in all): repair or remove it"
+        )
+    return found
+
+
+def to_cloud(
+    shape: Mesh | np.ndarray, *, fewest: int, most: int, name: str, key: str
+) -> np.ndarray:
+    """Points of a mesh or a cloud, in random order and the same on every machine.
+
+    A mesh is sampled, see `meshes.sample`; one without faces is the cloud of its vertices. Of a
+    cloud with more points than `most`, some are drawn without replacement.
+
+    Args:
+      shape: from `read`.
+      fewest: points that a cloud must have.
+      most: P of a mesh, and of a cloud that has as many.
+      name: path of the file, for messages.
+      key: what decides what is drawn, such as the path below the folder of the data set.
+
+    Returns:
+      float64 [P, 3].
+
+    Raises:
+      DataError: too few points, or a mesh without area.
+    """
+    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
+    if isinstance(shape, Mesh) and len(shape.triangles):
+        try:
+            return sample(shape, most, rng)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}: repair or remove it") from error
+    points = shape.vertices if isinstance(shape, Mesh) else shape
+    if len(points) < fewest:
+        what = "has no faces to sample, and only" if isinstance(shape, Mesh) else "has"
+        raise DataError(
+            f"{name}: {what} {len(points):,} points, and {fewest:,} are needed: lower num_points "
+            "or remove it"
+        )
+    return points[rng.choice(len(points), min(most, len(points)), replace=False)]
+
+
+def _off(data: bytes) -> Mesh:
+    return parse_off(data)
+
+
+def _ply(data: bytes) -> Mesh | np.ndarray:
+    _check_length_of_text(data)
+    found = load_ply(io.BytesIO(data), fix_texture=False, skip_materials=True)
+    vertices = _columns(np.asarray(found["vertices"]))
+    faces = found.get("faces")
+    if faces is None or not len(faces):
+        return vertices
+    polygons = np.asarray(faces, np.int64)
+    if polygons.min() < 0 or polygons.max() >= len(vertices):
+        raise ValueError(f"a face names vertex {polygons.max()}, and there are {len(vertices)}")
+    fan = [polygons[:, [0, last - 1, last]] for last in range(2, polygons.shape[1])]
+    return Mesh(vertices, np.concatenate(fan))
+
+
+def _check_length_of_text(data: bytes) -> None:
+    """Refuses a .ply of text that is cut short, which trimesh takes for whole."""
+    header, _, body = data.partition(b"end_header")
+    if re.search(rb"^format ascii", header, re.MULTILINE):
+        expected = sum(int(n) for n in re.findall(rb"^element \S+ (\d+)", header, re.MULTILINE))
+        lines = sum(1 for line in body.splitlines() if line.strip())
+        if lines < expected:
+            raise ValueError(f"it ends after {lines} of {expected} lines")
+
+
+def _npy(data: bytes) -> np.ndarray:
+    loaded = np.load(io.BytesIO(data), allow_pickle=False)
+    if not isinstance(loaded, np.ndarray):
+        raise ValueError("it is an archive of arrays")
+    return _columns(loaded)
+
+
+def _txt(data: bytes) -> np.ndarray:
+    text = data.replace(b",", b" ")
+    if not re.sub(rb"#[^\r\n]*", b"", text).strip():
+        raise ValueError("it has no numbers")
+    return _columns(np.loadtxt(io.BytesIO(text), ndmin=2))
+
+
+def _pcd(data: bytes) -> np.ndarray:
+    match = re.search(rb"^DATA[ \t]+(\w+)[ \t]*\r?\n", data, re.MULTILINE)
+    if not match:
+        raise ValueError("it has no line DATA")
+    lines = data[: match.start()].decode("ascii").splitlines()
+    header = {words[0]: words[1:] for line in lines if (words := line.split())}
+    fields = header["FIELDS"]
+    counts = [int(count) for count in header.get("COUNT", ["1"] * len(fields))]
+    (num_points,) = (int(number) for number in header["POINTS"])
+    missing = [axis for axis in "xyz" if fields.count(axis) != 1]
+    if missing:
+        raise ValueError(f"it has no single field {missing[0]}")
+    if not 0 <= num_points <= _LARGEST or min(counts) < 1:
+        raise ValueError(f"it says it has {num_points} points")
+    form, body = match.group(1), data[match.end() :]
+    if form == b"ascii":
+        starts = np.cumsum([0, *counts])
+        columns = [int(starts[fields.index(axis)]) for axis in "xyz"]
+        words = body.split()
+        if len(words) != num_points * starts[-1]:
+            raise ValueError(f"{len(words)} numbers are not {num_points} points")
+        return np.array(words, np.float64).reshape(num_points, -1)[:, columns]
+    if form != b"binary":
+        raise ValueError(f"{form.decode()} is not read: convert it to binary or ascii")
+    sizes = zip(header["TYPE"], header["SIZE"], strict=True)
+    kinds = [f"<{ {'F': 'f', 'I': 'i', 'U': 'u'}[kind] }{int(size)}" for kind, size in sizes]
+    columns = enumerate(zip(fields, kinds, counts, strict=True))
+    layout = np.dtype([(f"{n}:{field}", kind, (size,)) for n, (field, kind, size) in columns])
+    if len(body) < num_points * layout.itemsize:
+        raise ValueError(f"it ends before its {num_points} points do")
+    table = np.frombuffer(body, layout, num_points)
+    named = [table[f"{fields.index(axis)}:{axis}"] for axis in "xyz"]
+    return _columns(np.concatenate(named, axis=1))
+
+
+def _h5(data: bytes) -> np.ndarray:
+    with h5py.File(io.BytesIO(data), "r") as file:
+        points = file["data"]
+        if points.ndim == 3 and points.shape[0] > 1:
+            raise ValueError(f"it holds {points.shape[0]} clouds; one a file is needed")
+        if points.size > 16 * _LARGEST:
+            raise ValueError(f"it says that its shape is {points.shape}")
+        loaded = points[()]
+    return _columns(loaded[0] if loaded.ndim == 3 else loaded)
+
+
+def _columns(table: np.ndarray) -> np.ndarray:
+    """Columns x, y and z, as float64."""
+    if table.ndim != 2 or table.shape[1] < 3 or table.dtype.kind not in "fiu":
+        raise ValueError(f"{table.dtype} {table.shape} is not a table with columns x, y and z")
+    return table[:, :3].astype(np.float64)
+
+
+_READERS = {".off": _off, ".ply": _ply, ".npy": _npy, ".txt": _txt, ".pcd": _pcd, ".h5": _h5}
+SUFFIXES = tuple(_READERS)
