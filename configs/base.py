@@ -31,7 +31,9 @@ def base() -> ConfigDict:
     config.model.latent_init_scale = 0.02
     config.model.dtype = "float32"  # or bfloat16: activations and products
     config.model.remat = "none"  # or block: recompute each block in the backward pass
-    config.model.inputs = ConfigDict()  # for each modality its position encoding
+    config.model.inputs = ConfigDict()  # for each modality its normalisation and its positions
+    config.model.permutation = "none"  # of the inputs: or fixed, as in Table 2, or random
+    config.model.permutation_seed = 0
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "lamb"  # or adamw, sgd
@@ -56,8 +58,10 @@ def base() -> ConfigDict:
     config.train.steps = placeholder(int)
     config.train.epochs = placeholder(float)
     config.train.seed = 0
+    config.train.max_unreadable = 0.001  # share of the training files that may be passed over
     config.train.accumulate = 1  # parts that each device takes its share of a batch in
-    config.train.label_smoothing = 0.0
+    config.train.loss = "softmax"  # or sigmoid, for several labels an example
+    config.train.label_smoothing = 0.0  # of softmax
     config.train.ema_decay = 0.0  # of the parameters that are evaluated; 0 for none
     config.train.log_every = 100
     config.train.eval_every = placeholder(int)
@@ -77,13 +81,22 @@ def fourier(bands: int, max_resolution: tuple[float, ...], spacing: str = "linea
     return ConfigDict(dict(bands=bands, max_resolution=max_resolution, spacing=spacing))
 
 
-def image(bands: int, max_resolution: tuple[float, ...] = ()) -> ConfigDict:
-    """How pixels are placed: Fourier features, or learned positions as in Table 2."""
+def grid(bands: int, max_resolution: tuple[float, ...] = (), **values) -> ConfigDict:
+    """How the points of a grid are placed: Fourier features, or learned positions as in Table 2.
+
+    `values` are the other arguments of the modality's function in `perceiver/modalities.py`.
+    """
     config = fourier(bands, max_resolution)
     config.positions = "fourier"  # or learned, none
     config.learned_channels = 128
     config.learned_init_scale = 1.0
+    config.update(values)
     return config
+
+
+def colours() -> dict[str, tuple[float, ...]]:
+    """Mean and standard deviation of ImageNet's red, green and blue, where 255 is 1."""
+    return dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 def check_variant(variant: str, variants: Mapping[str, str]) -> None:

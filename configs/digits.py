@@ -8,7 +8,7 @@ a minute on 2 CPU cores.
 
 from ml_collections import ConfigDict
 
-from configs.base import base, check_variant, image
+from configs.base import base, check_variant, grid
 
 VARIANTS = {"": "a small Perceiver, 2 cross-attends, for a CPU"}
 
@@ -19,6 +19,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config = base()
 
     config.data = ConfigDict()
+    config.data.held_out = 0.0  # share of the training examples set apart, to choose by
+    config.data.held_out_seed = 0
     config.data.name = "digits"
     config.data.num_classes = 10
     config.data.image_size = 8
@@ -32,7 +34,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.self_attends_per_tower = 2
     config.model.self_heads = 4
     config.model.latent_init_scale = 0.5
-    config.model.inputs.image = image(bands=4)
+    config.model.inputs.image = grid(bands=4, mean=(64 / 255,), std=(64 / 255,))
 
     config.optimizer.learning_rate = 0.01
     config.optimizer.schedule = "cosine"

@@ -12,6 +12,7 @@ cores).
 
 from ml_collections import ConfigDict
 
+from configs import data
 from configs.base import base, check_variant, fourier
 
 VARIANTS = {
@@ -25,15 +26,11 @@ def get_config(variant: str = "") -> ConfigDict:
     check_variant(variant, VARIANTS)
     config = base()
 
-    config.data = ConfigDict()
+    config.data = data.points(num_points=2048)
     config.data.name = "modelnet40"
     config.data.dir = "data/modelnet40_ply_hdf5_2048"
     config.data.num_classes = 40
-    config.data.num_points = 2048
-    config.data.scale = (0.99, 1.01)
-    config.data.translation = 0.0
-    config.data.rotation = "none"  # or up, any
-    config.data.up_axis = "y"  # of the files
+    config.data.partial = False  # whether fewer clouds than the official lists have will do
 
     config.model.num_cross_attends = 2
     config.model.num_towers = 2

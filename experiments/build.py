@@ -17,14 +17,30 @@ from experiments.command_line import UserError
 from perceiver.architecture import Architecture
 from perceiver.byte_array import ByteArray
 from perceiver.costs import Cost, perceiver_costs
-from perceiver.modalities import image_bytes, point_bytes
+from perceiver.modalities import (
+    audio_bytes,
+    image_bytes,
+    point_bytes,
+    spectrogram_bytes,
+    video_bytes,
+)
 from perceiver.model import Perceiver
+from perceiver.names import unknown
+from perceiver.permutations import permuted
 from perceiver.training.durations import to_interval, to_steps
+from perceiver.training.objectives import Objective, make_objective
 from perceiver.training.optimizer import make_optimizer
 from perceiver.training.schedules import learning_rate
 from perceiver.training.step import TrainState, init_state
 
-MODALITIES = {"image": image_bytes, "points": point_bytes}
+MODALITIES = {
+    "image": image_bytes,
+    "points": point_bytes,
+    "audio": audio_bytes,
+    "spectrogram": spectrogram_bytes,
+    "video": video_bytes,
+}
+_SAMPLES_PER_FRAME = 1920  # 48 kHz over 25 frames a second, as clips are prepared
 
 _ARCHITECTURE_KEYS = [field.name for field in dataclasses.fields(Architecture)]
 
@@ -57,30 +73,52 @@ def architecture(config: ConfigDict) -> Architecture:
 
 def byte_array(config: ConfigDict, batch: dict[str, jax.Array]) -> ByteArray:
     """The network's inputs, inside a Haiku transform."""
-    (modality,) = config.model.inputs
-    return MODALITIES[modality](batch[modality], **config.model.inputs[modality])
+    modality = modality_of(config)
+    inputs = MODALITIES[modality](batch[modality], **config.model.inputs[modality])
+    return permuted(
+        inputs, config.model.permutation, config.model.permutation_seed, batch.get("index")
+    )
+
+
+def modality_of(config: ConfigDict) -> str:
+    """The one modality that the network takes."""
+    modalities = list(config.model.inputs)
+    if len(modalities) != 1:
+        raise UserError(f"config.model.inputs has {modalities}; the network takes one modality")
+    if modalities[0] not in MODALITIES:
+        raise UserError(unknown(modalities[0], MODALITIES, what="modality"))
+    return modalities[0]
 
 
 def batch_spec(config: ConfigDict, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of the inputs of a batch, as the config has them."""
-    (modality,) = config.model.inputs
+    """Shapes of what the network takes of a training batch, as the config has them."""
+    data, modality = config.data, modality_of(config)
     if modality == "image":
-        shape = (config.data.image_size, config.data.image_size, config.data.channels)
+        shape, dtype = (data.image_size, data.image_size, data.channels), jnp.uint8
+    elif modality == "points":
+        shape, dtype = (data.num_points, 3), jnp.float32
+    elif modality == "audio":
+        shape, dtype = (data.clip_frames * _SAMPLES_PER_FRAME,), jnp.int16
+    elif modality == "spectrogram":
+        frames = -(-data.clip_frames * _SAMPLES_PER_FRAME // data.mel_hop)
+        shape, dtype = (frames, data.mel_bins), jnp.float16
     else:
-        shape = (config.data.num_points, 3)
-    return {modality: jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)}
+        shape, dtype = (data.clip_frames, data.image_size, data.image_size, 3), jnp.uint8
+    return {
+        modality: jax.ShapeDtypeStruct((batch_size, *shape), dtype),
+        "index": jax.ShapeDtypeStruct((batch_size,), jnp.int32),
+    }
 
 
 def costs(config: ConfigDict, num_classes: int) -> list[Cost]:
     """Parameters and FLOPs of the network, part by part."""
-    (modality,) = config.model.inputs
     shapes = hk.transform(lambda batch: byte_array(config, batch))
     inputs = _checked(
         jax.eval_shape,
         lambda batch: shapes.apply(shapes.init(jax.random.key(0), batch), None, batch),
         batch_spec(config, 1),
     )
-    learned = config.model.inputs[modality].get("positions") == "learned"
+    learned = config.model.inputs[modality_of(config)].get("positions") == "learned"
     return perceiver_costs(
         architecture(config),
         num_inputs=inputs.content.shape[1],
@@ -147,6 +185,13 @@ def optimizer(
     return transformation, schedule
 
 
+def objective(config: ConfigDict, *, training: bool) -> Objective:
+    """Loss and metrics; labels are smoothed in training only."""
+    smoothing = config.train.label_smoothing
+    made = _checked(make_objective, config.train.loss, label_smoothing=smoothing)
+    return made if training else make_objective(config.train.loss, label_smoothing=0.0)
+
+
 def initial_state(
     config: ConfigDict, network: hk.Transformed, optimizer: optax.GradientTransformation
 ) -> TrainState:
@@ -157,7 +202,7 @@ def initial_state(
 
 
 def data_options(config: ConfigDict) -> dict[str, Any]:
-    """What the data set's loader takes: the section `data` without what is the network's."""
+    """What `perceiver.data.registry.load` takes: the section `data` without what is nominal."""
     options = config.data.to_dict()
     del options["num_classes"]
     return options
@@ -166,6 +211,7 @@ def data_options(config: ConfigDict) -> dict[str, Any]:
 def check(config: ConfigDict) -> None:
     """Refuses what can't be built, as far as it shows without the data."""
     model(config, config.data.num_classes)
+    objective(config, training=True)
     # How long an epoch is shows with the data only; long enough for any schedule will do here.
     optimizer(config, num_examples=1_000_000 * config.train.batch_size)
 

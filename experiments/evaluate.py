@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint: top-1 and top-5, every example counted exactly once.
+"""Evaluates a checkpoint, every example counted exactly once.
 
 The result goes to the terminal and to eval.json in the workdir. It may run beside the training.
 """
@@ -36,11 +36,12 @@ def main(config: ConfigDict, workdir: str) -> None:
     dataset = registry.load(**build.data_options(config))
     network = build.model(config, len(dataset.class_names))
     optimizer, _ = build.optimizer(config, dataset.train.num_examples)
+    objective = build.objective(config, training=False)
     state_spec = jax.eval_shape(functools.partial(build.initial_state, config, network, optimizer))
     with Checkpoints(
         workdir / "checkpoints",
         keep=config.train.keep_checkpoints,
-        best_of="top1",
+        best_of=objective.metric,
         read_only=True,
     ) as checkpoints:
         restored = checkpoints.restore(state_spec, wanted)
@@ -49,13 +50,22 @@ def main(config: ConfigDict, workdir: str) -> None:
     step, state, _ = restored
 
     devices = DataParallel()
-    evaluate = Evaluator(network.apply, dataset.eval, devices, config.eval.batch_size)
+    params = devices.replicate(state.params_for_evaluation())
+
+    def evaluated(source) -> dict[str, float]:
+        evaluate = Evaluator(network.apply, source, objective, devices, config.eval.batch_size)
+        return evaluate(params)
+
     began = time.monotonic()
-    results = evaluate(devices.replicate(state.params_for_evaluation()))
+    results = {"step": step, **evaluated(dataset.eval)}
+    if dataset.held_out:
+        results["held_out"] = evaluated(dataset.held_out)
     seconds = time.monotonic() - began
     if jax.process_index() == 0:
-        write_json(workdir / "eval.json", {"step": step, **results})
+        write_json(workdir / "eval.json", results)
         print(f"step {step:,}: {summary(results)}; {seconds:.1f} s")
+        if dataset.held_out:
+            print(f"held-out part of the training split: {summary(results['held_out'])}")
         print(f"result: {workdir / 'eval.json'}")
 
 

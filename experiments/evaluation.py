@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from perceiver.training.average_precision import mean_average_precision
+from perceiver.training.objectives import Objective
 from perceiver.training.parallel import AXIS, DataParallel
 from perceiver.training.step import make_eval_step
 
@@ -15,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class Evaluator:
-    """Runs a model over the whole evaluation split."""
+    """Runs a model over a whole split."""
 
     def __init__(
         self,
         apply: Callable[[Any, dict], jax.Array],
         source: "Source",
+        objective: Objective,
         devices: DataParallel,
         batch_size: int,
     ):
@@ -28,13 +31,18 @@ class Evaluator:
 
         The global batch is rounded up to a multiple of the devices; padding is masked.
         """
-        self._step = devices.map(make_eval_step(apply, axis=AXIS))
+        windows = source.eval_windows > 0
+        self._step = devices.map(
+            make_eval_step(apply, objective=objective, windows=windows, axis=AXIS)
+        )
         self._source = source
         self._devices = devices
         self._batch_size = -(-batch_size // jax.device_count()) * devices.num_devices
 
     def __call__(self, params: Any) -> dict[str, float]:
-        """Loss, top1 and top5 as means over all examples of all hosts, and num_examples.
+        """Loss and accuracies as means over all examples of all hosts, and num_examples.
+
+        With several labels an example: loss, mAP and num_classes, the classes that it is over.
 
         Args:
           params: on every device, as `DataParallel.replicate` gives them.
@@ -42,30 +50,39 @@ class Evaluator:
         from perceiver.data.pipeline import eval_batches
 
         sums: dict[str, float] = collections.Counter()
+        kept: list[dict[str, np.ndarray]] = []
         for batch in eval_batches(
             self._source,
             batch_size=self._batch_size,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         ):
-            part = self._step(params, self._devices.shard(model_inputs(batch)))
-            sums.update({name: float(x) for name, x in self._devices.first(part).items()})
+            of_batch = self._step(params, self._devices.shard(batch))
+            part, scores = self._devices.first(of_batch)
+            sums.update({name: float(x) for name, x in part.items()})
+            if scores:
+                real = scores.pop("mask") > 0
+                kept.append({name: x[real] for name, x in scores.items()})
         count = int(sums.pop("num_examples"))
         if count != self._source.num_examples:
             raise RuntimeError(
                 f"evaluated {count} of {self._source.num_examples} examples; each must count once"
             )
-        return {**{k: float(v) / count for k, v in sums.items()}, "num_examples": count}
-
-
-def model_inputs(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A batch without what only the host needs to know."""
-    return {name: value for name, value in batch.items() if name != "index"}
+        results = {name: x / count for name, x in sums.items()}
+        if kept:
+            scores, labels = (np.concatenate([x[k] for x in kept]) for k in ("logits", "labels"))
+            results["mAP"], results["num_classes"] = mean_average_precision(scores, labels)
+        return {**results, "num_examples": count}
 
 
 def summary(results: dict[str, float]) -> str:
     """Results in a line."""
     count = results["num_examples"]
+    if "mAP" in results:
+        return (
+            f"mAP {results['mAP']:.2%} over the {results['num_classes']} classes present in "
+            f"{count:,} examples, loss {results['loss']:.4f}"
+        )
     return (
         f"top-1 {results['top1']:.2%} ({round(results['top1'] * count):,} of {count:,} examples), "
         f"top-5 {results['top5']:.2%}, loss {results['loss']:.4f}"

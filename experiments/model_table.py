@@ -30,7 +30,7 @@ def table(config: ConfigDict) -> dict:
     """Input sizes, the parts' costs and their total, as plain values."""
     num_classes = config.data.num_classes
     costs = build.costs(config, num_classes)
-    (spec,) = build.batch_spec(config, 1).values()
+    spec = build.batch_spec(config, 1)[build.modality_of(config)]
     return {
         "input_shape": list(spec.shape[1:]),
         "num_classes": num_classes,
@@ -54,4 +54,4 @@ def _lines(rows: dict) -> list[str]:
 
 if __name__ == "__main__":
     flags.DEFINE_enum("format", "text", ["text", "json"], "a table to read, or JSON")
-    run(main, USAGE, required=False)
+    run(main, USAGE, required=())

@@ -7,6 +7,7 @@ second signal ends it at once.
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ from ml_collections import ConfigDict
 
 from experiments import build
 from experiments.command_line import UserError, run
-from experiments.evaluation import Evaluator, model_inputs, summary
+from experiments.evaluation import Evaluator, summary
 from experiments.workdir import prepare_workdir, write_run
 from perceiver.costs import total
 from perceiver.training.checkpoints import Checkpoints
@@ -49,12 +50,16 @@ def main(config: ConfigDict, workdir: str) -> int | None:
         seed=config.train.seed,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        max_unreadable=config.train.max_unreadable,
     )
+    # What is chosen by is not what is reported: `experiments.evaluate` reports on both.
+    watched = dataset.held_out or dataset.eval
 
     # Model, optimiser, durations.
     network = build.model(config, num_classes)
     optimizer, schedule = build.optimizer(config, num_examples)
     initial_state = functools.partial(build.initial_state, config, network, optimizer)
+    objective = build.objective(config, training=True)
     last = build.total_steps(config, num_examples)
     eval_every = build.interval(config, "eval_every", num_examples)
     checkpoint_every = build.interval(config, "checkpoint_every", num_examples)
@@ -66,17 +71,23 @@ def main(config: ConfigDict, workdir: str) -> int | None:
             network.apply,
             optimizer,
             schedule,
-            label_smoothing=config.train.label_smoothing,
+            objective=objective,
             ema_decay=config.train.ema_decay,
             accumulate=config.train.accumulate,
             axis=AXIS,
         ),
         donate=(0,),
     )
-    evaluate = Evaluator(network.apply, dataset.eval, devices, config.eval.batch_size)
+    evaluate = Evaluator(
+        network.apply,
+        watched,
+        build.objective(config, training=False),
+        devices,
+        config.eval.batch_size,
+    )
 
     with Checkpoints(
-        workdir / "checkpoints", keep=config.train.keep_checkpoints, best_of="top1"
+        workdir / "checkpoints", keep=config.train.keep_checkpoints, best_of=objective.metric
     ) as checkpoints:
         start = restored(checkpoints, jax.eval_shape(initial_state), iterator)
         step, state = start or (0, jax.jit(initial_state)())
@@ -86,7 +97,7 @@ def main(config: ConfigDict, workdir: str) -> int | None:
                 "take another workdir, or raise config.train.steps"
             )
         write_run(workdir, config)
-        introduce(config, num_classes, num_examples, dataset.eval.num_examples, step, last)
+        introduce(config, num_classes, num_examples, watched.num_examples, step, last)
         state = devices.replicate(state)
         results = None
         with (
@@ -96,7 +107,7 @@ def main(config: ConfigDict, workdir: str) -> int | None:
         ):
             previous = None
             while step < last:
-                batch = devices.shard(model_inputs(next(iterator)))
+                batch = devices.shard(next(iterator))
                 state, metrics = train_step(state, batch)
                 step += 1
                 if previous is not None:
@@ -114,7 +125,10 @@ def main(config: ConfigDict, workdir: str) -> int | None:
                     values = {k: float(v) for k, v in devices.first(metrics).items()}
                     if logging:
                         log.write(step, "train", **values)
-                        progress.update(step, {"loss": values["loss"], "accuracy": values["top1"]})
+                        shown = {"loss": "loss", "accuracy": "top1"}
+                        progress.update(
+                            step, {s: values[k] for s, k in shown.items() if k in values}
+                        )
                     check_finite(step, values)  # before anything of this step is kept
                 if evaluating:
                     results = evaluate(state.params_for_evaluation())
@@ -128,6 +142,8 @@ def main(config: ConfigDict, workdir: str) -> int | None:
                     return EXIT_STOPPED
 
         results = results or evaluate(state.params_for_evaluation())
+    if dataset.held_out:
+        results = {"held_out": results}
     finish(workdir, step, results)
     return None
 
@@ -173,12 +189,16 @@ def check_finite(step: int, values: dict[str, float]) -> None:
             )
 
 
-def finish(workdir: Path, step: int, results: dict[str, float]) -> None:
+def finish(workdir: Path, step: int, results: dict[str, Any]) -> None:
     """Writes the result and the curves, and says where they are."""
     if jax.process_index() != 0:
         return
     write_json(workdir / "eval.json", {"step": step, **results})
-    say(f"reached, at step {step:,}: {summary(results)}")
+    if "held_out" in results:
+        say(f"reached, at step {step:,}, on the held-out part: {summary(results['held_out'])}")
+        say("the test split is untouched: python -m experiments.evaluate reports on both")
+    else:
+        say(f"reached, at step {step:,}: {summary(results)}")
     say(f"curves: {draw_curves(workdir)}; result: {workdir / 'eval.json'}")
 
 

@@ -41,3 +41,24 @@ class ByteArray(NamedTuple):
             chex.assert_shape(self.mask, (batch, num_inputs))
             inputs = jnp.where(self.mask[..., None], inputs, 0)
         return inputs
+
+    def permute(self, order: jax.Array) -> "ByteArray":
+        """The same inputs in another order, each with its position encoding (Table 2).
+
+        Args:
+          order: int [M], one for the batch, or [B, M], one for each example.
+        """
+        if order.ndim == 1:
+            return ByteArray(
+                self.content[:, order],
+                self.positions[..., order, :],
+                None if self.mask is None else self.mask[:, order],
+            )
+        batch, num_inputs = order.shape
+        chex.assert_shape(self.content, (batch, num_inputs, None))
+        positions = jnp.broadcast_to(self.positions, (batch, num_inputs, self.positions.shape[-1]))
+        return ByteArray(
+            jnp.take_along_axis(self.content, order[..., None], axis=1),
+            jnp.take_along_axis(positions, order[..., None], axis=1),
+            None if self.mask is None else jnp.take_along_axis(self.mask, order, axis=1),
+        )

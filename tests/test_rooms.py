@@ -82,10 +82,11 @@ assert table(config)["total"]["parameters"] > 0
 network = build.model(config, 10)
 optimizer, schedule = build.optimizer(config, 1000)
 devices = DataParallel()
-step = devices.map(make_train_step(network.apply, optimizer, schedule, label_smoothing=0.0,
+objective = build.objective(config, training=True)
+step = devices.map(make_train_step(network.apply, optimizer, schedule, objective=objective,
                                    ema_decay=0.0, accumulate=1, axis=AXIS))
 state = devices.replicate(build.initial_state(config, network, optimizer))
-batch = {"image": np.ones((8, 8, 8, 1), np.float32), "label": np.arange(8, dtype=np.int32)}
+batch = {"image": np.ones((8, 8, 8, 1), np.uint8), "label": np.arange(8, dtype=np.int32)}
 state, metrics = step(state, devices.shard(batch))
 print("loss", float(devices.first(metrics)["loss"]))
 """

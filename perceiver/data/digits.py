@@ -13,7 +13,7 @@ from perceiver.data.source import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
 
 _SIZE = 8
-_MAX_INK = 16  # load_digits counts the dark dots of 4 x 4 blocks
+_OF_A_DOT = 8  # load_digits counts the dark dots of 4 x 4 blocks, at most 16
 _NUM_EVAL = 360
 _SPLIT_SEED = 0
 
@@ -28,7 +28,7 @@ def load(*, image_size: int, channels: int, max_shift: int = 0) -> Dataset:
         no ink coming in; 0 leaves it alone.
 
     Returns:
-      'image', float32 [8, 8, 1], from -1 (no ink) to 1, and 'label', int32 [].
+      'image', uint8 [8, 8, 1], from 0 (no ink) to 128, and 'label', int32 [].
 
     Raises:
       DataError: another image_size or channels, or a shift out of [0, 8).
@@ -41,7 +41,7 @@ def load(*, image_size: int, channels: int, max_shift: int = 0) -> Dataset:
     if not 0 <= max_shift < _SIZE:
         raise DataError(f"max_shift is {max_shift}: give a number of pixels from 0 to {_SIZE - 1}")
     digits = load_digits()
-    images = (digits.images[..., None] * (2 / _MAX_INK) - 1).astype(np.float32)
+    images = (digits.images[..., None] * _OF_A_DOT).astype(np.uint8)
     labels = digits.target.astype(np.int32)
     train, held_out = train_test_split(
         np.arange(len(labels)), test_size=_NUM_EVAL, stratify=labels, random_state=_SPLIT_SEED
@@ -67,5 +67,5 @@ def _source(images: np.ndarray, labels: np.ndarray, max_shift: int) -> Source:
 
 def _shift(image: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tensor:
     around = [[max_shift, max_shift], [max_shift, max_shift], [0, 0]]
-    padded = tf.pad(image, around, constant_values=-1.0)
+    padded = tf.pad(image, around)
     return tf.image.stateless_random_crop(padded, image.shape, seed)

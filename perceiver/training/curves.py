@@ -37,7 +37,10 @@ def draw_curves(workdir: str | Path, out: str | Path | None = None) -> Path:
     figure = Figure(figsize=(8, 8.5), layout="constrained")
     loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=(4, 4, 1.6))
     _draw(loss, records, "loss", title="Loss", unit="loss (nats)")
-    _draw(accuracy, records, "top1", title="Accuracy", unit="top-1 accuracy")
+    if any("mAP" in record for record in records):
+        _draw(accuracy, records, "mAP", title="Mean average precision", unit="mAP")
+    else:
+        _draw(accuracy, records, "top1", title="Accuracy", unit="top-1 accuracy")
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     _draw(rate, records, "learning_rate", title="Learning rate", unit="rate")
     rates = [record["learning_rate"] for record in records if "learning_rate" in record]
@@ -87,7 +90,11 @@ def _draw(axes: Axes, records: Sequence[dict], name: str, *, title: str, unit: s
 
 
 def _format(name: str, value: float) -> str:
-    return f"{100 * value:.1f}%" if name == "top1" and math.isfinite(value) else f"{value:.4g}"
+    return (
+        f"{100 * value:.1f}%"
+        if name in ("top1", "mAP") and math.isfinite(value)
+        else f"{value:.4g}"
+    )
 
 
 def _running_mean(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

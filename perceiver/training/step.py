@@ -10,8 +10,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from perceiver.training.losses import softmax_cross_entropy, top_k_correct
+from perceiver.training.objectives import Objective
 from perceiver.training.optimizer import ema_update
+
+# What a batch has beside the network's inputs.
+_NO_INPUTS = ("label", "labels", "other_label", "label_weight", "index", "mask")
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -52,7 +55,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     learning_rate: optax.Schedule,
     *,
-    label_smoothing: float,
+    objective: Objective,
     ema_decay: float,
     accumulate: int,
     axis: str,
@@ -63,26 +66,23 @@ def make_train_step(
       apply: class logits [b, classes] of parameters and a batch.
       optimizer: gradient to update.
       learning_rate: the schedule, for reporting.
-      label_smoothing: of the cross-entropy.
+      objective: loss and metrics.
       ema_decay: of the parameters' moving average, 0 for none.
       accumulate: parts that a device's share of the batch is taken in, one after another, for less
         memory; the gradient is that of the whole.
       axis: name of the axis of devices.
 
     Returns:
-      A function of the state and a device's share of the batch, {'label': int [b], inputs...}, to
-      the next state and metrics averaged over all devices: loss, top1 and top5 (shares),
-      gradient_norm, learning_rate.
+      A function of the state and a device's share of the batch, inputs and labels, to the next
+      state and metrics averaged over all devices: loss, those of the objective, gradient_norm,
+      learning_rate.
     """
 
     def loss_fn(params, batch):
         logits = apply(params, batch)
-        loss = softmax_cross_entropy(logits, batch["label"], label_smoothing).mean()
-        return loss, {
-            "loss": loss,
-            "top1": top_k_correct(logits, batch["label"], 1).mean(),
-            "top5": top_k_correct(logits, batch["label"], 5).mean(),
-        }
+        each = {"loss": objective.loss(logits, batch), **objective.metrics(logits, batch)}
+        means = {name: x.mean() for name, x in each.items()}
+        return means["loss"], means
 
     def gradient(params, batch):
         grad_fn = jax.grad(loss_fn, has_aux=True)
@@ -111,29 +111,47 @@ def make_train_step(
 
 
 def make_eval_step(
-    apply: Callable[[Any, Batch], jax.Array], *, axis: str
-) -> Callable[[Any, Batch], Metrics]:
+    apply: Callable[[Any, Batch], jax.Array],
+    *,
+    objective: Objective,
+    windows: bool,
+    axis: str,
+) -> Callable[[Any, Batch], tuple[Metrics, Metrics]]:
     """Builds the evaluation step.
 
     Args:
       apply: class logits [b, classes] of parameters and a batch.
+      objective: loss and metrics; give it no label smoothing.
+      windows: whether the inputs are [b, W, ...], W windows of each example, whose scores are
+        averaged. The windows are taken one after another.
       axis: name of the axis of devices.
 
     Returns:
-      A function of the parameters and a device's share of the batch, {'label': int [b], 'mask':
-      float [b], inputs...}, to sums over the examples of all devices where the mask is 1: loss,
-      top1, top5 and num_examples.
+      A function of the parameters and a device's share of the batch, inputs, labels and 'mask',
+      float [b], to two dicts: sums over the examples of all devices where the mask is 1, of loss,
+      the objective's metrics and num_examples; and, where the objective keeps scores, 'logits' and
+      'labels' [B, classes] and 'mask' [B] of all devices.
     """
 
-    def step(params, batch):
-        logits = apply(params, batch)
-        labels, mask = batch["label"], batch["mask"]
-        sums = {
-            "loss": softmax_cross_entropy(logits, labels, 0.0),
-            "top1": top_k_correct(logits, labels, 1),
-            "top5": top_k_correct(logits, labels, 5),
-            "num_examples": jnp.ones_like(mask),
+    def all_logits(params, batch):
+        if not windows:
+            return apply(params, batch)
+        others = {name: x for name, x in batch.items() if name in _NO_INPUTS}
+        inputs = {
+            name: jnp.moveaxis(x, 1, 0) for name, x in batch.items() if name not in _NO_INPUTS
         }
-        return jax.lax.psum({name: jnp.sum(x * mask) for name, x in sums.items()}, axis)
+        of_windows = jax.lax.map(lambda window: apply(params, others | window), inputs)
+        return objective.average(of_windows)
+
+    def step(params, batch):
+        logits, mask = all_logits(params, batch), batch["mask"]
+        each = {"loss": objective.loss(logits, batch), **objective.metrics(logits, batch)}
+        each["num_examples"] = jnp.ones_like(mask)
+        # A padded example may have any loss, NaN as well, which times 0 would not be 0.
+        sums = {name: jnp.sum(jnp.where(mask > 0, x, 0)) for name, x in each.items()}
+        kept = {}
+        if objective.keeps_scores:
+            kept = {"logits": logits, "labels": batch["labels"], "mask": mask}
+        return jax.lax.psum(sums, axis), jax.lax.all_gather(kept, axis, tiled=True)
 
     return step

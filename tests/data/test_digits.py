@@ -1,4 +1,4 @@
-"""The digits: a fixed split, values from -1 to 1, shifts of up to a pixel."""
+"""The digits: a fixed split, values from 0 to 128, shifts of up to a pixel."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_split_has_the_stated_sizes_and_nothing_twice():
     assert len(np.unique(pictures.reshape(1797, 64), axis=0)) == 1797
     share = np.bincount(held_out["label"]) / np.bincount(train["label"])
     np.testing.assert_allclose(share, 360 / 1437, atol=0.02)
-    assert (pictures.min(), pictures.max()) == (-1, 1)
+    assert (pictures.min(), pictures.max()) == (0, 128)
 
 
 def test_shift_moves_ink_and_brings_in_none():
@@ -31,7 +31,7 @@ def test_shift_moves_ink_and_brings_in_none():
     batch = next(train_iterator(moved.train, batch_size=400, seed=0))
     seen = set()
     for image, index in zip(batch["image"], batch["index"], strict=True):
-        padded = np.pad(still[index, :, :, 0], 1, constant_values=-1)
+        padded = np.pad(still[index, :, :, 0], 1)
         places = [
             (top, left)
             for top in range(3)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver.modalities import image_bytes, point_bytes
+from perceiver.modalities import grid_bytes, point_bytes
 from perceiver.positions import fourier_features, fourier_frequencies, grid_fourier_features
 from tests.model import reference
 
@@ -60,9 +60,9 @@ def test_points_equal_numpy():
         np.testing.assert_allclose(got[b], wanted, atol=7e-4)  # the docstring's bound
 
 
-def test_image_bytes_are_pixels_in_row_major_order():
+def test_grid_bytes_are_pixels_in_row_major_order():
     images = np.random.default_rng(0).random((2, 3, 5, 4)).astype(np.float32)
-    bytes_ = image_bytes(images, **(IMAGE | dict(bands=2, max_resolution=())))
+    bytes_ = grid_bytes(images, **(IMAGE | dict(bands=2, max_resolution=())))
     np.testing.assert_array_equal(bytes_.content[1, 1 * 5 + 2], images[1, 1, 2])
     wanted = reference.fourier_features(reference.grid(3, 5), 2, (3, 5))
     np.testing.assert_allclose(bytes_.positions, wanted, atol=1e-7)
@@ -70,7 +70,7 @@ def test_image_bytes_are_pixels_in_row_major_order():
 
 
 def test_learned_positions():
-    forward = hk.transform(lambda x: image_bytes(x, **(IMAGE | dict(positions="learned"))))
+    forward = hk.transform(lambda x: grid_bytes(x, **(IMAGE | dict(positions="learned"))))
     images = jnp.zeros([1, 32, 32, 3])
     params = forward.init(jax.random.key(0), images)
     (positions,) = jax.tree.leaves(params)
@@ -80,7 +80,7 @@ def test_learned_positions():
 
 
 def test_no_positions():
-    assert image_bytes(jnp.zeros([1, 4, 4, 3]), **(IMAGE | dict(positions="none"))).channels == 3
+    assert grid_bytes(jnp.zeros([1, 4, 4, 3]), **(IMAGE | dict(positions="none"))).channels == 3
 
 
 def test_points_are_all_position():
@@ -103,4 +103,4 @@ def test_points_are_all_position():
 )
 def test_what_does_not_fit_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        image_bytes(jnp.zeros([1, 4, 4, 3]), **(IMAGE | change))
+        grid_bytes(jnp.zeros([1, 4, 4, 3]), **(IMAGE | change))

@@ -1,0 +1,31 @@
+"""Mean average precision over classes, AudioSet's figure (Sec. 4.2, Table 3)."""
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+
+
+def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
+    """The mean of the average precisions of the classes that have a positive example.
+
+    The first version of the paper had examples and classes exchanged here, which gave wrong
+    figures. A class without positives has no average precision and is left out.
+
+    Args:
+      scores: [examples, classes], higher is likelier.
+      labels: [examples, classes] of 0 and 1.
+
+    Returns:
+      The mean, and how many classes it is over.
+
+    Raises:
+      ValueError: shapes that differ, or no class has a positive.
+    """
+    if scores.shape != labels.shape or scores.ndim != 2:
+        raise ValueError(
+            f"scores {scores.shape} and labels {labels.shape} must both be [examples, classes]"
+        )
+    present = labels.any(axis=0)
+    if not present.any():
+        raise ValueError("no class has a positive example: there is no average precision")
+    precisions = average_precision_score(labels[:, present], scores[:, present], average=None)
+    return float(np.mean(precisions)), int(present.sum())
