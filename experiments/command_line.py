@@ -7,7 +7,7 @@ import contextlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -28,14 +28,18 @@ class UserError(Exception):
     """Wrong input; its message is one line that says what to do."""
 
 
-def run(main: Callable[..., int | None], usage: str, *, required: bool = True) -> None:
+def run(
+    main: Callable[..., int | None],
+    usage: str,
+    *,
+    required: Sequence[str] = ("config", "workdir"),
+) -> None:
     """Runs a main: parses flags, and turns a user's mistake into one line and exit status 2.
 
     Args:
       main: called with the config and the workdir; returns the exit status, None for success.
       usage: what the program does, with an example, for --help.
-      required: whether --config and --workdir must be given; if not, main gets None for each
-        that is not.
+      required: the flags that must be given; main gets None for a config or workdir that is not.
     """
     config = config_flags.DEFINE_config_file(
         "config",
@@ -53,10 +57,9 @@ def run(main: Callable[..., int | None], usage: str, *, required: bool = True) -
             rest = _parse(argv)
             if rest[1:]:
                 raise UserError(f"{rest[1]!r} is not a flag; flags begin with --, see --help")
-            for flag in (config, workdir) if required else ():
-                if flag.value is None:
-                    example = usage.strip().splitlines()[-1].strip()
-                    raise UserError(f"--{flag.name} is missing, as in: {example}")
+            for name in required:
+                if flags.FLAGS[name].value is None:
+                    raise UserError(f"--{name} is missing, as in: {_example(usage)}")
             return rest
 
     def guarded(_: list[str]) -> int | None:
@@ -66,6 +69,38 @@ def run(main: Callable[..., int | None], usage: str, *, required: bool = True) -
             return main(config.value, workdir.value)
 
     app.run(guarded, flags_parser=parse)
+
+
+def run_subcommand(
+    mains: Mapping[str, Callable[..., int | None]],
+    usage: str,
+    *,
+    required: Sequence[str] = ("config", "workdir"),
+) -> None:
+    """Runs one of several mains, by the word that is given before the flags.
+
+    Args:
+      mains: by that word; see `run` for what they are, and for the other arguments.
+      usage: see there; its example has a subcommand.
+      required: see there.
+    """
+
+    def without(*_) -> None:
+        words = ", ".join(mains)
+        raise UserError(f"a subcommand ({words}) comes before the flags, as in: {_example(usage)}")
+
+    word = sys.argv[1] if sys.argv[1:] else "-"
+    if word.startswith("-"):  # it may be --help
+        run(without, usage, required=())
+    with _user_errors():
+        if word not in mains:
+            raise UserError(unknown(word, mains, what="subcommand"))
+    del sys.argv[1]
+    run(mains[word], usage, required=required)
+
+
+def _example(usage: str) -> str:
+    return usage.strip().splitlines()[-1].strip()
 
 
 @contextlib.contextmanager
