@@ -30,7 +30,8 @@ class CloudRecipe:
     Attributes:
       num_points: M, points of a cloud that comes out.
       scale: range of the random factor of each point; the paper's is (0.99, 1.01).
-      translation: largest random movement of a point along each axis; 0 for none.
+      translation: largest random movement of a point along each axis, where the cloud's largest
+        absolute coordinate is 1; 0 for none.
       rotation: 'none', 'up' (about the up axis) or 'any'.
       up_axis: the axis that points up, for rotation 'up': 'x', 'y' or 'z'.
       dropout: largest share of the points that are dropped, see `drop`.
@@ -64,7 +65,9 @@ class CloudRecipe:
 
     def __call__(self, points: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """Points float32 [P, 3] to [M, 3]; without a seed as in evaluation."""
-        points = zero_centre(points)
+        # The paper zero-centres here; the unit cube as well makes `translation` mean the same for
+        # clouds in metres and in millimetres, and is undone by nothing that follows.
+        points = normalise(points)
         if seed is None:
             return normalise(choose(points, self.num_points, None))
         for_choice, for_rest, for_dropout = tf.unstack(tf.random.split(seed, 3))
