@@ -3,8 +3,12 @@
 import inspect
 
 from perceiver.data import digits
+from perceiver.data.clips import audioset, clip_folder
 from perceiver.data.errors import DataError
+from perceiver.data.hold_out import hold_out
 from perceiver.data.images import folder as image_folder
+from perceiver.data.images import tfds_images
+from perceiver.data.points import folder as point_folder
 from perceiver.data.points import modelnet
 from perceiver.data.source import Dataset
 from perceiver.names import unknown
@@ -12,15 +16,21 @@ from perceiver.names import unknown
 LOADERS = {
     "digits": digits.load,
     "image_folder": image_folder.load,
+    "tfds_images": tfds_images.load,
+    "audioset": audioset.load,
+    "clip_folder": clip_folder.load,
     "modelnet40": modelnet.load,
+    "point_folder": point_folder.load,
 }
 
 
-def load(name: str, **options) -> Dataset:
+def load(name: str, *, held_out: float = 0.0, held_out_seed: int = 0, **options) -> Dataset:
     """Loads the data set called `name`.
 
     Args:
       name: a key of LOADERS.
+      held_out: share of the training examples to set apart, to choose by.
+      held_out_seed: decides which.
       **options: the arguments of its loader, as that one documents them.
 
     Raises:
@@ -40,4 +50,4 @@ def load(name: str, **options) -> Dataset:
     ]
     if missing:
         raise DataError(f"data set {name!r} lacks its option {', '.join(missing)}: set it")
-    return LOADERS[name](**options)
+    return hold_out(LOADERS[name](**options), held_out, held_out_seed)

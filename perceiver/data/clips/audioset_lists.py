@@ -1,0 +1,213 @@
+"""AudioSet's lists: which segments of which videos have which labels, and where their files are.
+
+The official lists are text: `class_labels_indices.csv` names the 527 classes (Sec. 4.2), and
+`balanced_train_segments.csv`, `unbalanced_train_segments.csv` and `eval_segments.csv` give a
+segment a line. Ids may begin with '-' and contain '_'; they are data, and never reach a shell.
+"""
+
+import csv
+import dataclasses
+import io
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from perceiver.data.errors import DataError
+from perceiver.data.tensorflow_cpu import tf
+
+SUFFIXES = (
+    *(".mp4", ".webm", ".mkv", ".mpg", ".mpeg", ".mov", ".avi", ".flv", ".3gp"),
+    *(".m4a", ".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aac"),
+)
+
+_LIST_NAME = "_segments.csv"
+_WHERE = "research.google.com/audioset/download.html has the official ones"
+
+Files = dict[str, list[str]]  # name without its suffix -> paths below the folder, sorted
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A line of a list.
+
+    Attributes:
+      video: the id of the video.
+      start: in the video, in seconds.
+      end: likewise.
+      labels: indices of the classes, in the order of the line.
+    """
+
+    video: str
+    start: float
+    end: float
+    labels: tuple[int, ...]
+
+    @property
+    def id(self) -> str:
+        """What the clip is called, such as `3qesirWAGt4_000020`."""
+        return f"{self.video}_{_number(self.start):0>6}"
+
+
+def read_classes(path: str) -> tuple[dict[str, int], list[str]]:
+    """Reads `class_labels_indices.csv`.
+
+    Args:
+      path: the file; its columns are index, mid and display_name.
+
+    Returns:
+      (the index of each mid, the display names in the order of the indices).
+
+    Raises:
+      DataError: no such file, not such a file, or indices that do not count from 0.
+    """
+    rows = list(csv.DictReader(io.StringIO(_text(path))))
+    if not rows or not {"index", "mid", "display_name"} <= rows[0].keys():
+        raise DataError(
+            f"{path}: not the list of classes: its first line must be index,mid,display_name "
+            f"({_WHERE})"
+        )
+    for number, row in enumerate(rows):
+        if row["index"] != str(number):
+            raise DataError(f"{path}:{number + 2}: index {row['index']!r} should be {number}")
+    return {row["mid"]: int(row["index"]) for row in rows}, [row["display_name"] for row in rows]
+
+
+def read_segments(path: str, classes: dict[str, int]) -> list[Segment]:
+    """Reads a list of segments.
+
+    Args:
+      path: a CSV file of video, start, end and the quoted mids; lines with '#' are comments.
+      classes: index of each mid.
+
+    Returns:
+      The segments in the order of the list.
+
+    Raises:
+      DataError: no such file, no segments, a line that is not one, an unknown mid, or a segment
+        listed twice; the line is named.
+    """
+    segments = []
+    seen: dict[str, int] = {}
+    reader = csv.reader(io.StringIO(_text(path)), skipinitialspace=True)
+    for row in reader:
+        if not row or row[0].startswith("#"):
+            continue
+        line = f"{path}:{reader.line_num}"
+        try:
+            video, start, end, mids = row
+            start, end = float(start), float(end)
+        except ValueError:
+            raise DataError(
+                f'{line}: {",".join(row)!r} is not a segment: YTID, start, end, "mid,mid,..." '
+                f"({_WHERE})"
+            ) from None
+        if not video or not 0 <= start < end < float("inf"):
+            raise DataError(f"{line}: no segment goes from {start} s to {end} s of {video!r}")
+        unknown = [mid for mid in mids.split(",") if mid not in classes]
+        if unknown:
+            raise DataError(
+                f"{line}: class {unknown[0]!r} of {video!r} is not in the list of classes: give "
+                "the class_labels_indices.csv that belongs to this list"
+            )
+        segment = Segment(video, start, end, tuple(classes[mid] for mid in mids.split(",")))
+        if segment.id in seen:
+            raise DataError(f"{line}: {segment.id!r} is there already, on line {seen[segment.id]}")
+        seen[segment.id] = reader.line_num
+        segments.append(segment)
+    if not segments:
+        raise DataError(f"{path}: has no segments ({_WHERE})")
+    return segments
+
+
+def split_name(path: str) -> str:
+    """The name that a list gives its split: `balanced_train` for `balanced_train_segments.csv`.
+
+    Raises:
+      DataError: the list has another kind of name.
+    """
+    name = os.path.basename(path)
+    if not name.endswith(_LIST_NAME) or not name.removesuffix(_LIST_NAME).isidentifier():
+        raise DataError(
+            f"{path}: what to call its split? Give --split=NAME, or name the list NAME{_LIST_NAME}"
+        )
+    return name.removesuffix(_LIST_NAME)
+
+
+def scan(dir: str) -> Files:
+    """Finds the sound and video files below a folder, in one walk.
+
+    Args:
+      dir: the folder, local or with an address that TensorFlow opens (`gs://...`).
+
+    Raises:
+      DataError: no such folder.
+    """
+    if not dir or not tf.io.gfile.isdir(dir):
+        raise DataError(f"folder of clips {dir!r} does not exist: give the one that holds them")
+    walk = tf.io.gfile.walk if "://" in dir else os.walk
+    found: Files = {}
+    for folder, _, names in walk(dir):
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in SUFFIXES and not name.startswith("."):
+                below = os.path.relpath(os.path.join(folder, name), dir)
+                found.setdefault(stem, []).append(below)
+    return {stem: sorted(paths) for stem, paths in found.items()}
+
+
+def find(segment: Segment, files: Files) -> tuple[str, bool] | None:
+    """The file of a segment.
+
+    Files are known by their names: `<id>`, or the id with where the segment begins, as six digits
+    (`_000020`), in seconds (`_20`, `_20.000`) or in milliseconds (`_20000`), with or without where
+    it ends in the same way; a 'Y' may precede the id. A file with a start comes before one
+    without; of several that are alike, the first in alphabetical order is taken.
+
+    Args:
+      segment: the segment.
+      files: the result of `scan`.
+
+    Returns:
+      (path below the folder, whether the name has the start: the file is the segment, not the
+      whole video), or None if there is no such file.
+    """
+    for stem in _stems_with_start(segment):
+        if stem in files:
+            return files[stem][0], True
+    for stem in (segment.video, f"Y{segment.video}"):
+        if stem in files:
+            return files[stem][0], False
+    return None
+
+
+def _stems_with_start(segment: Segment) -> Iterator[str]:
+    for start, end in zip(_written(segment.start), _written(segment.end), strict=True):
+        for prefix in ("", "Y"):
+            yield f"{prefix}{segment.video}_{start}"
+            yield f"{prefix}{segment.video}_{start}_{end}"
+
+
+def _written(seconds: float) -> Sequence[str]:
+    """The ways in which mirrors of AudioSet write a time into a file's name."""
+    return (
+        f"{_number(seconds):0>6}",
+        _number(seconds),
+        f"{seconds:.1f}",
+        f"{seconds:.3f}",
+        str(round(seconds * 1000)),
+    )
+
+
+def _number(seconds: float) -> str:
+    """Seconds without a needless fraction: '20', '20.5'."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".")
+
+
+def _text(path: str) -> str:
+    if "://" not in path and not pathlib.Path(path).is_file():
+        raise DataError(f"list {path!r} does not exist: {_WHERE}")
+    try:
+        with tf.io.gfile.GFile(path, "r") as file:
+            return file.read()
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error

@@ -1,0 +1,188 @@
+"""From the record of a clip to a network's inputs: the recipe of Sec. 4.2, for any source.
+
+Training takes a random window and augments it; evaluation takes windows evenly spaced over the
+clip. The window is the same whatever is asked for: sound, spectrogram and frames are in step.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from perceiver.data.clips import mel, spec_augment, video, windows
+from perceiver.data.clips.schema import SAMPLES_PER_FRAME
+from perceiver.data.errors import DataError
+from perceiver.data.images import pictures
+from perceiver.data.source import Features
+from perceiver.data.tensorflow_cpu import tf
+from perceiver.names import unknown
+
+MODALITIES = ("audio", "spectrogram", "video")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipRecipe:
+    """What is made of each clip.
+
+    The paper prints no strengths for its colour augmentation and SpecAugment: 0 leaves them out.
+
+    Attributes:
+      modalities: the inputs, of MODALITIES.
+      clip_frames: T, the window in frames, 25 a second.
+      eval_windows: W, how many windows evaluation takes of a clip.
+      image_size: S, side of the frames that come out.
+      crop_area: range of a training crop's share of the frame's area, within (0, 1].
+      crop_aspect: range of a training crop's width over height.
+      flip: whether training mirrors half of the clips left to right.
+      brightness: strength of the augmentation, see `video.random_colour`; 0 for none.
+      contrast: likewise.
+      saturation: likewise.
+      hue: likewise, at most 0.5.
+      mel_frame: samples under one window of the spectrogram.
+      mel_hop: samples from one window to the next.
+      mel_bins: bins of the mel scale.
+      mel_low: lower edge of the first bin, in Hz.
+      mel_high: upper edge of the last bin, in Hz.
+      mel_offset: added before the logarithm.
+      spec_time_masks: SpecAugment's masks over time; 0 for none.
+      spec_time_width: the largest width of these, in cells of the spectrogram.
+      spec_frequency_masks: SpecAugment's masks over frequency; 0 for none.
+      spec_frequency_width: the largest width of these, in cells of the spectrogram.
+
+    Raises:
+      DataError: a value that cannot be.
+    """
+
+    modalities: tuple[str, ...]
+    clip_frames: int = 32
+    eval_windows: int = 16
+    image_size: int = 224
+    crop_area: tuple[float, float] = (0.08, 1.0)
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: bool = True
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    mel_frame: int = 2048
+    mel_hop: int = 1024
+    mel_bins: int = 80
+    mel_low: float = 80.0
+    mel_high: float = 7600.0
+    mel_offset: float = 1e-6
+    spec_time_masks: int = 0
+    spec_time_width: int = 0
+    spec_frequency_masks: int = 0
+    spec_frequency_width: int = 0
+
+    def __post_init__(self):
+        if not self.modalities:
+            raise DataError(f"modalities is empty: give some of {', '.join(MODALITIES)}")
+        for modality in self.modalities:
+            if modality not in MODALITIES:
+                raise DataError(unknown(modality, MODALITIES, what="modality"))
+        for name in ("clip_frames", "eval_windows"):
+            if getattr(self, name) < 1:
+                raise DataError(f"{name} is {getattr(self, name)}: give at least 1")
+        video.check(
+            image_size=self.image_size,
+            crop_area=self.crop_area,
+            crop_aspect=self.crop_aspect,
+            **self._colours,
+        )
+        mel.log_mel(**self._mel)
+        num_times = -(-self.clip_frames * SAMPLES_PER_FRAME // self.mel_hop)
+        spec_augment.check(num_times, self.mel_bins, **self._masks)
+
+    def reader(self) -> Callable[[Features, tf.Tensor | None], Features]:
+        """Makes the function that turns clips into inputs.
+
+        Returns:
+          (clip, seed) -> inputs, to run in a tf.data graph. `clip` has 'frames' and 'sound' as
+          `schema.parse` gives them. With a seed, int32 [2], the inputs are a training window and
+          a function of the seed; without, they have a leading axis of W windows. They are those of
+          'audio', int16 [1920 T], 'spectrogram', float16 [ceil(1920 T / hop), bins], and 'video',
+          uint8 [T, S, S, 3], that `modalities` names. A clip that has no sound, or no frames,
+          where an input needs it fails with tf.errors.InvalidArgumentError.
+        """
+        log_mel = mel.log_mel(**self._mel)
+
+        def read(clip: Features, seed: tf.Tensor | None) -> Features:
+            self._assert_there(clip)
+            length = windows.clip_length(clip["frames"], clip["sound"])
+            if seed is None:
+                starts = windows.even_starts(length, self.clip_frames, self.eval_windows)
+                for_spectrogram = for_video = None
+            else:
+                # Each has a seed of its own, so that one option does not change what others draw.
+                seeds = tf.unstack(tf.random.split(seed, 3))
+                for_window, for_spectrogram, for_video = seeds
+                starts = windows.random_start(length, self.clip_frames, for_window)
+            numbers = windows.frame_numbers(starts, length, self.clip_frames)
+
+            inputs = {}
+            if "audio" in self.modalities or "spectrogram" in self.modalities:
+                sound = windows.sound_of_frames(clip["sound"], numbers, length)
+            if "audio" in self.modalities:
+                inputs["audio"] = sound
+            if "spectrogram" in self.modalities:
+                spectrogram = log_mel(sound)
+                if seed is not None and (self.spec_time_masks or self.spec_frequency_masks):
+                    spectrogram = spec_augment.spec_augment(
+                        spectrogram, for_spectrogram, **self._masks
+                    )
+                inputs["spectrogram"] = tf.cast(spectrogram, tf.float16)
+            if "video" in self.modalities:
+                inputs["video"] = self._video(clip["frames"], numbers, for_video)
+            return inputs
+
+        return read
+
+    def _assert_there(self, clip: Features) -> None:
+        for stream, takers in (("frames", ("video",)), ("sound", ("audio", "spectrogram"))):
+            if taking := [modality for modality in takers if modality in self.modalities]:
+                message = f"the clip has no {stream}, which {taking[0]!r} needs"
+                tf.debugging.assert_positive(tf.size(clip[stream]), message=message)
+
+    def _video(self, frames: tf.Tensor, numbers: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        if seed is None:
+            return video.read_frames(frames, numbers, pictures.central_window, self.image_size)
+        for_crop, for_flip, for_colour = tf.unstack(tf.random.split(seed, 3))
+        clip = video.read_frames(
+            frames,
+            numbers,
+            lambda shape: pictures.random_window(shape, for_crop, self.crop_area, self.crop_aspect),
+            self.image_size,
+        )
+        if self.flip:
+            clip = video.random_flip(clip, for_flip)
+        if any(self._colours.values()):
+            clip = video.random_colour(clip, for_colour, **self._colours)
+        return clip
+
+    @property
+    def _colours(self) -> dict[str, float]:
+        return {
+            "brightness": self.brightness,
+            "contrast": self.contrast,
+            "saturation": self.saturation,
+            "hue": self.hue,
+        }
+
+    @property
+    def _mel(self) -> dict[str, float]:
+        return {
+            "frame": self.mel_frame,
+            "hop": self.mel_hop,
+            "bins": self.mel_bins,
+            "low": self.mel_low,
+            "high": self.mel_high,
+            "offset": self.mel_offset,
+        }
+
+    @property
+    def _masks(self) -> dict[str, int]:
+        return {
+            "time_masks": self.spec_time_masks,
+            "time_width": self.spec_time_width,
+            "frequency_masks": self.spec_frequency_masks,
+            "frequency_width": self.spec_frequency_width,
+        }

@@ -1,0 +1,140 @@
+"""AudioSet's own lists, read whole; lists with a mistake in them; and files under many names."""
+
+import pytest
+
+from perceiver.data.clips import audioset_lists
+from perceiver.data.clips.audioset_lists import Segment
+from perceiver.data.errors import DataError
+
+
+@pytest.fixture
+def lists(real_data):
+    return real_data / "audioset_metadata"
+
+
+@pytest.mark.parametrize(("name", "count"), [("balanced_train", 22_160), ("eval", 20_371)])
+def test_the_official_lists(lists, name, count):
+    classes, names = audioset_lists.read_classes(str(lists / "class_labels_indices.csv"))
+    assert len(names) == len(set(names)) == 527
+    assert names[:2] == ["Speech", "Male speech, man speaking"]
+    path = str(lists / f"{name}_segments.csv")
+    segments = audioset_lists.read_segments(path, classes)
+    # The second line of each file: num_segs=..., num_unique_labels=527, num_positive_labels=...
+    with open(path) as file:
+        second = file.readlines()[1].strip("# \n")
+    stated = dict(part.split("=") for part in second.split(", "))
+    assert len(segments) == count == int(stated["num_segs"])
+    assert sum(len(s.labels) for s in segments) == int(stated["num_positive_labels"])
+    assert len({label for s in segments for label in s.labels}) == 527
+    assert audioset_lists.split_name(path) == name
+
+
+def test_a_line_becomes_a_segment(lists):
+    classes, names = audioset_lists.read_classes(str(lists / "class_labels_indices.csv"))
+    segments = audioset_lists.read_segments(str(lists / "balanced_train_segments.csv"), classes)
+    # --PJHxphWEs, 30.000, 40.000, "/m/09x0r,/t/dd00088"
+    first = segments[0]
+    assert (first.video, first.start, first.end, first.id) == (
+        *("--PJHxphWEs", 30.0, 40.0),
+        "--PJHxphWEs_000030",
+    )
+    assert [names[label] for label in first.labels] == ["Speech", "Gush"]
+
+
+LIST = "# a\n# b\n# c\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (LIST + 'aaaaaaaaaaa, 0.000, 10.000, "/m/1"\nb, 0, 10, "/m/1,/m/7"\n', r":5: class '/m/7'"),
+        (LIST + "aaaaaaaaaaa, 0.000, 10.000\n", r":4: .* is not a segment"),
+        (LIST + 'aaaaaaaaaaa, zero, 10.000, "/m/1"\n', r":4: .* is not a segment"),
+        (LIST + 'aaaaaaaaaaa, 10.000, 5.000, "/m/1"\n', r":4: no segment goes from 10.0 s to 5.0"),
+        (LIST + 'a, 0, 10, "/m/1"\na, 0, 10, "/m/1"\n', r":5: 'a_000000' is .* line 4"),
+        (LIST, "has no segments"),
+    ],
+)
+def test_a_mistake_in_a_list_is_named_with_its_line(tmp_path, text, named):
+    path = tmp_path / "some_segments.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=named) as error:
+        audioset_lists.read_segments(str(path), {"/m/1": 0})
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a,b\n1,2\n", "not the list of classes"),
+        ("", "not the list of classes"),
+        ("index,mid,display_name\n0,/m/1,A\n2,/m/2,B\n", ":3: index '2' should be 1"),
+    ],
+)
+def test_a_mistake_in_the_classes_is_named(tmp_path, text, named):
+    path = tmp_path / "classes.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=named):
+        audioset_lists.read_classes(str(path))
+
+
+@pytest.mark.parametrize("read", [audioset_lists.read_classes, audioset_lists.scan])
+def test_what_is_absent_is_named(tmp_path, read):
+    with pytest.raises(DataError, match=r"nothing.*does not exist"):
+        read(str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("name", ["segments.csv", "my list_segments.csv", "_segments.csv"])
+def test_a_list_that_names_no_split(name):
+    with pytest.raises(DataError, match="--split"):
+        audioset_lists.split_name(f"lists/{name}")
+
+
+SEGMENT = Segment("-a_3b-Xyz_0", 30.0, 40.0, (0,))
+
+
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [
+        ("-a_3b-Xyz_0.mp4", False),
+        ("Y-a_3b-Xyz_0.wav", False),
+        ("-a_3b-Xyz_0_000030.webm", True),
+        ("-a_3b-Xyz_0_30.MKV", True),
+        ("-a_3b-Xyz_0_30.0.flac", True),
+        ("-a_3b-Xyz_0_30.000.mp4", True),
+        ("Y-a_3b-Xyz_0_30.000.wav", True),
+        ("-a_3b-Xyz_0_30000.ogg", True),
+        ("-a_3b-Xyz_0_30000_40000.mp4", True),
+        ("-a_3b-Xyz_0_30_40.m4a", True),
+        ("-a_3b-Xyz_0_20.mp4", None),  # another segment
+        ("-a_3b-Xyz_0_3.mp4", None),
+        ("a_3b-Xyz_0_30.mp4", None),
+        ("-A_3b-Xyz_0.mp4", None),
+        ("-a_3b-Xyz_0_30.txt", None),
+        (".-a_3b-Xyz_0_30.mp4", None),
+    ],
+)
+def test_names_of_files(tmp_path, name, cut):
+    below = tmp_path / "part 1" / "x"
+    below.mkdir(parents=True)
+    (below / name).touch()
+    found = audioset_lists.find(SEGMENT, audioset_lists.scan(str(tmp_path)))
+    assert found == (None if cut is None else (f"part 1/x/{name}", cut))
+
+
+def test_of_several_files_the_cut_one_then_the_first(tmp_path):
+    names = ["z/-a_3b-Xyz_0_000030.mp4", "b/-a_3b-Xyz_0_000030.wav", "a/-a_3b-Xyz_0.mp4"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert audioset_lists.find(SEGMENT, audioset_lists.scan(str(tmp_path))) == (names[1], True)
+    (tmp_path / names[1]).unlink()
+    assert audioset_lists.find(SEGMENT, audioset_lists.scan(str(tmp_path))) == (names[0], True)
+
+
+def test_a_start_that_is_no_whole_second():
+    segment = Segment("CQKSstz9_hs", 202.7, 212.7, (0,))
+    assert segment.id == "CQKSstz9_hs_0202.7"
+    for stem in ("CQKSstz9_hs_202.7", "CQKSstz9_hs_202.700", "CQKSstz9_hs_202700"):
+        assert audioset_lists.find(segment, {stem: ["x"]}) == ("x", True)

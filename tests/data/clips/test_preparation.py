@@ -1,0 +1,325 @@
+"""Clips to a TFDS data set: what is in it, what is reported, and that work is never done twice."""
+
+import csv
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from perceiver.data.clips import isolation, preparation, runs, schema, shards
+from perceiver.data.clips.audioset_lists import Segment
+from perceiver.data.clips.decoding import ClipError
+from perceiver.data.clips.isolation import Decoder, Listed
+from perceiver.data.errors import DataError
+from perceiver.data.tensorflow_cpu import tf
+from tests.data.clips import media
+
+CLASSES = 'index,mid,display_name\n0,/m/a,"Dogs, all"\n1,/m/b,Bells\n2,/m/c,Rain\n'
+ROWS = [
+    *(("-loud_Clip0", 30, 33, "/m/a,/m/c"), ("quiet_Clip1", 0, 3, "/m/b")),
+    *(("silentClip2", 10, 13, "/m/c"), ("broken-Clp3", 10, 20, "/m/c")),
+    ("absent_Clip", 10, 20, "/m/b"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_decoders():
+    """Starting a decoder takes seconds: the tests share theirs."""
+    close = isolation.close_idle
+    isolation.close_idle = lambda: None
+    yield
+    isolation.close_idle = close
+    close()
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """Lists of five segments; of their files one has no sound, one is broken and one absent."""
+    folder = tmp_path_factory.mktemp("given")
+    (folder / "classes.csv").write_text(CLASSES)
+    lines = [f'{video}, {start}.000, {end}.000, "{mids}"\n' for video, start, end, mids in ROWS]
+    (folder / "some_segments.csv").write_text("# 1\n# 2\n# 3\n" + "".join(lines))
+    clips = folder / "clips"
+    (clips / "x").mkdir(parents=True)
+    levels = np.repeat(np.arange(40) * 5 + 20, 25)  # a grey level a second
+    sound = ("aac", 16_000, "fltp", media.sine(16_000, 40.0))
+    media.write(clips / "-loud_Clip0.mp4", frames=levels, rate=25, sound=sound)  # the whole video
+    sound = ("aac", 16_000, "fltp", media.sine(16_000, 3.0))
+    media.write(clips / "x/quiet_Clip1_000000.mp4", frames=levels[:75], rate=25, sound=sound)
+    media.write(clips / "silentClip2_10.mkv", frames=levels[:75], rate=25)
+    (clips / "broken-Clp3_10000.mp4").write_bytes(b"\0" * 1000)
+    return folder
+
+
+def prepare(given, out, **options):
+    return preparation.prepare_audioset(
+        [str(given / "some_segments.csv")],
+        str(given / "classes.csv"),
+        str(given / "clips"),
+        str(out),
+        **({"run": runs.in_threads, "num_shards": 2} | options),
+    )
+
+
+def test_a_data_set_that_tfds_opens(given, tmp_path):
+    (report,) = prepare(given, tmp_path)
+    assert (report.split, report.listed, report.found, report.decoded) == ("some", 5, 4, 2)
+    assert report.failed == {"no sound": 1, "not a whole sound or video file": 1}
+    assert report.longer == 0
+    with open(report.failures, newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["id", "file", "reason"]
+    assert rows[1][:2] == ["broken-Clp3_000010", "broken-Clp3_10000.mp4"]
+    assert rows[2][:2] == ["silentClip2_000010", "silentClip2_10.mkv"]
+    assert rows[3] == ["absent_Clip_000010", "", "no file"]
+
+    builder = tfds.builder_from_directory(str(tmp_path))
+    assert builder.info.features["labels"].feature.names == ["Dogs, all", "Bells", "Rain"]
+    assert builder.info.splits["some"].num_examples == 2
+    examples = {e["id"].decode(): e for e in tfds.as_numpy(builder.as_dataset("some"))}
+    loud, quiet = examples["-loud_Clip0_000030"], examples["quiet_Clip1_000000"]
+    assert loud["labels"].tolist() == [0, 2]
+    assert loud["start_seconds"] == 30
+    assert loud["frames"].shape == (75, 256, 342, 3)
+    assert loud["sound"].shape == (144_000,)
+    np.testing.assert_allclose(
+        loud["frames"].mean((1, 2, 3)), np.repeat([170, 175, 180], 25), atol=3
+    )
+    np.testing.assert_allclose(quiet["frames"].mean((1, 2, 3)), np.repeat([20, 25, 30], 25), atol=3)
+
+
+@pytest.mark.parametrize(
+    ("need", "decoded", "frames", "sound"),
+    [("sound", 2, (0, 0), (1, 1)), ("video", 3, (1, 1), (0, 0)), ("any", 3, (1, 1), (0, 1))],
+)
+def test_what_clips_need(given, tmp_path, need, decoded, frames, sound):
+    (report,) = prepare(given, tmp_path, want=need)
+    assert report.decoded == decoded
+    for path in tmp_path.glob("clips-some.tfrecord-*"):
+        for record in tf.data.TFRecordDataset(str(path)):
+            clip = schema.parse(record)
+            assert frames[0] <= bool(len(clip["frames"])) <= frames[1]
+            assert sound[0] <= bool(len(clip["sound"])) <= sound[1]
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_parsing_agrees_with_tfds(empty):
+    features = schema.features(["a", "b"])
+    rng = np.random.default_rng(0)
+    pictures = [] if empty else [rng.integers(0, 255, (16, 24, 3), np.uint8) for _ in range(3)]
+    frames = [tf.io.encode_jpeg(picture).numpy() for picture in pictures]
+    sound = rng.integers(-32768, 32767, 0 if empty else 5000, np.int16)
+    record = schema.serialize("-x y", 2.5, [] if empty else [1, 0], frames, sound)
+    by_tfds = features.deserialize_example(tf.constant(record))
+    parsed = schema.parse(tf.constant(record))
+    assert by_tfds["id"] == b"-x y"
+    assert by_tfds["start_seconds"] == 2.5
+    np.testing.assert_array_equal(parsed["labels"], by_tfds["labels"])
+    np.testing.assert_array_equal(parsed["sound"], by_tfds["sound"])
+    np.testing.assert_array_equal(parsed["sound"], sound)
+    assert len(by_tfds["frames"]) == len(parsed["frames"])
+    for ours, theirs in zip(parsed["frames"], by_tfds["frames"], strict=True):
+        np.testing.assert_array_equal(tf.io.decode_jpeg(ours), theirs)
+
+
+def digests(out):
+    return {
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(pathlib.Path(out).rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_beam_and_threads_write_the_same(given, tmp_path):
+    (by_threads,) = prepare(given, tmp_path / "threads")
+    (by_beam,) = prepare(given, tmp_path / "beam", run=runs.on_beam())
+    assert by_beam.decoded == by_threads.decoded
+    assert digests(tmp_path / "beam") == digests(tmp_path / "threads")
+
+
+def test_what_is_done_is_not_done_again(given, tmp_path):
+    def refuse(split, todo):
+        raise AssertionError
+
+    def only(wanted):
+        def run(split, todo):
+            assert todo == wanted
+            runs.in_threads(split, todo)
+
+        return run
+
+    (first,) = prepare(given, tmp_path)
+    whole = digests(tmp_path)
+    assert prepare(given, tmp_path, run=refuse) == [first]
+    # A report without its records, records without their report, and records cut short.
+    (tmp_path / "clips-some.tfrecord-00001-of-00002").unlink()
+    assert prepare(given, tmp_path, run=only([1])) == [first]
+    assert digests(tmp_path) == whole
+    report = tmp_path / "preparation/some/reports/00000.json"
+    report.write_text(report.read_text()[:20])
+    assert prepare(given, tmp_path, run=only([0])) == [first]
+    with open(tmp_path / "clips-some.tfrecord-00000-of-00002", "r+b") as file:
+        file.truncate(10)
+    assert prepare(given, tmp_path, run=only([0])) == [first]
+    assert digests(tmp_path) == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seconds": 5.0}, "seconds 10.0 and not 5.0"),
+        ({"want": "sound"}, "need 'both' and not 'sound'"),
+        ({"num_shards": 3}, "shards 2 and not 3"),
+    ],
+)
+def test_other_arguments_are_refused_with_the_difference(given, tmp_path, change, named):
+    prepare(given, tmp_path)
+    before = digests(tmp_path)
+    with pytest.raises(DataError, match=named):
+        prepare(given, tmp_path, **change)
+    assert digests(tmp_path) == before
+
+
+def test_another_list_or_other_classes_are_refused(given, tmp_path):
+    prepare(given, tmp_path / "out")
+    other = tmp_path / "other"
+    shutil.copytree(given, other)
+    (other / "some_segments.csv").write_text('quiet_Clip1, 0.000, 3.000, "/m/b"\n')
+    with pytest.raises(DataError, match="was begun with segments"):
+        prepare(other, tmp_path / "out")
+    (other / "classes.csv").write_text(CLASSES.replace("Rain", "Snow"))
+    with pytest.raises(DataError, match="its 3 classes"):
+        prepare(other, tmp_path / "out", split="new")
+
+
+def test_a_split_is_added_to_a_data_set(given, tmp_path):
+    prepare(given, tmp_path)
+    prepare(given, tmp_path, split="more", num_shards=3)
+    builder = tfds.builder_from_directory(str(tmp_path))
+    assert {name: len(split.filenames) for name, split in builder.info.splits.items()} == (
+        {"some": 2, "more": 3}
+    )
+    ids = [{e["id"] for e in tfds.as_numpy(builder.as_dataset(s))} for s in ("some", "more")]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 2
+
+
+@pytest.mark.parametrize("name", ["a-b", "all", "../x", "", "é"])
+def test_splits_have_names_that_tfds_takes(given, tmp_path, name):
+    if name:
+        with pytest.raises(DataError, match="give a name of letters"):
+            prepare(given, tmp_path, split=name)
+
+
+def test_no_clip_found_or_decoded(given, tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match=r"none of the 5 clips.*-loud_Clip0_000030.mp4"):
+        preparation.prepare_audioset(
+            [str(given / "some_segments.csv")],
+            str(given / "classes.csv"),
+            str(tmp_path / "none"),
+            str(tmp_path / "out"),
+            run=runs.in_threads,
+        )
+    (tmp_path / "none" / "broken-Clp3.mp4").write_bytes(b"\0" * 100)
+    with pytest.raises(DataError, match=r"none of 1 clips can be decoded.*broken-Clp3.mp4: not a"):
+        preparation.prepare_audioset(
+            [str(given / "some_segments.csv")],
+            str(given / "classes.csv"),
+            str(tmp_path / "none"),
+            str(tmp_path / "out2"),
+            run=runs.in_threads,
+        )
+    assert not (tmp_path / "out2" / "dataset_info.json").exists()
+
+
+def listed(path, start, seconds, *, cut):
+    return Listed("id", path, (0,), start, seconds, cut)
+
+
+def test_a_plain_name_is_the_whole_video_or_the_segment(given):
+    clips = str(given / "clips")
+    with isolation.decoder() as decoder:
+        first = {}
+        for path, start in (("-loud_Clip0.mp4", 30.0), ("x/quiet_Clip1_000000.mp4", 1.0)):
+            record, _ = decoder.record(listed(path, start, 3.0, cut=False), clips, "both")
+            first[path] = tf.io.decode_jpeg(schema.parse(tf.constant(record))["frames"][0])
+        # 40 s are the whole video, and its 30th second is asked for; 3 s are the segment already.
+        assert abs(np.mean(first["-loud_Clip0.mp4"]) - 170) < 3
+        assert abs(np.mean(first["x/quiet_Clip1_000000.mp4"]) - 20) < 3
+        with pytest.raises(ClipError, match="wrong length: it lasts 40"):
+            decoder.record(listed("-loud_Clip0.mp4", 50.0, 10.0, cut=False), clips, "both")
+
+
+def test_a_crash_is_the_failure_of_one_clip(given):
+    clips = str(given / "clips")
+    decoder = Decoder()
+    clip = listed("x/quiet_Clip1_000000.mp4", 0.0, 3.0, cut=True)
+    whole = decoder.record(clip, clips, "both")
+    decoder._process.kill()  # as a fault in a library would
+    decoder._process.wait()
+    with pytest.raises(ClipError, match="crash: decoding ends with SIGKILL"):
+        decoder.record(clip, clips, "both")
+    assert decoder.record(clip, clips, "both") == whole
+    decoder.close()
+
+
+def test_a_clip_that_never_ends_is_given_up(given, tmp_path):
+    decoder = Decoder(seconds=0.05)
+    clip = listed("-loud_Clip0.mp4", 0.0, 40.0, cut=True)
+    with pytest.raises(ClipError, match="crash: decoding takes more than 0 s"):
+        decoder.record(clip, str(given / "clips"), "both")  # 40 s of video take longer than 50 ms
+    decoder.close()
+
+
+def test_a_folder_of_classes(real_data, tmp_path):
+    folder = tmp_path / "my clips"
+    for name in ("dog", "drum"):
+        shutil.copytree(real_data / "av/vas" / name, folder / name)
+    bad = os.fsdecode(b"-bad;\xff\nname.ogg")  # any bytes are a name
+    (folder / "drum" / bad).write_bytes(b"no sound")
+    told = []
+    train, val = preparation.prepare_folder(
+        str(folder),
+        str(tmp_path / "out"),
+        val_fraction=0.4,
+        split_seed=0,
+        seconds=4.0,
+        run=runs.in_threads,
+        tell=told.append,
+    )
+    assert told == [train, val]
+    assert train.decoded + val.decoded == 4
+    assert train.longer + val.longer == 4
+    assert [r.failed for r in (train, val) if r.failed] == [{"not a whole sound or video file": 1}]
+    builder = tfds.builder_from_directory(str(tmp_path / "out"))
+    assert builder.info.features["labels"].feature.names == ["dog", "drum"]
+    for split in ("train", "val"):
+        for example in tfds.as_numpy(builder.as_dataset(split)):
+            assert example["id"].decode().startswith(f"{['dog', 'drum'][example['labels'][0]]}/")
+            assert len(example["frames"]) == 100
+            assert len(example["sound"]) == 192_000
+
+
+def test_the_deal_is_even_and_depends_on_ids_alone(tmp_path):
+    clips = [Listed(f"clip {n}", "x", (0,), 0.0, 10.0, True) for n in range(1000)]
+    dealt = []
+    for name, order in (("a", clips), ("b", clips[::-1])):
+        split = shards.Split(str(tmp_path), name, 7, "", "any")
+        shards.write_lists(split, order)
+        lists = [json.loads(shards.read(split.note(shards.LISTS, n))) for n in range(7)]
+        dealt.append([[fields[0] for fields in one] for one in lists])
+    assert dealt[0] == dealt[1]
+    assert {len(one) for one in dealt[0]} == {142, 143}
+    assert sorted(id for one in dealt[0] for id in one) == sorted(clip.id for clip in clips)
+    numbers = [int(id.split()[1]) for id in dealt[0][0]]
+    assert abs(np.corrcoef(numbers, range(len(numbers)))[0, 1]) < 0.3
+
+
+def test_the_time_in_an_id_is_that_of_the_lists():
+    assert Segment("3qesirWAGt4", 20.0, 30.0, ()).id == "3qesirWAGt4_000020"

@@ -1,0 +1,154 @@
+"""prepare_data as people start it: its report, its mistakes, and what kill -9 leaves."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments import prepare_data
+from tests.experiments.processes import ROOT, finish, run, start
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory, real_data):
+    """COUNT clips with names of a list's first lines; the contents are real ones, in turn."""
+    folder = tmp_path_factory.mktemp("lists")
+    metadata = real_data / "audioset_metadata"
+    shutil.copy(metadata / "class_labels_indices.csv", folder)
+    lines = (metadata / "eval_segments.csv").read_text().splitlines()[: 3 + COUNT + 1]
+    (folder / "eval_segments.csv").write_text("\n".join(lines))
+    contents = [real_data / "av/audioset/6zlMP_kQ_-w_000030.mp4", real_data / "av/grid/bbaf2n.mpg"]
+    (folder / "clips").mkdir()
+    for number, line in enumerate(lines[3 : 3 + COUNT]):
+        video, begin = line.split(", ")[:2]
+        os.link(contents[number % 2], folder / "clips" / f"{video}_{begin}.mp4")
+    return folder
+
+
+def arguments(lists, out, *more):
+    return [
+        "audioset",
+        f"--csv={lists}/eval_segments.csv",
+        f"--classes={lists}/class_labels_indices.csv",
+        f"--clips={lists}/clips",
+        f"--out={out}",
+        "--shards=8",
+        *more,
+    ]
+
+
+def digests(out):
+    return {
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_it_gives_the_same_bytes(lists, tmp_path):
+    report = f"eval: {COUNT + 1} listed, {COUNT} found, {COUNT} decoded, 0 failed"
+    out, err = run("prepare_data", *arguments(lists, tmp_path / "whole"))
+    assert out.splitlines()[0] == report
+    assert err == ""
+
+    broken = tmp_path / "broken"
+    reports = broken / "preparation" / "eval" / "reports"
+    for wanted in (1, 4):  # shards that are done when it is killed
+        process = start("prepare_data", *arguments(lists, broken), start_new_session=True)
+        while not reports.is_dir() or len(list(reports.glob("?????.json"))) < wanted:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        finish(process, -signal.SIGKILL)
+        assert not (broken / "dataset_info.json").exists()
+    done = {path: path.stat().st_mtime_ns for path in reports.iterdir()}
+    assert len(done) < 8
+    out, _ = run("prepare_data", *arguments(lists, broken))
+    assert out.splitlines()[0] == report
+    assert digests(broken) == digests(tmp_path / "whole")
+    assert all(path.stat().st_mtime_ns == time for path, time in done.items())
+
+
+MISTAKES = {
+    "no command": ([], ["COMMAND", "--help"]),
+    "unknown command": (["audiset"], ["'audiset'", "audioset"]),
+    "no list": (["audioset", "--classes=c", "--clips=d", "--out={tmp}/o"], ["--csv"]),
+    "unknown flag": (["clips", "--dir=d", "--out={tmp}/o", "--ned=sound"], ["--ned=sound"]),
+    "unknown need": (["clips", "--dir=d", "--out={tmp}/o", "--need=sond"], ["sond", "sound"]),
+    "no such list": (
+        ["audioset", "--csv=x_segments.csv", "--classes=c", "--clips=d", "--out={tmp}/o"],
+        ["'c' does not exist", "audioset/download.html"],
+    ),
+    "no such folder": (["clips", "--dir=nowhere", "--out={tmp}/o"], ["'nowhere' does not exist"]),
+    "no time": (["clips", "--dir=d", "--out={tmp}/o", "--seconds=0"], ["seconds is 0"]),
+    "Beam for pictures": (
+        ["imagenet", "--archives=d", "--out={tmp}/o", "--", "--runner=x"],
+        ["'--runner=x'", "without Beam"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(tmp_path, capsys, mistake):
+    given, named = MISTAKES[mistake]
+    assert prepare_data.main([a.format(tmp=tmp_path) for a in given]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert all(word in err for word in named), err
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("command", ["audioset", "clips", "modelnet", "imagenet"])
+def test_help_has_an_example(capsys, command):
+    with pytest.raises(SystemExit) as ended:
+        prepare_data.main([command, "--help"])
+    assert ended.value.code == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"example: python -m experiments.prepare_data {command} --" in out
+    assert "--out" in out
+
+
+def python(program, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_without_beam_it_says_what_to_install(real_data, tmp_path):
+    program = (
+        "import sys; sys.modules['apache_beam'] = None; "
+        "from experiments.prepare_data import main; sys.exit(main(sys.argv[1:]))"
+    )
+    _, err = finish(
+        python(program, "clips", f"--dir={real_data / 'esc10'}", f"--out={tmp_path}/o"), 2
+    )
+    assert err.startswith("error: Apache Beam is not installed: run ")
+    assert "'.[data]'" in err
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_named_and_the_work_goes_on_after(lists, tmp_path):
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000,) * 2); "
+        "from experiments.prepare_data import main; sys.exit(main(sys.argv[1:]))"
+    )
+    out = tmp_path / "out"
+    _, err = finish(python(program, *arguments(lists, out)), 2)
+    assert "clips-eval.tfrecord-0000" in err
+    assert err.count("\n") == 1
+    assert "goes on where it stopped" in err
+    finish(start("prepare_data", *arguments(lists, out)))
+    assert (out / "dataset_info.json").exists()
