@@ -7,7 +7,7 @@ import pytest
 from tests.experiments.processes import finish, start
 
 DIGITS = ["--config=configs/digits.py"]
-FOLDER = ["--config=configs/image_folder.py"]
+FOLDER = ["--config=configs/folder.py"]
 
 # Main, arguments, and what the line must say. {tmp} is an empty folder.
 MISTAKES = {

@@ -236,3 +236,38 @@ def test_a_terminal_gets_a_bar(tmp_path):
     assert "accuracy " in text
     assert "examples/s" in text
     assert "left" in text
+
+
+def test_a_held_out_part_is_watched_and_the_test_split_left_for_the_end(tmp_path):
+    arguments = [*TINY, f"--workdir={tmp_path}", "--config.data.held_out=0.2"]
+    out, _ = run("train", *arguments)
+    assert "10 classes, 1,150 training and 287 evaluation examples" in out
+    assert "on the held-out part: top-1" in out
+    trained = json.loads((tmp_path / "eval.json").read_text())
+    assert trained.keys() == {"step", "held_out"}
+    assert trained["held_out"]["num_examples"] == 287
+
+    out, _ = run("evaluate", *arguments)
+    evaluated = json.loads((tmp_path / "eval.json").read_text())
+    assert evaluated["num_examples"] == 360
+    assert evaluated["held_out"]["top1"] == trained["held_out"]["top1"]
+    assert "held-out part of the training split: top-1" in out
+
+
+def test_permuted_inputs_train_alike(finished, tmp_path):
+    """Table 2: the order of the inputs makes no difference; here to rounding, for 3 steps."""
+    raw = [r["loss"] for r in read_metrics(finished[0]) if r["split"] == "train"][:3]
+    for permutation in ("fixed", "random"):
+        workdir = tmp_path / permutation
+        run(
+            "train",
+            *TINY,
+            f"--workdir={workdir}",
+            f"--config.model.permutation={permutation}",
+            "--config.train.ema_decay=0.9",
+            "--config.train.steps=3",
+            "--config.optimizer.schedule=constant",
+        )
+        losses = [r["loss"] for r in read_metrics(workdir) if r["split"] == "train"]
+        assert losses[0] == pytest.approx(raw[0], rel=1e-5)
+        assert losses == pytest.approx(raw, rel=0.05)
