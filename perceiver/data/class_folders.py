@@ -99,8 +99,12 @@ def hold_out(
     depends on a hash of the seed and the path below `root`, so it is the same on every machine.
 
     Raises:
-      DataError: nothing would be held out, or nothing left.
+      DataError: a val_fraction that is no share, or one that holds out none or all.
     """
+    if not 0 < val_fraction < 1:
+        raise DataError(
+            f"val_fraction {val_fraction} is no share to hold out: give one between 0 and 1"
+        )
     total = sum(len(paths) for paths in files.values())
     wanted = round(total * val_fraction)
     if not 0 < wanted < total:

@@ -15,13 +15,17 @@ def hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     Args:
       dataset: with all training examples in `train`.
       fraction: share to hold out, from 0, which changes nothing, to below 1.
-      seed: decides which.
+      seed: decides which, from 0 to below 2 ** 32.
 
     Raises:
-      DataError: a fraction out of range, or one that holds out none or all.
+      DataError: a fraction or seed out of range, or a fraction that holds out none or all.
     """
     if not fraction:
         return dataset
+    if not 0 < fraction < 1:
+        raise DataError(f"held_out is {fraction}: give a share from 0 to below 1")
+    if not 0 <= seed < 2**32:
+        raise DataError(f"held_out_seed is {seed}: give a whole number from 0 to below 2 ** 32")
     total = dataset.train.num_examples
     count = round(fraction * total)
     if not 0 < count < total:

@@ -33,7 +33,7 @@ def example_of_slot(slot: tf.Tensor, num_examples: int, seed: int) -> tuple[tf.T
     Args:
       slot: place in the stream, int64 [].
       num_examples: n, the size of the data set.
-      seed: seed of the run; any 64-bit integer.
+      seed: seed of the run; any 64-bit integer with a sign.
 
     Returns:
       The example's index, int64 [] in [0, n), and the augmentation seed, int32 [2], a function of

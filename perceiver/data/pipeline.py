@@ -53,6 +53,7 @@ class TrainIterator:
         self._process = (process_index, process_count)
         self._max_unreadable = max_unreadable
         self._unreadable: list[int] = []
+        self._tried_again: int | None = None
         self._go_to(0)
 
     def __iter__(self) -> "TrainIterator":
@@ -101,23 +102,24 @@ class TrainIterator:
         """Finds what could not be read in the batch that failed, and goes on without it."""
         first = slots_of_batch(self._batches, self._batch_size, *self._process)
         slots = tf.range(first, first + self._batch_size, dtype=tf.int64)
-        examples = [self._example_of(slot) for slot in slots]
-        found = _first_unreadable(self._source, examples)
-        if found is None:
+        found = dict(_unreadable(self._source, [self._example_of(slot) for slot in slots]))
+        if not found and self._tried_again == self._batches:
             raise error
-        index, message = found
-        self._unreadable.append(index)
-        if len(self._unreadable) > self._max_unreadable:
-            raise DataError(
-                f"{message}: replace or remove it ({len(self._unreadable):,} of "
-                f"{self._source.num_examples:,} examples, {self._max_unreadable:,} are allowed)"
-            ) from error
-        print(
-            f"warning: passed over {message}; {len(self._unreadable):,} so far, "
-            f"{self._max_unreadable:,} are allowed",
-            file=sys.stderr,
-            flush=True,
-        )
+        self._tried_again = self._batches  # a disk may fail once and then read
+        for index, message in found.items():
+            self._unreadable.append(index)
+            count = len(self._unreadable)
+            if count > self._max_unreadable:
+                raise DataError(
+                    f"{message}: replace or remove it ({count:,} of "
+                    f"{self._source.num_examples:,} examples, {self._max_unreadable:,} are allowed)"
+                ) from error
+            print(
+                f"warning: passed over {message}; {count:,} so far, {self._max_unreadable:,} are "
+                "allowed",
+                file=sys.stderr,
+                flush=True,
+            )
         self._go_to(self._batches)
 
     def _example_of(self, slot: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -179,10 +181,11 @@ def train_iterator(
     Args:
       source: the examples.
       batch_size: B, this process's share of a global batch; even where the source mixes pairs.
-      seed: decides the order and the augmentation; any 64-bit integer.
+      seed: decides the order and the augmentation; any 64-bit integer with a sign.
       process_index: p, which process this is.
       process_count: how many there are.
-      max_unreadable: share of the examples that may be passed over because they cannot be read.
+      max_unreadable: share of the examples that this process may pass over because they cannot be
+        read.
 
     Raises:
       ValueError: a size or process number that cannot be.
@@ -253,10 +256,9 @@ def _eval_batches(
             try:
                 batch = next(iterator)
             except tf.errors.OpError as error:
-                found = _first_unreadable(source, [(tf.constant(i), None) for i in part])
-                if found is None:
-                    raise
-                raise DataError(f"{found[1]}: replace or remove it") from error
+                for _, message in _unreadable(source, [(tf.constant(i), None) for i in part]):
+                    raise DataError(f"{message}: replace or remove it") from error
+                raise
             for name, value in batch.items():
                 padded[name][: len(part)] = value.numpy()
         padded["mask"] = (np.arange(batch_size) < len(part)).astype(np.float32)
@@ -277,15 +279,14 @@ def _unpaired(features: Features) -> Features:
     return {name: tf.reshape(value, [-1, *value.shape[2:]]) for name, value in features.items()}
 
 
-def _first_unreadable(source: Source, examples: list) -> tuple[int, str] | None:
-    """The first (index, seed) that fails, and why: tf.data does not say which it was."""
+def _unreadable(source: Source, examples: list) -> Iterator[tuple[int, str]]:
+    """Those of the (index, seed) that fail, and why: tf.data does not say which it was."""
     for index, seed in examples:
         try:
             source.example(index, seed)
         except tf.errors.OpError as error:
             reason = re.sub(r"\{\{.*?\}\}", "", error.message).strip().splitlines()[0]
-            return int(index), f"{source.name(int(index))}, which cannot be read ({reason})"
-    return None
+            yield int(index), f"{source.name(int(index))}, which cannot be read ({reason})"
 
 
 def _options() -> tf.data.Options:

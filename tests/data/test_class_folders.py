@@ -145,7 +145,7 @@ def test_a_link_to_nothing_is_named(tmp_path, add_pictures):
     refused(tmp_path, tmp_path / "a" / "link.jpg", "cannot be read")
 
 
-@pytest.mark.parametrize("val_fraction", [0.0, 0.01, 0.99, 1.0, -1.0])
+@pytest.mark.parametrize("val_fraction", [0.0, 0.01, 0.99, 1.0, -1.0, float("nan"), float("inf")])
 def test_a_split_with_an_empty_side_is_refused(tmp_path, add_pictures, val_fraction):
     add_pictures(tmp_path / "a", 5)
     refused(tmp_path, f"val_fraction {val_fraction}", val_fraction=val_fraction)

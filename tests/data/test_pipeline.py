@@ -366,6 +366,39 @@ def test_more_damaged_files_than_allowed_end_the_training():
         take(iterator, 14)
 
 
+def test_a_disk_that_fails_once_costs_nothing(tmp_path):
+    """The file is not there when it is first read; no example is passed over."""
+    path = tmp_path / "late"
+    asked = []
+
+    def put(name):
+        asked.append(name)
+        if len(asked) == 2:
+            path.write_bytes(b"there")
+        return name
+
+    def example(index, seed):
+        name = tf.numpy_function(put, [str(path)], tf.string)
+        there = tf.strings.length(tf.io.read_file(tf.ensure_shape(name, [])))
+        return {"image": tf.fill([1], there + tf.cast(index, tf.int32))}
+
+    iterator = train_iterator(Source(1, example), batch_size=1, seed=0)
+    np.testing.assert_array_equal(next(iterator)["image"], [[5]])
+
+
+def test_a_fault_that_is_no_examples_is_not_hidden():
+    """It fails in the pipeline each time, and never when looked at alone."""
+
+    def example(index, seed):
+        fine = tf.constant(tf.executing_eagerly())
+        with tf.control_dependencies([tf.debugging.Assert(fine, ["only in a graph"])]):
+            return {"image": tf.zeros([1])}
+
+    iterator = train_iterator(Source(3, example), batch_size=1, seed=0, max_unreadable=0.5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="only in a graph"):
+        next(iterator)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_a_share_that_cannot_be_is_refused(share):
     with pytest.raises(ValueError, match="max_unreadable is"):
@@ -390,8 +423,15 @@ def test_a_held_out_part_is_never_trained_on():
         assert np.array_equal(batch["image"], held_out["image"]) == same
 
 
-@pytest.mark.parametrize("fraction", [0.01, 1.0, -0.5])
+@pytest.mark.parametrize("fraction", [0.01, 1.0, -0.5, float("nan"), float("inf")])
 def test_a_held_out_part_needs_examples_on_both_sides(fraction):
     data = Dataset(train=noisy_source(20), eval=noisy_source(5), class_names=("a", "b", "c"))
     with pytest.raises(DataError, match=f"held_out is {fraction}"):
         hold_out(data, fraction, 0)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_of_the_held_out_part_that_cannot_be_is_named(seed):
+    data = Dataset(train=noisy_source(20), eval=noisy_source(5), class_names=("a", "b", "c"))
+    with pytest.raises(DataError, match=f"held_out_seed is {seed}"):
+        hold_out(data, 0.25, seed)

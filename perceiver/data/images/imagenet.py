@@ -44,8 +44,17 @@ ARCHIVES = (
 )
 
 # What TFDS raises on an archive that is damaged, or that holds something else; AssertionError where
-# it holds no picture at all.
-_FAILURES = (tarfile.TarError, EOFError, KeyError, ValueError, AssertionError, OSError)
+# it holds no picture at all. RuntimeError and OpError where the disk cannot be written to.
+_FAILURES = (
+    tarfile.TarError,
+    EOFError,
+    KeyError,
+    ValueError,
+    AssertionError,
+    OSError,
+    RuntimeError,
+    tf.errors.OpError,
+)
 
 # TFDS sorts the examples on disk before it writes them, so that at times they are there twice.
 _COPIES = 2
@@ -78,10 +87,11 @@ def prepare(archives: str, out: str, expected: Sequence[Archive] = ARCHIVES) -> 
         try:
             builder.download_and_prepare(download_config=config)
         except _FAILURES as error:
-            reason = str(error).strip().splitlines()[-1]
+            lines = str(error).strip().splitlines()
+            said = ": ".join([type(error).__name__, *lines[-1:]])  # TFDS puts its own lines first
             raise DataError(
-                f"{archives}: preparing {TFDS_NAME} failed ({type(error).__name__}: {reason}): if "
-                "an archive is damaged or was packed anew, download it again"
+                f"{archives}: preparing {TFDS_NAME} in {out} failed ({said}): if an archive is "
+                "damaged or was packed anew, download it again"
             ) from error
     check_counts(builder, expected)
     found = " and ".join(f"{a.num_examples:,} {a.split}" for a in expected)

@@ -17,6 +17,7 @@ above 10 go on in the same way.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from perceiver.data.errors import DataError
@@ -61,9 +62,9 @@ class RandAugment:
                 raise DataError(unknown(name, OPERATIONS, what="operation of RandAugment"))
         if self.layers and not self.operations:
             raise DataError("randaugment_operations is empty: name some, or set 0 layers")
-        if self.translate < 0:
+        if not 0 <= self.translate < math.inf:
             raise DataError(f"randaugment_translate is {self.translate}: give pixels, 0 or more")
-        if self.cutout < 0:
+        if not 0 <= self.cutout < math.inf:
             raise DataError(f"randaugment_cutout is {self.cutout}: give pixels, 0 or more")
         if not 0 <= self.fill <= 255:
             raise DataError(f"randaugment_fill is {self.fill}: give a grey level, 0 to 255")

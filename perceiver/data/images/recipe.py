@@ -6,6 +6,7 @@ Whatever holds encoded pictures, a folder or a TFDS data set, uses the same reci
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from perceiver.data.errors import DataError
@@ -58,11 +59,12 @@ class ImageRecipe:
             raise DataError(f"image_size is {self.image_size}: give a number of pixels")
         if self.channels not in (1, 3):
             raise DataError(f"channels is {self.channels}: give 1 for greyscale or 3 for RGB")
-        if not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
+        if len(self.crop_area) != 2 or not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
             raise DataError(
                 f"crop_area is {self.crop_area}: give a range within (0, 1], such as (0.08, 1)"
             )
-        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
+        least, most = self.crop_aspect if len(self.crop_aspect) == 2 else (0, 0)
+        if not 0 < least <= most < math.inf:
             raise DataError(
                 f"crop_aspect is {self.crop_aspect}: give a range such as (0.75, 1.333)"
             )

@@ -88,6 +88,8 @@ def load(
 
 def _builder(tfds_name: str, dir: str) -> tfds.core.DatasetBuilder:
     """Opens what is in `dir`, without the code that made it and without a look elsewhere."""
+    if not dir:
+        raise DataError("dir is empty: give TFDS's data folder")
     whole_name, _, version = tfds_name.partition(":")
     name, _, config = whole_name.partition("/")
     folder = os.path.join(dir, *whole_name.split("/"))

@@ -50,11 +50,11 @@ class CloudRecipe:
     def __post_init__(self):
         if self.num_points < 1:
             raise DataError(f"num_points is {self.num_points}: give at least 1")
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
             raise DataError(
                 f"scale is {self.scale}: give a range of positive factors, such as (0.99, 1.01)"
             )
-        if self.translation < 0:
+        if not 0 <= self.translation < math.inf:
             raise DataError(f"translation is {self.translation}: give 0 or more")
         if self.rotation not in ROTATIONS:
             raise DataError(f"rotation is {self.rotation!r}: give one of {ROTATIONS}")

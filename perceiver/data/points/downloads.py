@@ -14,7 +14,7 @@ import urllib.request
 
 from tqdm import tqdm
 
-from perceiver.data.errors import DataError
+from perceiver.data.errors import DataError, reason
 from perceiver.names import unknown
 
 _CHUNK = 1 << 20
@@ -80,10 +80,9 @@ def fetch(name: str, folder: str) -> pathlib.Path:
         _check(_download(archive.url, part, name), archive, archive.url)
         part.replace(path)
     except (OSError, http.client.HTTPException) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{archive.url}: cannot be fetched to {str(path)!r} ({reason}): get {name} in another "
-            "way, and give the file"
+            f"{archive.url}: cannot be fetched to {str(path)!r} ({reason(error)}): get "
+            f"{name} in another way, and give the file"
         ) from error
     finally:
         with contextlib.suppress(OSError):

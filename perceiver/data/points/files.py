@@ -15,28 +15,37 @@ import hashlib
 import io
 import re
 import struct
+import tokenize
+import zipfile
 
 import h5py
 import numpy as np
 from trimesh.exchange.ply import load_ply
 
-from perceiver.data.errors import DataError
+from perceiver.data.errors import DataError, reason
 from perceiver.data.points.meshes import Mesh, parse_off, sample
 
 _LARGEST = 100_000_000  # points; a header that promises more is taken for damaged
-_FARTHEST = 1e30  # a coordinate; float32 has room for the sum of many
-# What the parsers of NumPy, h5py and trimesh raise at files that are not what they should be.
-_UNREADABLE = (
+FARTHEST = 1e30  # a coordinate; float32 has room for the sum of many
+_PACKED = 100  # bytes that one byte of a file may stand for; of coordinates it is about two
+# What the parsers of NumPy, h5py and trimesh raise at files that are not what they should be; a
+# NameError and a RuntimeError among them.
+UNREADABLE = (
     ArithmeticError,
     AssertionError,
     AttributeError,
     EOFError,
     LookupError,
     MemoryError,
+    NameError,
     OSError,
+    RuntimeError,
+    SyntaxError,
     TypeError,
     ValueError,
     struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
 )
 
 
@@ -58,16 +67,15 @@ def read(data: bytes, name: str) -> Mesh | np.ndarray:
         raise DataError(f"{name}: the file is empty: replace or remove it")
     try:
         found = _READERS[suffix](data)
-    except _UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except UNREADABLE as error:
         raise DataError(
-            f"{name}: cannot be read as {suffix} ({reason[:200]}): replace or remove it"
+            f"{name}: cannot be read as {suffix} ({reason(error)}): replace or remove it"
         ) from error
     points = found.vertices if isinstance(found, Mesh) else found
     if not len(points):
         raise DataError(f"{name}: has no points: replace or remove it")
     # NaN fails the comparison as well.
-    broken = np.flatnonzero(~(np.abs(points) <= _FARTHEST).all(axis=1))
+    broken = np.flatnonzero(~(np.abs(points) <= FARTHEST).all(axis=1))
     if len(broken):
         raise DataError(
             f"{name}: point {broken[0]} is not finite ({len(broken)} in all): repair or remove it"
@@ -192,13 +200,35 @@ def _pcd(data: bytes) -> np.ndarray:
 
 def _h5(data: bytes) -> np.ndarray:
     with h5py.File(io.BytesIO(data), "r") as file:
-        points = file["data"]
-        if points.ndim == 3 and points.shape[0] > 1:
-            raise ValueError(f"it holds {points.shape[0]} clouds; one a file is needed")
-        if points.size > 16 * _LARGEST:
-            raise ValueError(f"it says that its shape is {points.shape}")
-        loaded = points[()]
-    return _columns(loaded[0] if loaded.ndim == 3 else loaded)
+        points = h5_numbers(file, "data", len(data))
+    if points.ndim == 3 and points.shape[0] > 1:
+        raise ValueError(f"it holds {points.shape[0]} clouds; one a file is needed")
+    return _columns(points[0] if points.ndim == 3 else points)
+
+
+def h5_numbers(file: h5py.File, name: str, num_bytes: int) -> np.ndarray:
+    """All of a data set of numbers, of an HDF5 file that may be hostile.
+
+    Args:
+      file: open.
+      name: of the data set.
+      num_bytes: size of the file.
+
+    Raises:
+      ValueError: it is not of numbers, says that it is far larger than the file, or is kept in
+        other files, which may be any of this machine.
+      KeyError: there is none of that name.
+    """
+    found = file[name]
+    of_numbers = isinstance(found, h5py.Dataset) and found.dtype.kind in "fiu"
+    if not of_numbers or found.shape is None:
+        raise ValueError(f"{name!r} holds no numbers")
+    # HDF5 itself ends the process where a virtual data set of a file in memory is read.
+    if found.is_virtual or found.external:
+        raise ValueError(f"{name!r} is kept in other files")
+    if found.nbytes > _PACKED * num_bytes:
+        raise ValueError(f"{name!r} says that its shape is {found.shape}")
+    return found[()]
 
 
 def _columns(table: np.ndarray) -> np.ndarray:

@@ -219,7 +219,7 @@ def _resampled(tree: Tree, classes: int | None) -> Form:
         classes = 40 if "modelnet40_train.txt" in listed else 10
     class_names = OFFICIAL[classes].class_names
     there = {name: set(tree.list(name)[1]) for name in class_names if name in folders}
-    splits = {}
+    splits, seen = {}, set()
     for split in ("train", "test"):
         path = f"modelnet{classes}_{split}.txt"
         if path not in listed:
@@ -229,6 +229,12 @@ def _resampled(tree: Tree, classes: int | None) -> Form:
             class_name = line.rpartition("_")[0]
             if class_name not in class_names:
                 raise DataError(f"{tree.name(path)}: {line!r} is of no class of ModelNet{classes}")
+            if line in seen:
+                raise DataError(
+                    f"{tree.name(path)}: {line!r} is listed twice, here or for training as well: "
+                    "take the lists from the archive"
+                )
+            seen.add(line)
             if f"{line}.txt" in there.get(class_name, ()):
                 names.append(f"{class_name}/{line}.txt")
                 labels.append(class_names.index(class_name))

@@ -11,7 +11,8 @@ import pathlib
 import h5py
 import numpy as np
 
-from perceiver.data.errors import DataError
+from perceiver.data.errors import DataError, reason
+from perceiver.data.points import files
 from perceiver.data.points.classes import OFFICIAL
 from perceiver.data.points.trees import Tree
 
@@ -84,12 +85,15 @@ def _read(tree: Tree, name: str) -> bytes:
 def _read_file(
     tree: Tree, name: str, num_points: int, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    path = tree.name(name)
+    path, data = tree.name(name), _read(tree, name)
     try:
-        with h5py.File(io.BytesIO(_read(tree, name)), "r") as file:
-            clouds, labels = file["data"][:], file["label"][:].reshape(-1)
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path} cannot be read ({error}): unpack the archive again") from error
+        with h5py.File(io.BytesIO(data), "r") as file:
+            clouds = files.h5_numbers(file, "data", len(data))
+            labels = files.h5_numbers(file, "label", len(data)).reshape(-1)
+    except files.UNREADABLE as error:
+        raise DataError(
+            f"{path} cannot be read ({reason(error)}): unpack the archive again"
+        ) from error
     if clouds.ndim != 3 or clouds.shape[2] != 3 or len(clouds) != len(labels):
         raise DataError(
             f"{path}: data has shape {clouds.shape} for {len(labels)} labels: it should be "
@@ -100,16 +104,21 @@ def _read_file(
             f"{path}: clouds have {clouds.shape[1]} points, fewer than num_points {num_points}: "
             "lower num_points"
         )
-    beyond = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    # NaN fails the comparisons, here and below.
+    beyond = np.flatnonzero(
+        ~((labels >= 0) & (labels < num_classes) & (labels == np.floor(labels)))
+    )
     if len(beyond):
         raise DataError(
             f"{path}: example {beyond[0]} has label {labels[beyond[0]]}, but shape_names.txt has "
             f"{num_classes} names: take both from one archive"
         )
-    broken = np.flatnonzero(~np.isfinite(clouds).all(axis=(1, 2)))
+    with np.errstate(over="ignore"):  # what float32 cannot hold is found next
+        clouds = clouds.astype(np.float32)
+    broken = np.flatnonzero(~(np.abs(clouds) <= files.FARTHEST).all(axis=(1, 2)))
     if len(broken):
         raise DataError(
             f"{path}: example {broken[0]} has points that are not finite ({len(broken)} examples "
             "in all): repair the file"
         )
-    return clouds.astype(np.float32), labels.astype(np.int32)
+    return clouds, labels.astype(np.int32)

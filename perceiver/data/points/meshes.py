@@ -64,7 +64,8 @@ def _line_by_line(body: bytes, num_vertices: int, num_faces: int) -> Mesh:
         raise ValueError(
             f"it ends after {len(lines)} of {num_vertices} vertices and {num_faces} faces"
         )
-    vertices = np.array([words[:3] for words in lines[:num_vertices]], np.float64).reshape(-1, 3)
+    vertices = np.array([words[:3] for words in lines[:num_vertices]], np.float64)
+    vertices = vertices.reshape(num_vertices, 3)  # not any other number, of two coordinates each
     triangles = []
     for words in lines[num_vertices : num_vertices + num_faces]:
         size = int(words[0])
@@ -76,7 +77,8 @@ def _line_by_line(body: bytes, num_vertices: int, num_faces: int) -> Mesh:
 
 
 def _checked(vertices: np.ndarray, triangles: np.ndarray) -> Mesh:
-    whole = triangles.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # a NaN becomes some number, and is wrong below
+        whole = triangles.astype(np.int64)
     wrong = (whole != triangles) | (whole < 0) | (whole >= len(vertices))
     if wrong.any():
         raise ValueError(

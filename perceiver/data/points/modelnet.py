@@ -51,7 +51,10 @@ def load(*, dir: str, partial: bool = False, recipe: CloudRecipe) -> Dataset:
 
 def _source(form: forms.Form, split: str, recipe: CloudRecipe) -> Source:
     part = form.splits[split]
-    points = np.stack(list(part.clouds(1)))
+    # Filled one by one: a list of them and then an array would take twice the memory.
+    points = np.empty((len(part.labels), form.num_points, 3), np.float32)
+    for row, cloud in zip(points, part.clouds(1), strict=True):
+        row[:] = cloud
     return clouds.source(
         points, part.labels, recipe, lambda index: f"{form.root}: {part.names[index]}"
     )

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from perceiver.data.errors import DataError
+from perceiver.data.errors import DataError, reason
 from perceiver.data.points import downloads, forms
 from perceiver.data.points.classes import OFFICIAL
+from perceiver.data.tensorflow_cpu import tf
 
 _CITATION = """\
 @inproceedings{wu2015shapenets,
@@ -122,8 +123,9 @@ def prepare(
     )
     try:
         builder.download_and_prepare(download_config=quick)
-    except OSError as error:
-        raise DataError(f"{out!r} cannot be written ({error.strerror or error})") from error
+    # TFDS makes a RuntimeError of what TensorFlow says of a disk that is full.
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        raise DataError(f"{out!r} cannot be written ({reason(error)})") from error
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     return (
         f"{official.name}, {form.kind} of {form.root}: {counts['train']:,} training clouds of "

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from perceiver.data.errors import DataError
+from perceiver.data.errors import DataError, reason
 from perceiver.data.points import forms
 from perceiver.data.tensorflow_cpu import tf
 
@@ -50,6 +50,8 @@ def read(folder: pathlib.Path, *, num_points: int, partial: bool) -> forms.Form:
         shape = builder.info.features["points"].shape
         class_names = tuple(builder.info.features["label"].names)
         sizes = {split: builder.info.splits[split].num_examples for split in ("train", "test")}
+        if "name" not in builder.info.features or shape[1:] != (3,) or not shape[0]:
+            raise ValueError(f"features are {builder.info.features}")
     except (AttributeError, LookupError, TypeError, ValueError, OSError) as error:
         raise DataError(
             f"{str(folder)!r} is no data set of point clouds: make it with `{forms.PREPARE}`"
@@ -78,10 +80,9 @@ def _read_split(
             points[here], labels[here] = batch["points"], batch["label"]
             names += [name.decode() for name in batch["name"]]
     except (tf.errors.OpError, ValueError) as error:
-        reason = getattr(error, "message", None) or str(error)
         raise DataError(
-            f"{builder.data_path}: the {split} records cannot be read "
-            f"({' '.join(reason.split())[:200]}): make the data set again"
+            f"{builder.data_path}: the {split} records cannot be read ({reason(error)}): make the "
+            "data set again"
         ) from error
     if len(names) != size:
         raise DataError(

@@ -7,18 +7,34 @@ never written, and what no honest archive of a data set holds is refused by name
 import collections
 import copy
 import functools
+import lzma
 import os
 import pathlib
 import stat
+import struct
 import zipfile
 import zlib
 
-from perceiver.data.errors import DataError
+from perceiver.data.errors import DataError, reason
 
 # Princeton's archive holds 24,000 members and 10 GB, Stanford's largest member has 0.1 GB.
 _MOST_MEMBERS = 200_000
 _LARGEST_MEMBER = 1 << 29
 _LARGEST_TOTAL = 1 << 36
+
+# What zipfile and the decompressors raise at a damaged archive. RuntimeError where a method of
+# compression is not known or a password is asked for.
+_DAMAGED = (
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Folder:
@@ -71,8 +87,10 @@ class Archive:
         self._path, self._below = path, below
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: cannot be read ({error}): download it again") from error
+        except _DAMAGED as error:
+            raise DataError(
+                f"{path}: cannot be read ({reason(error)}): download it again"
+            ) from error
         members = self._zip.infolist()
         total = sum(member.file_size for member in members)
         if len(members) > _MOST_MEMBERS or total > _LARGEST_TOTAL:
@@ -81,9 +99,9 @@ class Archive:
                 "data set read here has"
             )
         for member in members:
-            reason = _suspicious(member)
-            if reason:
-                raise DataError(f"{path}: refused: its member {member.filename!r} {reason}")
+            why = _suspicious(member)
+            if why:
+                raise DataError(f"{path}: refused: its member {member.filename!r} {why}")
 
     @property
     def root(self) -> str:
@@ -113,9 +131,9 @@ class Archive:
         try:
             # No more than the size that was checked: zipfile stops there, and then compares CRCs.
             return self._zip.read(self._inside(name))
-        except (OSError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-            reason = "it is not there" if isinstance(error, KeyError) else error
-            raise DataError(f"{self.name(name)}: cannot be read ({reason})") from error
+        except _DAMAGED as error:
+            why = "it is not there" if isinstance(error, KeyError) else reason(error)
+            raise DataError(f"{self.name(name)}: cannot be read ({why})") from error
 
     def name(self, name: str) -> str:
         """As `Folder.name`."""

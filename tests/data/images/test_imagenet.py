@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import pathlib
+import resource
 import shutil
 import tarfile
 
@@ -168,6 +169,27 @@ def test_damaged_archives_leave_no_data_set(archives, expected, tmp_path, damage
     assert str(archives) in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out" / "imagenet2012" / "5.1.0").exists()
+
+
+def test_a_disk_that_fills_up_is_said(archives, expected, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"in .*out failed .*too large") as raised:
+            imagenet.prepare(str(archives), str(tmp_path / "out"), expected)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out" / "imagenet2012" / "5.1.0").exists()
+
+
+def test_a_failure_that_says_nothing_is_told_by_its_kind(archives, expected, tmp_path, monkeypatch):
+    def fail(self, **options):
+        raise EOFError
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(DataError, match=r"failed \(EOFError\)"):
+        imagenet.prepare(str(archives), str(tmp_path / "out"), expected)
 
 
 def test_names_in_an_archive_write_nothing_outside(archives, expected, tmp_path):

@@ -102,6 +102,11 @@ def test_every_example_once_with_its_label_and_name(pets, options):
     assert data.eval.name(11).startswith(f"{pets}/pets-test.tfrecord-00002-of-00003: record ")
 
 
+def test_a_dir_that_is_not_given_is_said(options):
+    with pytest.raises(DataError, match="dir is empty"):
+        tfds_images.load(**(options | {"dir": ""}))
+
+
 @pytest.mark.parametrize(
     "split", ["train[:7%]", "train[30:40]", "train[-5:]", "train+test", "train[:3]+train[97:]"]
 )

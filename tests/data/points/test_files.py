@@ -46,6 +46,28 @@ def h5(array, name="data"):
     return buffer.getvalue()
 
 
+def h5_with(add):
+    """A file to which `add` adds what it will."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        add(file)
+    return buffer.getvalue()
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((5, 3), "f8")
+    layout[:] = h5py.VirtualSource("/etc/passwd", "data", (5, 3))
+    file.create_virtual_dataset("data", layout)
+
+
+def outside(file):
+    file.create_dataset("data", (5, 3), "u1", external=[("/etc/passwd", 0, 15)])
+
+
+def vast(file):
+    file.create_dataset("data", (50_000_000, 16), "f8", chunks=(1000, 16))
+
+
 def txt(rows, between=","):
     return "".join(between.join(f"{x:.9g}" for x in row) + "\n" for row in rows).encode()
 
@@ -121,6 +143,27 @@ def test_polygons_of_a_ply_become_triangles(corners):
     assert area == pytest.approx(corners / 2 * np.sin(2 * np.pi / corners))
 
 
+@pytest.mark.parametrize("kind", CLOUDS)
+def test_any_damage_is_a_data_error(kind):
+    """Whatever the parsers raise at it, and they raise nearly anything."""
+    suffix, whole = CLOUDS[kind]
+    rng = np.random.default_rng(0)
+    messages = []
+    for number in range(40):
+        data = bytearray(whole)
+        place = rng.integers(min(len(data), 300))
+        if number % 2:
+            data[place] = rng.integers(256)
+        else:
+            del data[place:]
+        try:
+            files.read(bytes(data), f"x{suffix}")
+        except DataError as error:
+            messages.append(str(error))
+    assert messages
+    assert all(len(message.splitlines()) == 1 for message in messages)
+
+
 class Hostile:
     def __reduce__(self):
         return pytest.fail, ("it was unpickled",)
@@ -167,6 +210,14 @@ def refused(data, name, *parts):
         (".h5", h5(POINTS)[:900], "cannot be read as .h5"),
         (".h5", h5(POINTS, "points"), "data"),
         (".h5", h5(np.stack([POINTS, POINTS])), "2 clouds"),
+        (".h5", h5_with(virtual), "kept in other files"),
+        (".h5", h5_with(outside), "kept in other files"),
+        (".h5", h5_with(vast), "(50000000, 16)"),
+        (".h5", h5_with(lambda file: file.create_group("data")), "no numbers"),
+        (".h5", h5_with(lambda file: file.update(data=h5py.Empty("f8"))), "no numbers"),
+        (".h5", h5(np.full((5, 3), b"x")), "no numbers"),
+        (".npy", npz(POINTS)[:-40], "cannot be read as .npy"),
+        (".npy", npy(POINTS).replace(b"(20, 3)", b"(20, 3,"), "cannot be read as .npy"),
         (".ply", ply(POINTS, "binary")[:-4], "cannot be read as .ply"),
         (".ply", ply(POINTS, "ascii")[:-80], "of 20 lines"),
         (".ply", b"not a ply", "cannot be read as .ply"),

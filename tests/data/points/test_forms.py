@@ -202,6 +202,15 @@ def test_resampled_clouds_of_another_size_and_lists_of_other_classes_are_named(t
     refused(tmp_path, "modelnet40_test.txt", "is missing", partial=True)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_cloud_that_is_listed_twice_is_named(tmp_path, split):
+    """In the test list as well as in the training list, it would be tested on what it learned."""
+    name = "night_stand_0002"
+    lists = LISTS | {f"modelnet40_{split}.txt": [*LISTS[f"modelnet40_{split}.txt"], name]}
+    add_resampled(tmp_path, ["airplane_0001", name, "night_stand_0004"], lists)
+    refused(tmp_path, f"modelnet40_{split}.txt", f"'{name}' is listed twice", partial=True)
+
+
 def test_real_lists_are_the_official_ones(real_data):
     folder = real_data / "modelnet40_normal_resampled"
     assert tuple((folder / "modelnet40_shape_names.txt").read_text().split()) == MODELNET40

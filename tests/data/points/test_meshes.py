@@ -73,6 +73,7 @@ def test_real_meshes_are_as_trimesh_reads_them(real_data):
         (b"3 1 2 3\n", b"3 1 2 4\n", "names vertex 4, and there are 4"),
         (b"3 1 2 3\n", b"3 1 2 -1\n", "names vertex -1"),
         (b"3 1 2 3\n", b"3 1 2 1.5\n", "names vertex 1.5"),
+        (b"3 1 2 3\n", b"3 1 2 nan\n", "names vertex nan"),
         (b"3 1 2 3\n", b"9 1 2 3\n", "9 corners and has 3"),
         (b"3 1 2 3\n", b"3 1 2 x\n", "could not convert"),
         (b"1 0 0\n", b"one 0 0\n", "could not convert"),
@@ -81,6 +82,11 @@ def test_real_meshes_are_as_trimesh_reads_them(real_data):
 def test_what_is_wrong_with_an_off_file_is_said(old, new, named):
     with pytest.raises(ValueError, match=named):
         parse_off(TETRAHEDRON.replace(old, new, 1))
+
+
+def test_vertices_of_two_coordinates_are_not_read_as_fewer_of_three():
+    with pytest.raises(ValueError, match="cannot reshape"):
+        parse_off(b"OFF\n3 1 0\n0 0\n1 0\n0 1\n3 0 1 1\n")
 
 
 def test_points_fall_on_triangles_in_proportion_to_their_areas():

@@ -241,11 +241,27 @@ def test_a_label_without_a_name_is_named(small):
     refused(small, small / "ply_data_train0.h5", "example 1 has label 1", "1 names")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_points_that_are_not_finite_are_named(small, value):
-    clouds = clouds_in(small, "ply_data_train1.h5")
+@pytest.mark.parametrize("label", [np.nan, 0.5, -1, np.inf])
+def test_a_label_that_is_no_number_of_a_class_is_named(small, label):
+    points = clouds_in(small, "ply_data_train1.h5")
+    write(small / "ply_data_train1.h5", points, np.array([0, 1, label, 1]))
+    refused(small, small / "ply_data_train1.h5", "example 2 has label")
+
+
+def test_labels_that_are_text_are_named(small):
+    points = clouds_in(small, "ply_data_train1.h5")
+    write(small / "ply_data_train1.h5", points, np.array([b"a", b"b", b"a", b"b"]))
+    refused(small, small / "ply_data_train1.h5", "'label' holds no numbers")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38, 1e300])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_points_that_are_not_finite_are_named(small, value, kind):
+    """Nor may they be so large that a sum of them is not."""
+    clouds = clouds_in(small, "ply_data_train1.h5").astype(np.float64)
     clouds[2, 5, 1] = value
-    write(small / "ply_data_train1.h5", clouds, np.zeros((4, 1), np.uint8))
+    with h5py.File(small / "ply_data_train1.h5", "w") as file, np.errstate(over="ignore"):
+        file["data"], file["label"] = clouds.astype(kind), np.zeros((4, 1), np.uint8)
     refused(small, small / "ply_data_train1.h5", "example 2", "not finite")
 
 
@@ -277,7 +293,11 @@ def test_files_with_different_numbers_of_points_are_refused(small):
         ({"rotation": "z"}, "rotation is 'z'"),
         ({"up_axis": "w"}, "up_axis is 'w'"),
         ({"scale": (1.01, 0.99)}, "scale is"),
+        ({"scale": (1.0, np.inf)}, "scale is"),
+        ({"scale": (1.0,)}, "scale is"),
         ({"translation": -0.1}, "translation is -0.1"),
+        ({"translation": np.nan}, "translation is nan"),
+        ({"translation": np.inf}, "translation is inf"),
         ({"num_points": 0}, "num_points is 0"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"dropout": -0.1}, "dropout is -0.1"),

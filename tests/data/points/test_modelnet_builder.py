@@ -3,6 +3,7 @@
 import hashlib
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -180,6 +181,19 @@ def test_a_place_that_cannot_be_written_is_named(real_data, tmp_path):
         prepare(str(real_data / "modelnet10_hdf5_1024"), str(tmp_path / "file"))
 
 
+def test_a_disk_that_fills_up_is_said(tmp_path):
+    add_meshes(tmp_path / "meshes", 20)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"out' cannot be written .*too large") as raised:
+            prepare(str(tmp_path / "meshes"), str(tmp_path / "out"), partial=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(str(raised.value).splitlines()) == 1
+    assert prepared.find(str(tmp_path / "out")) is None
+
+
 @pytest.fixture
 def small(tmp_path):
     add_meshes(tmp_path / "meshes", 3)
@@ -211,6 +225,13 @@ def test_another_data_set_is_refused_and_two_are_named(small):
     info = next(small.rglob("features.json"))
     text = info.read_text()
     info.write_text(text.replace('"points"', '"picture"'))
+    with pytest.raises(DataError, match="is no data set of point clouds"):
+        modelnet.load(dir=str(small), partial=True, **PLAIN)
+    info.write_text(text.replace('"name"', '"title"'))
+    with pytest.raises(DataError, match="is no data set of point clouds"):
+        modelnet.load(dir=str(small), partial=True, **PLAIN)
+    assert '"3"' in text
+    info.write_text(text.replace('"3"', '"6"'))
     with pytest.raises(DataError, match="is no data set of point clouds"):
         modelnet.load(dir=str(small), partial=True, **PLAIN)
     info.write_text(text)

@@ -127,3 +127,24 @@ def test_damaged_archives_are_named(tmp_path):
     path.write_bytes(flipped)
     with pytest.raises(DataError, match=r"cut.zip/chair/train/x.off: cannot be read"):
         trees.Archive(path).read("chair/train/x.off")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_any_damage_is_a_data_error(tmp_path, method):
+    """Whatever zipfile and the decompressors raise at it."""
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w", method) as archive:
+        archive.writestr("chair/train/é.off", bytes(range(256)))
+    whole = (tmp_path / "whole.zip").read_bytes()
+    path, messages = tmp_path / "damaged.zip", []
+    for place in range(len(whole)):
+        data = bytearray(whole)
+        data[place] ^= 0xFF
+        path.write_bytes(data)
+        try:
+            tree = trees.Archive(path)
+            for name in tree.list("chair/train")[1]:
+                tree.read(f"chair/train/{name}")
+        except DataError as error:
+            messages.append(str(error))
+    assert len(messages) > len(whole) / 2
+    assert all(len(message.splitlines()) == 1 for message in messages)
