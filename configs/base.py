@@ -58,7 +58,7 @@ def base() -> ConfigDict:
     config.train.steps = placeholder(int)
     config.train.epochs = placeholder(float)
     config.train.seed = 0
-    config.train.max_unreadable = 0.001  # share of the training files that may be passed over
+    config.train.max_unreadable = 0.001  # share of the examples that a process may pass over
     config.train.accumulate = 1  # parts that each device takes its share of a batch in
     config.train.loss = "softmax"  # or sigmoid, for several labels an example
     config.train.label_smoothing = 0.0  # of softmax

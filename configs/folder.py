@@ -6,8 +6,9 @@
         --config.data.dir=FOLDER
 
 FOLDER holds train/<class>/* and val/<class>/*, or <class>/*, of which `config.data.val_fraction` is
-then held out. What it reaches is up to the data. On 2 CPU cores, seed 0: pictures, 480 of 4 classes
-of Imagenette, RESULT_IMAGES; raw sound and mel, 60 of 10 classes of ESC-10, RESULT_SOUND.
+then held out. What it reaches is up to the data. On 2 CPU cores that other work kept busy too:
+61.88% on 160 pictures after 480 of 4 classes of Imagenette, in 26 minutes; on 20 sounds after 50 of
+10 classes of ESC-10, 65% raw in 4 minutes and 80% by `:mel` in 11.
 """
 
 from ml_collections import ConfigDict
@@ -75,6 +76,10 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.log_every = 15
     config.train.eval_every_epochs = 5.0
     config.train.checkpoint_every_epochs = 5.0
+    if "clip_frames" in config.data:  # an epoch hears one window of each clip
+        config.train.epochs = 200.0
+        config.train.eval_every_epochs = 20.0
+        config.train.checkpoint_every_epochs = 20.0
 
     config.eval.batch_size = 32
     return config

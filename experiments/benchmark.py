@@ -15,8 +15,8 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from experiments import build
-from experiments.command_line import UserError, run_subcommand
+from experiments import build, checks
+from experiments.command_line import run_subcommand
 
 if TYPE_CHECKING:
     from perceiver.data.source import Source
@@ -41,11 +41,7 @@ _SHORTEST_PASS = 100_000
 
 def data(config: ConfigDict, _: str | None) -> None:
     """Times the pipelines of a config and prints the table."""
-    for section in ("train", "eval"):
-        if (config[section].batch_size or 0) < 1:
-            raise UserError(
-                f"config.{section}.batch_size={config[section].batch_size}; give at least 1"
-            )
+    checks.check_numbers(config)
 
     from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
 
@@ -99,14 +95,7 @@ def training_batches(
     source: "Source", config: ConfigDict, batch_size: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """Endless batches, as training has them."""
-    from perceiver.data.pipeline import train_iterator
-
-    return train_iterator(
-        source,
-        batch_size=batch_size,
-        seed=config.train.seed,
-        max_unreadable=config.train.max_unreadable,
-    )
+    return build.train_iterator(config, source, batch_size=batch_size)
 
 
 def evaluation_batches(

@@ -5,7 +5,7 @@ What a config asks for and can't be had is a `UserError` here, before anything i
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import haiku as hk
 import jax
@@ -33,6 +33,10 @@ from perceiver.training.optimizer import make_optimizer
 from perceiver.training.schedules import learning_rate
 from perceiver.training.step import TrainState, init_state
 
+if TYPE_CHECKING:
+    from perceiver.data.pipeline import TrainIterator
+    from perceiver.data.source import Source
+
 MODALITIES = {
     "image": image_bytes,
     "points": point_bytes,
@@ -40,13 +44,21 @@ MODALITIES = {
     "spectrogram": spectrogram_bytes,
     "video": video_bytes,
 }
+# What their shapes depend on in `config.data`.
+_SIZES = {
+    "image": ("image_size", "channels"),
+    "points": ("num_points",),
+    "audio": ("clip_frames",),
+    "spectrogram": ("clip_frames", "mel_hop", "mel_bins"),
+    "video": ("clip_frames", "image_size"),
+}
 _SAMPLES_PER_FRAME = 1920  # 48 kHz over 25 frames a second, as clips are prepared
 
 _ARCHITECTURE_KEYS = [field.name for field in dataclasses.fields(Architecture)]
 
 
 def model(config: ConfigDict, num_classes: int) -> hk.Transformed:
-    """The network: class logits [B, classes] of a batch {'image': ...}.
+    """The network: class logits [B, classes] of a batch such as `batch_spec` describes.
 
     Raises:
       UserError: sizes that do not fit together.
@@ -91,8 +103,15 @@ def modality_of(config: ConfigDict) -> str:
 
 
 def batch_spec(config: ConfigDict, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of what the network takes of a training batch, as the config has them."""
+    """Shapes of what the network takes of a training batch, as the config has them.
+
+    Raises:
+      UserError: the config's data have no such sizes.
+    """
     data, modality = config.data, modality_of(config)
+    for key in _SIZES[modality]:
+        if key not in data:
+            raise UserError(f"config.data has no {key}, which a network for {modality} goes by")
     if modality == "image":
         shape, dtype = (data.image_size, data.image_size, data.channels), jnp.uint8
     elif modality == "points":
@@ -208,26 +227,26 @@ def data_options(config: ConfigDict) -> dict[str, Any]:
     return options
 
 
-def check(config: ConfigDict) -> None:
-    """Refuses what can't be built, as far as it shows without the data."""
-    model(config, config.data.num_classes)
-    objective(config, training=True)
-    # How long an epoch is shows with the data only; long enough for any schedule will do here.
-    optimizer(config, num_examples=1_000_000 * config.train.batch_size)
+def train_iterator(
+    config: ConfigDict,
+    source: "Source",
+    *,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> "TrainIterator":
+    """The training stream of a config; see `perceiver.data.pipeline.train_iterator`."""
+    from perceiver.data import pipeline  # TensorFlow only where there are data
 
-
-def check_batch(config: ConfigDict) -> None:
-    """Refuses a training batch that hosts, devices and accumulation do not divide."""
-    batch_size, accumulate = config.train.batch_size, config.train.accumulate
-    parts = jax.device_count() * accumulate
-    if not batch_size or batch_size < 0 or batch_size % parts:
-        by = f"{jax.device_count()} devices" + (
-            f" times config.train.accumulate={accumulate}" if accumulate > 1 else ""
-        )
-        raise UserError(
-            f"config.train.batch_size={batch_size} is not divisible among {by}; "
-            f"take a multiple of {parts}"
-        )
+    return _checked(
+        pipeline.train_iterator,
+        source,
+        batch_size=batch_size,
+        seed=config.train.seed,
+        process_index=process_index,
+        process_count=process_count,
+        max_unreadable=config.train.max_unreadable,
+    )
 
 
 def _checked(function: Callable, *args, **kwargs) -> Any:
@@ -235,4 +254,4 @@ def _checked(function: Callable, *args, **kwargs) -> Any:
     try:
         return function(*args, **kwargs)
     except ValueError as error:
-        raise UserError(str(error)) from error
+        raise UserError(" ".join(str(error).split())) from error

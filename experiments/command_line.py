@@ -53,8 +53,9 @@ def run(
 
     def parse(argv: list[str]) -> list[str]:
         with _user_errors():
-            _check_config_flags(argv)
+            defaults = _check_config_flags(argv)
             rest = _parse(argv)
+            _check_tuples(defaults, config.value)
             if rest[1:]:
                 raise UserError(f"{rest[1]!r} is not a flag; flags begin with --, see --help")
             for name in required:
@@ -124,14 +125,17 @@ def _parse(argv: list[str]) -> list[str]:
         raise UserError(" ".join(str(error).split())) from error
 
 
-def _check_config_flags(argv: list[str]) -> None:
-    """Refuses an unknown config, variant or key, naming the nearest, before absl parses."""
+def _check_config_flags(argv: list[str]) -> dict[str, object]:
+    """Refuses an unknown config, variant or key, naming the nearest, before absl parses.
+
+    Returns the config's values before they are overridden, by key.
+    """
     spec = _config_spec(argv)
     overrides = [arg for arg in argv[1:] if re.match(r"--?(no)?config\.", arg)]
     if spec is None:
         if overrides:
             raise UserError(f"{overrides[0]} overrides a config, but --config=FILE is missing")
-        return
+        return {}
     config = load_config(spec)
     known = dict(flatten(config))
     for override in overrides:
@@ -142,6 +146,17 @@ def _check_config_flags(argv: list[str]) -> None:
             if key in sections:
                 raise UserError(f"config.{key} is a section; override one of its keys")
             raise UserError(unknown(key, known, what="config key"))
+    return known
+
+
+def _check_tuples(defaults: Mapping[str, object], config: ConfigDict | None) -> None:
+    """Refuses words in tuples of numbers: absl takes what it can't read for words."""
+    for key, value in flatten(config or ConfigDict()):
+        default = defaults.get(key)
+        if isinstance(default, tuple) and not any(isinstance(x, str) for x in default):
+            words = [x for x in value if not isinstance(x, int | float)]
+            if words:
+                raise UserError(f"config.{key} takes numbers, as in (0.5, 2.0), not {words[0]!r}")
 
 
 def _config_spec(argv: list[str]) -> str | None:

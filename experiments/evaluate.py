@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from experiments import build
+from experiments import build, checks
 from experiments.command_line import UserError, run
 from experiments.evaluation import Evaluator, summary
 from perceiver.training.checkpoints import Checkpoints
@@ -26,7 +26,7 @@ USAGE = """Evaluates the newest checkpoint of a workdir, or --config.eval.checkp
 def main(config: ConfigDict, workdir: str) -> None:
     """Restores, evaluates, reports."""
     workdir = Path(workdir)
-    build.check(config)
+    checks.check(config)
     wanted = checkpoint(config.eval.checkpoint)
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} has no checkpoints/; train there first")
@@ -34,6 +34,7 @@ def main(config: ConfigDict, workdir: str) -> None:
     from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
 
     dataset = registry.load(**build.data_options(config))
+    checks.check_data(config, dataset)
     network = build.model(config, len(dataset.class_names))
     optimizer, _ = build.optimizer(config, dataset.train.num_examples)
     objective = build.objective(config, training=False)
@@ -75,7 +76,7 @@ def checkpoint(value: str) -> int | str | None:
         return None
     if value == "best":
         return "best"
-    if value.isdigit():
+    if value.isdecimal():
         return int(value)
     raise UserError(f"config.eval.checkpoint={value} is not newest, best or a step")
 

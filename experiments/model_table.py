@@ -5,7 +5,7 @@ import json
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import build
+from experiments import build, checks
 from experiments.command_line import all_configs, run
 from perceiver.costs import Cost, total
 
@@ -21,6 +21,7 @@ def main(config: ConfigDict | None, _: str | None) -> None:
         result = {name: table(config) for name, config in all_configs()}
         lines = [line for name, rows in result.items() for line in (name, *_lines(rows), "")]
     else:
+        checks.check_numbers(config)
         result = table(config)
         lines = _lines(result)
     print(json.dumps(result, indent=2) if flags.FLAGS.format == "json" else "\n".join(lines))

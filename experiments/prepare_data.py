@@ -15,6 +15,7 @@ from perceiver.data.errors import DataError
 from perceiver.data.images import imagenet
 
 RUN_HERE = "python -m experiments.prepare_data"
+_EXIT_INTERRUPTED = 130  # as shells have it
 
 
 class _Parser(argparse.ArgumentParser):
@@ -89,8 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         _audioset,
         "AudioSet, or anything in the form of its lists, from a folder of clips; see "
         "docs/audioset.md",
-        "--csv=lists/balanced_train_segments.csv --csv=lists/eval_segments.csv "
-        "--classes=lists/class_labels_indices.csv --clips=clips --out=data/audioset",
+        "--csv=lists/balanced_train_segments.csv --csv=lists/eval_segments.csv --clips=clips "
+        "--out=data/audioset",
     )
     audioset.add_argument(
         "--csv",
@@ -100,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
         help="list of segments, such as eval_segments.csv; can be given several times",
     )
     audioset.add_argument(
-        "--classes", required=True, metavar="FILE", help="class_labels_indices.csv"
+        "--classes",
+        metavar="FILE",
+        help="the numbered classes (default: class_labels_indices.csv beside the first list)",
     )
     audioset.add_argument(
         "--clips", required=True, metavar="DIR", help="folder of clips, searched at any depth"
@@ -229,6 +232,9 @@ def main(arguments: Sequence[str]) -> int:
     except (UserError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("stopped: run the same command again", file=sys.stderr)
+        return _EXIT_INTERRUPTED
     return 0
 
 

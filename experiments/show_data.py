@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from experiments import build
+from experiments import build, checks
 from experiments.command_line import UserError, run
 from experiments.contact_sheets import INPUTS, Entry, Scales, contact_sheet, png
 from perceiver.training.files import replace_file
@@ -38,6 +38,7 @@ _MOST = 200  # what a picture can hold and still be looked at
 
 def main(config: ConfigDict, _: str | None) -> None:
     """Loads, draws, writes."""
+    checks.check_numbers(config)
     values = flags.FLAGS
     out = Path(values.out).expanduser()
     if out.suffix.lower() != ".png":
@@ -91,18 +92,10 @@ def of_training(
     Returns:
       For each its features by name, without the axis B.
     """
-    from perceiver.data.pipeline import train_iterator
-
     # Where examples are mixed, they come in pairs.
     batch_size = count + count % 2 if source.of_pair else count
     chosen = source if number is None else _only(source, number)
-    iterator = train_iterator(
-        chosen,
-        batch_size=batch_size,
-        seed=config.train.seed,
-        max_unreadable=config.train.max_unreadable,
-    )
-    batch = next(iterator)
+    batch = next(build.train_iterator(config, chosen, batch_size=batch_size))
     if number is not None:
         batch["index"][:] = number
     return [{name: value[i] for name, value in batch.items()} for i in range(count)]

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import build
+from experiments import build, checks
 from experiments.command_line import UserError, run
 from experiments.evaluation import Evaluator, summary
 from experiments.workdir import prepare_workdir, write_run
@@ -35,22 +35,22 @@ USAGE = """Trains a Perceiver as a config says; resumes where the workdir has a 
 
 def main(config: ConfigDict, workdir: str) -> int | None:
     """Returns the exit status."""
-    build.check_batch(config)
-    build.check(config)
+    checks.check(config)
+    checks.check_batch(config)
     workdir = prepare_workdir(workdir)
 
     # Data.
-    from perceiver.data import pipeline, registry  # TensorFlow only now: mistakes above are quick
+    from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
 
     dataset = registry.load(**build.data_options(config))
+    checks.check_data(config, dataset)
     num_classes, num_examples = len(dataset.class_names), dataset.train.num_examples
-    iterator = pipeline.train_iterator(
+    iterator = build.train_iterator(
+        config,
         dataset.train,
         batch_size=config.train.batch_size // jax.process_count(),
-        seed=config.train.seed,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        max_unreadable=config.train.max_unreadable,
     )
     # What is chosen by is not what is reported: `experiments.evaluate` reports on both.
     watched = dataset.held_out or dataset.eval

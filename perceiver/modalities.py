@@ -59,7 +59,8 @@ def video_bytes(
     """
     chex.assert_rank(video, 5)
     batch, *shape, channels = video.shape
-    if len(patch) != 3 or any(size % part for size, part in zip(shape, patch, strict=True)):
+    fits = len(patch) == 3 and min(patch) > 0
+    if not fits or any(size % part for size, part in zip(shape, patch, strict=True)):
         raise ValueError(
             f"patch is {tuple(patch)}, which does not tile a video of {tuple(shape)} (frames, "
             "rows, columns)"
@@ -170,8 +171,13 @@ def point_bytes(
 
     Returns:
       Content [B, M, 0] and positions [B, M, 3 (2 K + 1)].
+
+    Raises:
+      ValueError: a max_resolution of other than three values.
     """
     chex.assert_shape(points, (None, None, 3))
+    if len(max_resolution) != 3:
+        raise ValueError(f"max_resolution is {tuple(max_resolution)}; give one for each of x, y, z")
     encoding = fourier_features(points, bands=bands, max_resolution=max_resolution, spacing=spacing)
     return ByteArray(jnp.zeros([*points.shape[:2], 0]), encoding, mask)
 

@@ -22,16 +22,18 @@ def permuted(
       inputs: M inputs of B examples.
       permutation: 'none'; 'fixed', one order for all examples, as in Table 2; or 'random', one for
         each example, as the first version of the paper also had it.
-      seed: decides the order or orders.
+      seed: decides the order or orders; from 0 to below 2^32.
       index: int [B], the number of each example, for 'random'. An example's order depends on the
         seed and on this alone, so it is the same in every epoch.
 
     Raises:
-      ValueError: another permutation.
+      ValueError: another permutation or seed.
     """
     num_inputs = inputs.content.shape[1]
     if permutation == "none":
         return inputs
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"permutation_seed is {seed}; give one from 0 to below 2^32")
     if permutation == "fixed":
         # NumPy's legacy generator: its stream is frozen, so the order outlives any library.
         order = np.random.RandomState(seed).permutation(num_inputs)

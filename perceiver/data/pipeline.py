@@ -285,7 +285,9 @@ def _unreadable(source: Source, examples: list) -> Iterator[tuple[int, str]]:
         try:
             source.example(index, seed)
         except tf.errors.OpError as error:
-            reason = re.sub(r"\{\{.*?\}\}", "", error.message).strip().splitlines()[0]
+            # TensorFlow's own names of the operation tell a user nothing.
+            message = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message, flags=re.DOTALL)
+            reason = message.strip().splitlines()[0].strip()
             yield int(index), f"{source.name(int(index))}, which cannot be read ({reason})"
 
 

@@ -19,6 +19,7 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> tuple[floa
 
     Raises:
       ValueError: shapes that differ, or no class has a positive.
+      FloatingPointError: scores that are no numbers.
     """
     if scores.shape != labels.shape or scores.ndim != 2:
         raise ValueError(
@@ -27,5 +28,10 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> tuple[floa
     present = labels.any(axis=0)
     if not present.any():
         raise ValueError("no class has a positive example: there is no average precision")
+    broken = ~np.isfinite(scores).all(axis=1)
+    if broken.any():
+        raise FloatingPointError(
+            f"the scores of {broken.sum():,} of {len(scores):,} examples are no numbers"
+        )
     precisions = average_precision_score(labels[:, present], scores[:, present], average=None)
     return float(np.mean(precisions)), int(present.sum())

@@ -20,10 +20,12 @@ class Objective(Protocol):
     """A loss and the metrics beside it.
 
     Attributes:
+      label: what of a batch is learned.
       metric: the figure by which checkpoints are compared, higher is better.
       keeps_scores: whether `metric` needs the scores of all examples at once.
     """
 
+    label: str
     metric: str
     keeps_scores: bool
 
@@ -45,10 +47,11 @@ class OneLabel:
     the target. Accuracy is always that of 'label'.
 
     Attributes:
-      label_smoothing: of the training loss.
+      label_smoothing: of the training loss, at least 0 and below 1.
     """
 
     label_smoothing: float = 0.0
+    label = "label"
     metric = "top1"
     keeps_scores = False
 
@@ -73,6 +76,7 @@ class OneLabel:
 class ManyLabels:
     """Sigmoid cross-entropy of 'labels' [B, classes] of 0 and 1, the mean over the classes; mAP."""
 
+    label = "labels"
     metric = "mAP"
     keeps_scores = True
 
@@ -98,10 +102,12 @@ def make_objective(name: str, *, label_smoothing: float) -> Objective:
     """The objective called 'softmax' or 'sigmoid'.
 
     Raises:
-      ValueError: another name, or smoothing with 'sigmoid', which has none.
+      ValueError: another name, smoothing out of range, or with 'sigmoid', which has none.
     """
     objective = look_up({"softmax": OneLabel, "sigmoid": ManyLabels}, name, what="loss")
     if objective is OneLabel:
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {label_smoothing}; give at least 0 and below 1")
         return OneLabel(label_smoothing)
     if label_smoothing:
         raise ValueError(

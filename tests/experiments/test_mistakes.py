@@ -3,11 +3,14 @@
 import os
 
 import pytest
+from PIL import Image
 
 from tests.experiments.processes import finish, start
 
 DIGITS = ["--config=configs/digits.py"]
 FOLDER = ["--config=configs/folder.py"]
+READABLE = [*FOLDER, "--config.data.dir={tmp}/readable"]
+NOT_SMOOTHED = ["--config.train.label_smoothing=0.0"]
 
 # Main, arguments, and what the line must say. {tmp} is an empty folder.
 MISTAKES = {
@@ -49,6 +52,11 @@ MISTAKES = {
         ["wrkdir", "workdir"],
     ),
     "not a flag": ("train", [*DIGITS, "--workdir={tmp}/run", "now"], ["'now' is not a flag"]),
+    "words for numbers": (
+        "train",
+        [*FOLDER, "--workdir={tmp}/run", "--config.data.crop_area=(0.5"],
+        ["config.data.crop_area takes numbers", "not '(0.5'"],
+    ),
     "unknown optimiser": (
         "train",
         [*DIGITS, "--workdir={tmp}/run", "--config.optimizer.name=lamp"],
@@ -89,6 +97,21 @@ MISTAKES = {
         [*DIGITS, "--workdir={tmp}/run", "--config.train.batch_size=12"],
         ["config.train.batch_size=12", "8 devices", "multiple of 8"],
     ),
+    "pairs of an odd batch": (
+        "benchmark",
+        ["data", *READABLE, "--config.train.batch_size=7", "--config.data.mixup_alpha=0.2"],
+        ["batch_size is 7", "mixed in pairs", "even"],
+    ),
+    "more unreadable files than there are": (
+        "show_data",
+        [*READABLE, "--out={tmp}/sheet.png", "--config.train.max_unreadable=1.5"],
+        ["max_unreadable is 1.5"],
+    ),
+    "labels of another loss": (
+        "train",
+        [*READABLE, "--workdir={tmp}/run", "--config.train.loss=sigmoid", *NOT_SMOOTHED],
+        ["'image_folder' gives image, label; the sigmoid loss takes labels"],
+    ),
     "a file in the place of the workdir": (
         "train",
         [*DIGITS, "--workdir={tmp}/file"],
@@ -104,6 +127,21 @@ MISTAKES = {
         [*DIGITS, "--workdir={tmp}", "--config.eval.checkpoint=last"],
         ["config.eval.checkpoint=last is not newest, best or a step"],
     ),
+    "a step in other digits": (
+        "evaluate",
+        [*DIGITS, "--workdir={tmp}", "--config.eval.checkpoint=²"],
+        ["config.eval.checkpoint=² is not newest, best or a step"],
+    ),
+    "evaluating by batches of none": (
+        "evaluate",
+        [*DIGITS, "--workdir={tmp}", "--config.train.batch_size=0"],
+        ["config.train.batch_size=0; give at least 1"],
+    ),
+    "pictures of no size": (
+        "model_table",
+        [*DIGITS, "--config.data.image_size=-3"],
+        ["config.data.image_size=-3; give at least 1"],
+    ),
     "overrides of nothing": (
         "model_table",
         ["--config.model.num_latents=3"],
@@ -116,6 +154,9 @@ MISTAKES = {
 def test_a_mistake_is_answered_in_one_line(name, tmp_path):
     for folder in ("cat", "dog"):
         (tmp_path / "pictures" / folder).mkdir(parents=True)
+        (tmp_path / "readable" / folder).mkdir(parents=True)
+        for i in range(5):
+            Image.new("RGB", (9, 9), (i, i, i)).save(tmp_path / "readable" / folder / f"{i}.png")
     (tmp_path / "pictures" / "dog" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "file").touch()
     main, arguments, said = MISTAKES[name]
@@ -130,7 +171,7 @@ def test_a_mistake_is_answered_in_one_line(name, tmp_path):
     assert not os.path.exists(tmp_path / "run" / "config.json")
 
 
-@pytest.mark.parametrize("main", ["train", "evaluate", "model_table"])
+@pytest.mark.parametrize("main", ["train", "evaluate", "model_table", "show_data"])
 def test_help_shows_an_example(main):
     process = start(main, "--help")
     out, err = finish(process, status=1)  # absl's status for help

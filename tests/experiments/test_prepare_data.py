@@ -87,6 +87,10 @@ MISTAKES = {
         ["audioset", "--csv=x_segments.csv", "--classes=c", "--clips=d", "--out={tmp}/o"],
         ["'c' does not exist", "audioset/download.html"],
     ),
+    "no such list, and no classes": (
+        ["audioset", "--csv=x/y_segments.csv", "--clips=d", "--out={tmp}/o"],
+        ["'x/y_segments.csv' does not exist"],
+    ),
     "no such folder": (["clips", "--dir=nowhere", "--out={tmp}/o"], ["'nowhere' does not exist"]),
     "no time": (["clips", "--dir=d", "--out={tmp}/o", "--seconds=0"], ["seconds is 0"]),
     "Beam for pictures": (
@@ -105,6 +109,36 @@ def test_a_mistake_is_one_line(tmp_path, capsys, mistake):
     assert err.count("\n") == 1
     assert all(word in err for word in named), err
     assert not (tmp_path / "o").exists()
+
+
+def test_the_classes_are_those_beside_the_first_list(tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for folder in ("a", "b"):
+        (tmp_path / folder / f"{folder}_segments.csv").write_text('x, 0, 10, "/m/b"\n')
+    (tmp_path / "b" / "class_labels_indices.csv").write_text("index,mid,display_name\n0,/m/b,B\n")
+    lists = {name: f"--csv={tmp_path}/{name}/{name}_segments.csv" for name in "ab"}
+    rest = (f"--clips={tmp_path}", f"--out={tmp_path}/out")
+    given = {
+        (lists["a"], lists["b"]): "a/a_segments.csv: there is no class_labels_indices.csv beside",
+        (lists["b"], lists["a"]): "none of the 1 clips",  # the classes were found, and fit
+        (lists["a"], f"--classes={tmp_path}/b/class_labels_indices.csv"): "none of the 1 clips",
+    }
+    for arguments, told in given.items():
+        assert prepare_data.main(["audioset", *arguments, *rest]) == 2
+        assert told in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_answered_in_a_line(lists, tmp_path):
+    process = start("prepare_data", *arguments(lists, tmp_path / "out"), start_new_session=True)
+    while not (tmp_path / "out/preparation/eval/reports").is_dir():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = finish(process, 130)
+    assert err == "stopped: run the same command again\n"
+    assert not (tmp_path / "out" / "dataset_info.json").exists()
 
 
 @pytest.mark.parametrize("command", ["audioset", "clips", "modelnet", "imagenet"])

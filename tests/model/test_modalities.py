@@ -108,6 +108,7 @@ def test_learned_positions_are_the_same_for_a_batch():
     [
         (video_bytes, (4, 6, 8, 3), dict(patch=(2, 4, 4)), r"patch is \(2, 4, 4\), which does not"),
         (video_bytes, (4, 6, 8, 3), dict(patch=(2, 3)), r"patch is \(2, 3\)"),
+        (video_bytes, (4, 6, 8, 3), dict(patch=(0, 3, 4)), r"patch is \(0, 3, 4\)"),
         (audio_bytes, (24,), dict(patch=7), "patch is 7, which does not divide 24 samples"),
         (image_bytes, (4, 4, 1), {}, r"mean .* must have 1 values"),
         (image_bytes, (4, 4, 3), dict(std=(0.2, 0.2, 0.0)), "std must be positive"),

@@ -35,3 +35,5 @@ def test_what_has_no_average_precision_is_refused():
         mean_average_precision(np.ones((3, 2)), np.zeros((3, 2), int))
     with pytest.raises(ValueError, match=r"\(3, 2\) and labels \(2, 3\)"):
         mean_average_precision(np.ones((3, 2)), np.ones((2, 3), int))
+    with pytest.raises(FloatingPointError, match="scores of 1 of 3 examples are no numbers"):
+        mean_average_precision(np.array([[1, 2], [np.nan, np.nan], [3, 4]]), np.ones((3, 2), int))

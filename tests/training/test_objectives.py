@@ -112,5 +112,8 @@ def test_by_name():
     assert make_objective("sigmoid", label_smoothing=0.0) == ManyLabels()
     with pytest.raises(ValueError, match="unknown loss 'sigmiod': did you mean 'sigmoid'"):
         make_objective("sigmiod", label_smoothing=0.0)
+    for smoothing in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=f"label_smoothing is {smoothing}"):
+            make_objective("softmax", label_smoothing=smoothing)
     with pytest.raises(ValueError, match=r"label_smoothing is 0\.1"):
         make_objective("sigmoid", label_smoothing=0.1)

@@ -9,18 +9,19 @@ import csv
 import dataclasses
 import io
 import os
-import pathlib
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
 
-SUFFIXES = (
-    *(".mp4", ".webm", ".mkv", ".mpg", ".mpeg", ".mov", ".avi", ".flv", ".3gp"),
-    *(".m4a", ".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aac"),
-)
+_OF_VIDEO = (".mp4", ".webm", ".mkv", ".mpg", ".mpeg", ".mov", ".avi", ".flv", ".3gp")
+_OF_SOUND = (".m4a", ".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aac")
+SUFFIXES = _OF_VIDEO + _OF_SOUND
 
 _LIST_NAME = "_segments.csv"
+_CLASSES = "class_labels_indices.csv"  # as AudioSet calls it
+_SHOWN = 200  # characters of a wrong line
 _WHERE = "research.google.com/audioset/download.html has the official ones"
 
 Files = dict[str, list[str]]  # name without its suffix -> paths below the folder, sorted
@@ -48,6 +49,23 @@ class Segment:
         return f"{self.video}_{_number(self.start):0>6}"
 
 
+def classes_beside(path: str) -> str:
+    """The list of classes in the folder of a list of segments, `class_labels_indices.csv`.
+
+    Raises:
+      DataError: there is none, or no such list of segments.
+    """
+    beside = os.path.join(os.path.dirname(path), _CLASSES)
+    if not tf.io.gfile.exists(path):
+        raise _absent(path)
+    if not tf.io.gfile.exists(beside):
+        raise DataError(
+            f"{path}: there is no {_CLASSES} beside it: put it there, or give the list of classes "
+            f"with --classes ({_WHERE})"
+        )
+    return beside
+
+
 def read_classes(path: str) -> tuple[dict[str, int], list[str]]:
     """Reads `class_labels_indices.csv`.
 
@@ -58,9 +76,13 @@ def read_classes(path: str) -> tuple[dict[str, int], list[str]]:
       (the index of each mid, the display names in the order of the indices).
 
     Raises:
-      DataError: no such file, not such a file, or indices that do not count from 0.
+      DataError: no such file, not such a file, indices that do not count from 0, or a class
+        without a mid and a name of its own.
     """
-    rows = list(csv.DictReader(io.StringIO(_text(path))))
+    try:
+        rows = list(csv.DictReader(io.StringIO(_text(path))))
+    except csv.Error as error:  # a quote that is never closed
+        raise DataError(f"{path}: not a list of classes: {error}") from error
     if not rows or not {"index", "mid", "display_name"} <= rows[0].keys():
         raise DataError(
             f"{path}: not the list of classes: its first line must be index,mid,display_name "
@@ -69,6 +91,16 @@ def read_classes(path: str) -> tuple[dict[str, int], list[str]]:
     for number, row in enumerate(rows):
         if row["index"] != str(number):
             raise DataError(f"{path}:{number + 2}: index {row['index']!r} should be {number}")
+    for column in ("mid", "display_name"):
+        seen = set()
+        for number, row in enumerate(rows):
+            value = row[column]
+            if not value or len(value.splitlines()) > 1 or value in seen:
+                raise DataError(
+                    f"{path}:{number + 2}: {column} {_short(value)}: each class must have one, in "
+                    "a line, and no other class the same"
+                )
+            seen.add(value)
     return {row["mid"]: int(row["index"]) for row in rows}, [row["display_name"] for row in rows]
 
 
@@ -89,7 +121,7 @@ def read_segments(path: str, classes: dict[str, int]) -> list[Segment]:
     segments = []
     seen: dict[str, int] = {}
     reader = csv.reader(io.StringIO(_text(path)), skipinitialspace=True)
-    for row in reader:
+    for row in _rows(reader, path):
         if not row or row[0].startswith("#"):
             continue
         line = f"{path}:{reader.line_num}"
@@ -98,16 +130,16 @@ def read_segments(path: str, classes: dict[str, int]) -> list[Segment]:
             start, end = float(start), float(end)
         except ValueError:
             raise DataError(
-                f'{line}: {",".join(row)!r} is not a segment: YTID, start, end, "mid,mid,..." '
-                f"({_WHERE})"
+                f"{line}: {_short(','.join(row))} is not a segment: YTID, start, end, "
+                f'"mid,mid,..." ({_WHERE})'
             ) from None
         if not video or not 0 <= start < end < float("inf"):
-            raise DataError(f"{line}: no segment goes from {start} s to {end} s of {video!r}")
+            raise DataError(f"{line}: no segment goes from {start} s to {end} s of {_short(video)}")
         unknown = [mid for mid in mids.split(",") if mid not in classes]
         if unknown:
             raise DataError(
-                f"{line}: class {unknown[0]!r} of {video!r} is not in the list of classes: give "
-                "the class_labels_indices.csv that belongs to this list"
+                f"{line}: class {_short(unknown[0])} of {_short(video)} is not in the list of "
+                f"classes: give the {_CLASSES} that belongs to this list"
             )
         segment = Segment(video, start, end, tuple(classes[mid] for mid in mids.split(",")))
         if segment.id in seen:
@@ -137,16 +169,16 @@ def scan(dir: str) -> Files:
     """Finds the sound and video files below a folder, in one walk.
 
     Args:
-      dir: the folder, local or with an address that TensorFlow opens (`gs://...`).
+      dir: the folder, local or with an address that TensorFlow opens (`gs://...`). Links to
+        folders are followed: two million clips may lie on several disks.
 
     Raises:
-      DataError: no such folder.
+      DataError: no such folder, or one below it cannot be read.
     """
     if not dir or not tf.io.gfile.isdir(dir):
         raise DataError(f"folder of clips {dir!r} does not exist: give the one that holds them")
-    walk = tf.io.gfile.walk if "://" in dir else os.walk
     found: Files = {}
-    for folder, _, names in walk(dir):
+    for folder, names in _walk(dir):
         for name in names:
             stem, suffix = os.path.splitext(name)
             if suffix.lower() in SUFFIXES and not name.startswith("."):
@@ -155,7 +187,30 @@ def scan(dir: str) -> Files:
     return {stem: sorted(paths) for stem, paths in found.items()}
 
 
-def find(segment: Segment, files: Files) -> tuple[str, bool] | None:
+def _walk(dir: str) -> Iterator[tuple[str, list[str]]]:
+    """The folders from `dir` on, each once, with the names of what is in them."""
+
+    def refuse(error: Exception) -> NoReturn:
+        raise DataError(
+            f"folder of clips {dir!r} cannot be read whole: {' '.join(str(error).split())}"
+        ) from error
+
+    if "://" in dir:
+        for folder, _, names in tf.io.gfile.walk(dir, onerror=refuse):
+            yield folder, names
+        return
+    seen = set()
+    for folder, below, names in os.walk(dir, onerror=refuse, followlinks=True):
+        stat = os.stat(folder)
+        if (stat.st_dev, stat.st_ino) in seen:  # a link that leads back
+            below.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        below.sort()  # by which of two ways a folder is reached does not depend on the disk
+        yield folder, names
+
+
+def find(segment: Segment, files: Files, *, video: bool = False) -> tuple[str, bool] | None:
     """The file of a segment.
 
     Files are known by their names: `<id>`, or the id with where the segment begins, as six digits
@@ -166,17 +221,19 @@ def find(segment: Segment, files: Files) -> tuple[str, bool] | None:
     Args:
       segment: the segment.
       files: the result of `scan`.
+      video: whether, of several that are alike, one with the suffix of a video comes first.
 
     Returns:
       (path below the folder, whether the name has the start: the file is the segment, not the
       whole video), or None if there is no such file.
     """
-    for stem in _stems_with_start(segment):
-        if stem in files:
-            return files[stem][0], True
-    for stem in (segment.video, f"Y{segment.video}"):
-        if stem in files:
-            return files[stem][0], False
+    whole = (segment.video, f"Y{segment.video}")
+    for stems, cut in ((_stems_with_start(segment), True), (whole, False)):
+        paths = [path for stem in stems for path in files.get(stem, ())]
+        if paths:
+            return min(
+                paths, key=lambda path: (video and path.lower().endswith(_OF_SOUND), path)
+            ), cut
     return None
 
 
@@ -203,9 +260,25 @@ def _number(seconds: float) -> str:
     return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
+def _rows(reader: Iterator[list[str]], path: str) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:  # a quote that is never closed
+        raise DataError(f"{path}:{reader.line_num}: {error} ({_WHERE})") from error
+
+
+def _short(text: str | None) -> str:
+    """What is wrong, for a message: with an unclosed quote it can be the rest of the list."""
+    return repr(text) if text is None or len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
+
+
+def _absent(path: str) -> DataError:
+    return DataError(f"list {path!r} does not exist: {_WHERE}")
+
+
 def _text(path: str) -> str:
-    if "://" not in path and not pathlib.Path(path).is_file():
-        raise DataError(f"list {path!r} does not exist: {_WHERE}")
+    if not tf.io.gfile.exists(path):
+        raise _absent(path)
     try:
         with tf.io.gfile.GFile(path, "r") as file:
             return file.read()

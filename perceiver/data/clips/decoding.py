@@ -29,8 +29,9 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegvideo,mpegts,avi,flv,asf,ogg,wav,w64,flac,mp3,"
     "aac,ac3,eac3,aiff,au,caf,amr"
 )
-# Formats whose header gives the length, so that one cut short can be told.
-_STATED_LENGTH = {"mov", "matroska", "avi", "flac"}
+# Formats whose header gives the length, so that one cut short can be told. (AVI's does too, but
+# FFmpeg shortens it in proportion to the file.)
+_STATED_LENGTH = {"mov", "matroska", "flac"}
 
 _CUT_SHORT = 0.5  # seconds that may be missing at the end
 
@@ -82,16 +83,17 @@ def decode(path: str, *, want: str, seconds: float, start: float = 0.0) -> Clip:
             decoders.append(Frames(video, start, seconds, JPEG_QUALITY))
         if audio is not None:
             decoders.append(Sound(audio, start, seconds))
-        _read(container, decoders, start)
+        others = _read(container, decoders, start)
         stated = _stated_end(container)
         for decoder in decoders:
             if decoder.damage:
                 raise ClipError(f"damaged: {decoder.damage}")
         ended = max(decoder.end for decoder in decoders)
         end = min(stated, start + seconds)
-        if math.isfinite(stated) and end - max(ended, start) > _CUT_SHORT:
+        there = max(ended, others)  # what is not wanted may last longer
+        if math.isfinite(stated) and end - max(there, start) > _CUT_SHORT:
             raise ClipError(
-                f"cut short: it should last until {stated:.1f} s but ends at {ended:.1f} s"
+                f"cut short: it should last until {stated:.1f} s but ends at {there:.1f} s"
             )
         if ended <= start + EPSILON:
             raise ClipError(
@@ -102,8 +104,8 @@ def decode(path: str, *, want: str, seconds: float, start: float = 0.0) -> Clip:
         for kind, content in (("video", frames), ("sound", sound)):
             if want in (kind, "both") and not len(content):
                 raise ClipError(f"no {kind}: its stream has nothing after {start:.1f} s")
-        last = stated if math.isfinite(stated) else ended
-        return Clip(frames, sound, longer=last > start + seconds + _CUT_SHORT)
+        whole = ended if container.duration is None else container.duration / av.time_base
+        return Clip(frames, sound, longer=whole > start + seconds + _CUT_SHORT)
 
 
 def length(path: str) -> float:
@@ -171,34 +173,45 @@ def _stated_end(container: av.container.InputContainer) -> float:
     return container.duration / av.time_base if stated else math.inf
 
 
-def _read(container: av.container.InputContainer, decoders: list[Stream], start: float) -> None:
-    """Gives the packets of the file to their decoders, until all have what they need."""
+def _read(container: av.container.InputContainer, decoders: list[Stream], start: float) -> float:
+    """Gives the packets of the file to their decoders, until all have what they need.
+
+    Returns:
+      When the packets that were met and that no decoder takes end, in seconds.
+    """
     # Sound alone is decoded from the beginning: that is quick, and positions within an MP3 file
     # are guesses.
     jump = start > 0 and any(isinstance(decoder, Frames) for decoder in decoders)
-    _read_from(container, decoders, start if jump else None)
+    others = _read_from(container, decoders, start if jump else None)
     if jump and any(decoder.began_late for decoder in decoders):
         for decoder in decoders:
             decoder.reset()
-        _read_from(container, decoders, 0.0)
+        others = _read_from(container, decoders, 0.0)
+    return others
 
 
 def _read_from(
     container: av.container.InputContainer,
     decoders: list[Stream],
     position: float | None,
-) -> None:
+) -> float:
     """Decodes from the last key frame before `position` on, or for None from where the file is."""
     origin = (container.start_time or 0) / av.time_base
     by_stream = {decoder.stream.index: decoder for decoder in decoders}
+    others = 0.0
     try:
         if position is not None:
             container.seek(round((position + origin) * av.time_base), backward=True)
-        for packet in container.demux([decoder.stream for decoder in decoders]):
-            decoder = by_stream[packet.stream.index]
-            if not decoder.done:
+        for packet in container.demux(*container.streams.video, *container.streams.audio):
+            decoder = by_stream.get(packet.stream.index)
+            if decoder is None:
+                if packet.pts is not None:
+                    end = packet.pts + (packet.duration or 0)
+                    others = max(others, float(end * packet.time_base) - origin)
+            elif not decoder.done:
                 decoder.packet(packet, origin)
             elif all(decoder.done for decoder in decoders):
                 break
     except av.error.FFmpegError as error:
         raise ClipError(f"damaged: {error.strerror}") from error
+    return others

@@ -153,6 +153,15 @@ def close_idle() -> None:
         _idle.pop().close()
 
 
+@contextlib.contextmanager
+def idle_closed() -> Iterator[None]:
+    """Ends the processes that nobody uses, in the end, whatever happens before."""
+    try:
+        yield
+    finally:
+        close_idle()
+
+
 def serve() -> None:
     """Answers requests until there are no more: what the process does."""
     answers = os.fdopen(os.dup(1), "wb")

@@ -24,16 +24,14 @@ def check_name(split: str) -> None:
 
 
 def keep_class_names(out: str, names: Sequence[str]) -> None:
-    """Writes the class names down, which all splits of a data set share.
+    """Writes the class names down, which all splits of a data set share."""
+    shards.write_whole(_class_names(out), json.dumps(list(names)))
 
-    Raises:
-      DataError: it has other names.
-    """
-    path = os.path.join(out, "preparation", "classes.json")
-    if not tf.io.gfile.exists(path):
-        shards.write_whole(path, json.dumps(list(names)))
-        return
-    kept = json.loads(shards.read(path))
+
+def check_class_names(out: str, names: Sequence[str]) -> None:
+    """Raises a DataError if a data set that was begun has other class names."""
+    path = _class_names(out)
+    kept = json.loads(shards.read(path)) if tf.io.gfile.exists(path) else list(names)
     if kept != list(names):
         raise DataError(
             f"{out}: its {len(kept)} classes, {', '.join(kept[:3])} and so on, are not the "
@@ -53,9 +51,13 @@ def add_split(split: shards.Split, shard_lengths: Sequence[int], num_bytes: int)
     splits = json.loads(shards.read(path)) if tf.io.gfile.exists(path) else {}
     splits[split.name] = {"shard_lengths": list(shard_lengths), "num_bytes": num_bytes}
     shards.write_whole(path, json.dumps(splits))
-    class_names = json.loads(shards.read(os.path.join(split.out, "preparation", "classes.json")))
+    class_names = json.loads(shards.read(_class_names(split.out)))
     for name, text in _description(class_names, splits).items():
         shards.write_whole(os.path.join(split.out, name), text)
+
+
+def _class_names(out: str) -> str:
+    return os.path.join(out, "preparation", "classes.json")
 
 
 def _description(class_names: Sequence[str], splits: dict[str, dict]) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Plan:
           DataError: it was begun with other arguments.
         """
         metadata.check_name(self.split.name)
-        metadata.keep_class_names(self.split.out, self.class_names)
+        metadata.check_class_names(self.split.out, self.class_names)
         if not tf.io.gfile.exists(self._path):
             return False
         plan = json.loads(shards.read(self._path))
@@ -79,6 +79,7 @@ class Plan:
             "missing": list(missing),
         }
         self._set(plan)
+        metadata.keep_class_names(self.split.out, self.class_names)
         shards.write_lists(self.split, listed)
         shards.write_whole(self._path, json.dumps(plan))
 

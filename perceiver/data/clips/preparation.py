@@ -62,9 +62,10 @@ class Report:
         return "\n".join(lines)
 
 
+@isolation.idle_closed()
 def prepare_audioset(
     lists: Sequence[str],
-    classes: str,
+    classes: str | None,
     clips: str,
     out: str,
     *,
@@ -81,7 +82,7 @@ def prepare_audioset(
 
     Args:
       lists: the segment lists; each makes a split of its own, named after it.
-      classes: `class_labels_indices.csv`.
+      classes: `class_labels_indices.csv`; None for the one beside the first list.
       clips: folder with the clips, at any depth; see `audioset_lists.find` for their names.
       out: folder of the data set; splits can be added to it.
       split: one name for the segments of all lists together.
@@ -100,7 +101,9 @@ def prepare_audioset(
         was begun with other arguments, or it cannot be written.
     """
     _check(want, seconds, num_shards)
-    indices, names = audioset_lists.read_classes(classes)
+    indices, names = audioset_lists.read_classes(
+        audioset_lists.classes_beside(lists[0]) if classes is None else classes
+    )
     splits: dict[str, list[str]] = {}
     for path in lists:
         splits.setdefault(split or audioset_lists.split_name(path), []).append(path)
@@ -117,7 +120,7 @@ def prepare_audioset(
         plan = Plan(out, name, asked, names, clips, num_shards)
         if not plan.begun():
             files = audioset_lists.scan(clips) if files is None else files
-            listed, missing = _look_up(segments.values(), files, seconds)
+            listed, missing = _look_up(segments.values(), files, seconds, want)
             if not listed:
                 raise DataError(
                     f"{clips}: has none of the {len(segments):,} clips of {', '.join(paths)}, at "
@@ -125,10 +128,10 @@ def prepare_audioset(
                 )
             plan.begin(listed, missing)
         reports.append(_finish(plan, run, tell))
-    isolation.close_idle()
     return reports
 
 
+@isolation.idle_closed()
 def prepare_folder(
     dir: str,
     out: str,
@@ -178,7 +181,6 @@ def prepare_folder(
         if not plan.begun():
             plan.begin(listed, [])
         reports.append(_finish(plan, run, tell))
-    isolation.close_idle()
     return reports
 
 
@@ -192,12 +194,16 @@ def _check(want: str, seconds: float, num_shards: int | None) -> None:
 
 
 def _look_up(
-    segments: Sequence[audioset_lists.Segment], files: audioset_lists.Files, seconds: float
+    segments: Sequence[audioset_lists.Segment],
+    files: audioset_lists.Files,
+    seconds: float,
+    want: str,
 ) -> tuple[list[Listed], list[str]]:
     """The clips that have a file, and the ids of those that have none."""
     listed, missing = [], []
     for segment in segments:
-        found = audioset_lists.find(segment, files)
+        # Many people have the sound beside the video as well.
+        found = audioset_lists.find(segment, files, video=want != "sound")
         if found is None:
             missing.append(segment.id)
         else:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 import tensorflow_datasets as tfds
+from google.protobuf import json_format
 
 from perceiver.data.clips import schema
 from perceiver.data.clips.recipe import ClipRecipe
@@ -94,7 +95,13 @@ def open_prepared(dir: str, prepare: str) -> Prepared:
                 f"no prepared clips in {str(dir)!r} ({needed} is missing): prepare them with "
                 f"`{prepare}`"
             )
-    info = tfds.builder_from_directory(dir).info
+    try:
+        info = tfds.builder_from_directory(dir).info
+    except (ValueError, json_format.Error) as error:
+        raise DataError(
+            f"the description of {str(dir)!r} is damaged ({' '.join(str(error).split())}): run the "
+            "command that prepared it again, which writes it anew"
+        ) from error
     lacking = [name for name in schema.features([]) if name not in info.features]
     if lacking:
         raise DataError(
@@ -120,4 +127,4 @@ def _name(records: Records, index: int) -> str:
     except tf.errors.OpError:
         return place
     (name,) = clip.features.feature["id"].bytes_list.value
-    return f"{name.decode()} ({place})"
+    return f"{name.decode(errors='backslashreplace')} ({place})"

@@ -106,7 +106,7 @@ class ClipRecipe:
         log_mel = mel.log_mel(**self._mel)
 
         def read(clip: Features, seed: tf.Tensor | None) -> Features:
-            self._assert_there(clip)
+            clip = self._with_all_that_is_needed(clip)
             length = windows.clip_length(clip["frames"], clip["sound"])
             if seed is None:
                 starts = windows.even_starts(length, self.clip_frames, self.eval_windows)
@@ -136,11 +136,15 @@ class ClipRecipe:
 
         return read
 
-    def _assert_there(self, clip: Features) -> None:
+    def _with_all_that_is_needed(self, clip: Features) -> Features:
+        """The clip, which is not looked at before it is known to have what is needed."""
+        checks = []
         for stream, takers in (("frames", ("video",)), ("sound", ("audio", "spectrogram"))):
             if taking := [modality for modality in takers if modality in self.modalities]:
                 message = f"the clip has no {stream}, which {taking[0]!r} needs"
-                tf.debugging.assert_positive(tf.size(clip[stream]), message=message)
+                checks.append(tf.debugging.assert_positive(tf.size(clip[stream]), message=message))
+        with tf.control_dependencies(checks):
+            return {stream: tf.identity(clip[stream]) for stream in ("frames", "sound")}
 
     def _video(self, frames: tf.Tensor, numbers: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         if seed is None:

@@ -27,7 +27,7 @@ def on_beam(options: Sequence[str] = ()) -> Run:
         this machine do the work, or as many at once as `--direct_num_workers` says.
 
     Raises:
-      DataError: Beam is not installed.
+      DataError: Beam is not installed. What it runs raises one where Beam refuses the options.
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise DataError(
@@ -55,13 +55,17 @@ def _run_on_beam(split: shards.Split, todo: Sequence[int], *, options: Sequence[
             f"--direct_num_workers={min(_cores(), len(todo))}",
             *options,
         ]
-    with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+    try:
+        pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+    except ValueError as error:
+        told = " ".join(str(error).split())
+        raise DataError(f"Beam refuses the options {' '.join(options)!r}: {told}") from error
+    _stopped.clear()
+    with pipeline:
         shard_numbers = pipeline | beam.Create(list(todo), reshuffle=True)
         shard_numbers | beam.Map(functools.partial(write, split))
     if _stopped:
-        error = _stopped[0]
-        _stopped.clear()
-        raise error
+        raise _stopped[0]
 
 
 # Why the work on this machine ends early. Beam would print pages about it.
@@ -102,10 +106,8 @@ def progress(split: shards.Split, todo: Sequence[int]) -> Iterator[None]:
     over = threading.Event()
 
     def count() -> None:
-        left = list(todo)
         while not over.wait(_REFRESH):
-            left = [shard for shard in left if shards.report(split, shard) is None]
-            done = f"{len(todo) - len(left):,} of {len(todo):,} shards"
+            done = f"{len(shards.reported(split) & set(todo)):,} of {len(todo):,} shards"
             print(f"\r{split.name}: {done}", end="", file=sys.stderr, flush=True)
 
     counter = threading.Thread(target=count)

@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Sequence
 
@@ -79,7 +80,7 @@ def report(split: Split, shard: int) -> dict | None:
     """What became of a shard's clips; None if it is not done, or not whole.
 
     Returns:
-      'id': the ids of its records; 'bytes': the size of their file; 'longer': how many clips were
+      'ids': those of its records; 'bytes': the size of their file; 'longer': how many clips were
       cut to their longest; 'failures': for each clip that could not be had its id, its file and
       the reason.
     """
@@ -89,6 +90,15 @@ def report(split: Split, shard: int) -> dict | None:
     except (tf.errors.NotFoundError, json.JSONDecodeError):
         return None  # a machine that loses its power can leave a file cut short under its name
     return found if whole else None
+
+
+def reported(split: Split) -> set[int]:
+    """The shards that have a report, whole or not: one look at a folder, however many there are."""
+    try:
+        names = tf.io.gfile.listdir(os.path.join(folder(split.out, split.name), REPORTS))
+    except tf.errors.NotFoundError:
+        return set()
+    return {int(name[:5]) for name in names if re.fullmatch(r"\d{5}\.json", name)}
 
 
 def write(split: Split, shard: int) -> None:
@@ -118,19 +128,12 @@ def write(split: Split, shard: int) -> None:
                 outcome["ids"].append(listed.id)
                 outcome["longer"] += longer
         outcome["bytes"] = tf.io.gfile.stat(partial).length
-        _take_its_name(partial, records)
+        tf.io.gfile.rename(partial, records, overwrite=True)
     except tf.errors.OpError as error:
+        if report(split, shard) is not None:
+            return  # another process has done the same work, and cleared away what was left
         raise _unwritten(records, error) from error
     write_whole(split.note(REPORTS, shard), json.dumps(outcome))
-
-
-def _take_its_name(partial: str, path: str) -> None:
-    try:
-        tf.io.gfile.rename(partial, path, overwrite=True)
-    except tf.errors.NotFoundError:
-        # Another process has done the same work, finished, and cleared away what was left.
-        if not tf.io.gfile.exists(path):
-            raise
 
 
 def write_whole(path: str, text: str) -> None:

@@ -138,12 +138,7 @@ def check(
     hue: float,
 ) -> None:
     """Raises a DataError for options that cannot be."""
-    if image_size < 1:
-        raise DataError(f"image_size is {image_size}: give a number of pixels")
-    if not 0 < crop_area[0] <= crop_area[1] <= 1:
-        raise DataError(f"crop_area is {crop_area}: give a range within (0, 1], such as (0.08, 1)")
-    if not 0 < crop_aspect[0] <= crop_aspect[1]:
-        raise DataError(f"crop_aspect is {crop_aspect}: give a range such as (0.75, 1.333)")
+    pictures.check_crop(image_size, crop_area, crop_aspect)
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
     for name, strength in strengths.items():
         if not 0 <= strength <= 1:

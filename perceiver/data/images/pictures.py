@@ -31,6 +31,20 @@ def _check_magic(path: str, beginning: bytes) -> None:
 PICTURES = FileKind("pictures", (".jpg", ".jpeg", ".png"), _check_magic)
 
 
+def check_crop(image_size: int, area: tuple[float, float], aspect: tuple[float, float]) -> None:
+    """Refuses sizes and crops that cannot be; see `random_window`.
+
+    Raises:
+      DataError: the option and its value.
+    """
+    if image_size < 1:
+        raise DataError(f"image_size is {image_size}: give a number of pixels")
+    if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
+        raise DataError(f"crop_area is {area}: give a range within (0, 1], such as (0.08, 1)")
+    if len(aspect) != 2 or not 0 < aspect[0] <= aspect[1] < float("inf"):
+        raise DataError(f"crop_aspect is {aspect}: give a range such as (0.75, 1.333)")
+
+
 def random_window(
     shape: tf.Tensor, seed: tf.Tensor, area: tuple[float, float], aspect: tuple[float, float]
 ) -> tf.Tensor:

@@ -6,7 +6,6 @@ Whatever holds encoded pictures, a folder or a TFDS data set, uses the same reci
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 from perceiver.data.errors import DataError
@@ -55,19 +54,9 @@ class ImageRecipe:
     cutmix_alpha: float = 0.0
 
     def __post_init__(self):
-        if self.image_size < 1:
-            raise DataError(f"image_size is {self.image_size}: give a number of pixels")
+        pictures.check_crop(self.image_size, self.crop_area, self.crop_aspect)
         if self.channels not in (1, 3):
             raise DataError(f"channels is {self.channels}: give 1 for greyscale or 3 for RGB")
-        if len(self.crop_area) != 2 or not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
-            raise DataError(
-                f"crop_area is {self.crop_area}: give a range within (0, 1], such as (0.08, 1)"
-            )
-        least, most = self.crop_aspect if len(self.crop_aspect) == 2 else (0, 0)
-        if not 0 < least <= most < math.inf:
-            raise DataError(
-                f"crop_aspect is {self.crop_aspect}: give a range such as (0.75, 1.333)"
-            )
         self._randaugment().check()
         self.of_pair()
 

@@ -1,5 +1,7 @@
 """AudioSet's own lists, read whole; lists with a mistake in them; and files under many names."""
 
+import os
+
 import pytest
 
 from perceiver.data.clips import audioset_lists
@@ -53,6 +55,9 @@ LIST = "# a\n# b\n# c\n"
         (LIST + 'aaaaaaaaaaa, 10.000, 5.000, "/m/1"\n', r":4: no segment goes from 10.0 s to 5.0"),
         (LIST + 'a, 0, 10, "/m/1"\na, 0, 10, "/m/1"\n', r":5: 'a_000000' is .* line 4"),
         (LIST, "has no segments"),
+        (LIST + 'a, 0, 10, "/m/1\n' + "b, 0, 10, /m/1\n" * 20_000, "field larger than"),
+        (LIST + 'a, 0, 10, "/m/1' + "b" * 2_000 + '"\n', r":4: class '/m/1b.*'\.\.\. of 'a'"),
+        (LIST + "a,0," + "b," * 20_000 + "\n", r":4: 'a,0,b,.*'\.\.\. is not a segment"),
     ],
 )
 def test_a_mistake_in_a_list_is_named_with_its_line(tmp_path, text, named):
@@ -62,6 +67,7 @@ def test_a_mistake_in_a_list_is_named_with_its_line(tmp_path, text, named):
         audioset_lists.read_segments(str(path), {"/m/1": 0})
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1000
 
 
 @pytest.mark.parametrize(
@@ -70,6 +76,11 @@ def test_a_mistake_in_a_list_is_named_with_its_line(tmp_path, text, named):
         ("a,b\n1,2\n", "not the list of classes"),
         ("", "not the list of classes"),
         ("index,mid,display_name\n0,/m/1,A\n2,/m/2,B\n", ":3: index '2' should be 1"),
+        ("index,mid,display_name\n0,/m/1,A\n1,/m/2\n", ":3: display_name None"),
+        ("index,mid,display_name\n0,/m/1,A\n1,/m/2,A\n", ":3: display_name 'A'"),
+        ("index,mid,display_name\n0,/m/1,A\n1,/m/1,B\n", ":3: mid '/m/1'"),
+        ('index,mid,display_name\n0,/m/1,"A\nB"\n', "display_name .* in a line"),
+        ('index,mid,display_name\n0,/m/1,"' + "A\n" * 70_000, "not a list of classes"),
     ],
 )
 def test_a_mistake_in_the_classes_is_named(tmp_path, text, named):
@@ -77,6 +88,17 @@ def test_a_mistake_in_the_classes_is_named(tmp_path, text, named):
     path.write_text(text)
     with pytest.raises(DataError, match=named):
         audioset_lists.read_classes(str(path))
+
+
+def test_the_classes_beside_a_list(tmp_path):
+    path = tmp_path / "some_segments.csv"
+    with pytest.raises(DataError, match=r"'.*/some_segments\.csv' does not exist"):
+        audioset_lists.classes_beside(str(path))
+    path.touch()
+    with pytest.raises(DataError, match=r"no class_labels_indices\.csv beside it.*--classes"):
+        audioset_lists.classes_beside(str(path))
+    (tmp_path / "class_labels_indices.csv").touch()
+    assert audioset_lists.classes_beside(str(path)) == str(tmp_path / "class_labels_indices.csv")
 
 
 @pytest.mark.parametrize("read", [audioset_lists.read_classes, audioset_lists.scan])
@@ -131,6 +153,53 @@ def test_of_several_files_the_cut_one_then_the_first(tmp_path):
     assert audioset_lists.find(SEGMENT, audioset_lists.scan(str(tmp_path))) == (names[1], True)
     (tmp_path / names[1]).unlink()
     assert audioset_lists.find(SEGMENT, audioset_lists.scan(str(tmp_path))) == (names[0], True)
+
+
+@pytest.mark.parametrize("start", ["", "_30"])
+def test_sound_kept_with_its_video_is_not_taken_for_the_clip(tmp_path, start):
+    for name in ("audio", "video"):
+        (tmp_path / name).mkdir()
+    for name in ("audio/{}.flac", "audio/{}.m4a", "video/{}.WEBM", "video/{}.wav"):
+        (tmp_path / name.format(f"-a_3b-Xyz_0{start}")).touch()
+    files = audioset_lists.scan(str(tmp_path))
+    for video, taken in ((True, f"video/-a_3b-Xyz_0{start}.WEBM"),
+                         (False, f"audio/-a_3b-Xyz_0{start}.flac")):  # fmt: skip
+        found = audioset_lists.find(SEGMENT, files, video=video)
+        assert found == (taken, bool(start))
+
+
+def test_of_several_ways_to_write_the_start_none_comes_first(tmp_path):
+    for name in ("b/-a_3b-Xyz_0_000030.mp4", "a/-a_3b-Xyz_0_30.000.mp4"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    found = audioset_lists.find(SEGMENT, audioset_lists.scan(str(tmp_path)))
+    assert found == ("a/-a_3b-Xyz_0_30.000.mp4", True)
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    disk, clips = tmp_path / "disk", tmp_path / "clips"
+    disk.mkdir()
+    clips.mkdir()
+    (disk / "one.mp4").touch()
+    (clips / "two.mp4").touch()
+    (clips / "b").symlink_to(disk)
+    (clips / "a").symlink_to(disk)
+    (disk / "back").symlink_to(clips)
+    assert audioset_lists.scan(str(clips)) == {"one": ["a/one.mp4"], "two": ["two.mp4"]}
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):  # root, who may run the tests, can read everything
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(DataError, match=r"cannot be read whole.*denied.*closed"):
+        audioset_lists.scan(str(tmp_path))
 
 
 def test_a_start_that_is_no_whole_second():

@@ -255,6 +255,42 @@ def test_what_gives_no_clip_is_told_why(tmp_path, real_data, name, want, reason)
         decode(str(tmp_path / name), want=want, seconds=10)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_what_is_not_wanted_may_last_longer(tmp_path, suffix):
+    path = tmp_path / f"clip{suffix}"
+    sound = ("aac", 44_100, "fltp", media.sine(44_100, 8.0))
+    media.write(path, frames=[50] * 250, rate=25, sound=sound)
+    assert abs(len(decode(str(path), want="sound", seconds=10).sound) / 48_000 - 8) < 0.1
+    media.write(path, frames=[50] * 100, rate=25, sound=sound)
+    assert len(decode(str(path), want="video", seconds=10).frames) in (100, 101)
+
+
+@pytest.mark.parametrize("want", ["sound", "video"])
+def test_what_is_not_wanted_does_not_hide_that_a_file_is_cut_short(tmp_path, want):
+    path = tmp_path / "clip.mp4"
+    sound = ("aac", 44_100, "fltp", media.sine(44_100, 8.0))
+    options = {"movflags": "faststart"}
+    media.write(path, frames=[50] * 200, rate=25, sound=sound, options=options)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ClipError, match=r"cut short: it should last until 8\.0 s but ends at [34]"):
+        decode(str(path), want=want, seconds=10)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "kind"),
+    [
+        *((".wav", "pcm_s16le", "s16"), (".ogg", "libopus", "flt"), (".mp3", "libmp3lame", "s16p")),
+        *((".flac", "flac", "s16"), (".m4a", "aac", "fltp")),
+    ],
+)
+def test_that_a_file_goes_on_is_known_in_every_format(tmp_path, suffix, codec, kind):
+    path = tmp_path / f"sound{suffix}"
+    media.write(path, sound=(codec, 48_000, kind, media.sine(48_000, 4.0)))
+    assert decode(str(path), want="sound", seconds=2).longer
+    assert not decode(str(path), want="sound", seconds=4).longer
+
+
 @pytest.mark.parametrize("want", ["sound", "both"])
 def test_a_clip_without_sound_where_sound_is_wanted(real_data, want):
     path = str(real_data / "av/no_audio_track/demo.mp4")

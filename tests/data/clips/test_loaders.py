@@ -1,6 +1,7 @@
 """Prepared clips as a network gets them: windows in step, labels, and what is refused."""
 
 import io
+import os
 import pathlib
 
 import numpy as np
@@ -283,6 +284,22 @@ def test_a_data_set_of_another_kind_is_refused(tmp_path):
     write(tmp_path, {"train": [[record.SerializeToString()]]}, features)
     with pytest.raises(DataError, match="another kind"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("content", ["", '{"a', "[]"])
+def test_a_damaged_description_is_named(prepared, name, content):
+    (prepared / name).write_text(content)
+    with pytest.raises(DataError, match=r"description .* is damaged") as raised:
+        load(prepared)
+    assert str(prepared) in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_name_can_be_any_bytes(tmp_path):
+    records = [clip(os.fsdecode(b"-\xff;.wav"), [0])]
+    data = load(write(tmp_path, {"balanced_train": [records], "eval": [records]}))
+    assert data.eval.name(0).startswith(r"-\xff;.wav (")
 
 
 def test_a_missing_file_and_a_missing_clip_are_refused(prepared):

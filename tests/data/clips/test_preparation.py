@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -236,6 +237,91 @@ def test_no_clip_found_or_decoded(given, tmp_path):
             run=runs.in_threads,
         )
     assert not (tmp_path / "out2" / "dataset_info.json").exists()
+
+
+def test_a_mistake_about_the_clips_binds_nobody_to_the_classes(given, tmp_path):
+    (tmp_path / "none").mkdir()
+    arguments = ([str(given / "some_segments.csv")], str(given / "classes.csv"))
+    for clips in ("none", "nowhere"):
+        with pytest.raises(DataError, match=clips):
+            preparation.prepare_audioset(
+                *(*arguments, str(tmp_path / clips), str(tmp_path / "out")), run=runs.in_threads
+            )
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_video_is_taken_where_its_sound_is_kept_too(given, tmp_path):
+    for name in ("audio", "video"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+    name = "quiet_Clip1_000000"
+    shutil.copy(given / f"clips/x/{name}.mp4", tmp_path / "clips/video")
+    media.write(
+        tmp_path / f"clips/audio/{name}.wav",
+        sound=("pcm_s16le", 8000, "s16", media.sine(8000, 3.0)),
+    )
+    (report,) = preparation.prepare_audioset(
+        [str(given / "some_segments.csv")],
+        str(given / "classes.csv"),
+        str(tmp_path / "clips"),
+        str(tmp_path / "out"),
+        run=runs.in_threads,
+    )
+    assert (report.found, report.decoded) == (1, 1)
+
+
+def test_another_process_may_do_the_same_work(given, tmp_path, monkeypatch):
+    (first,) = prepare(given, tmp_path)
+    whole = digests(tmp_path)
+    split = shards.Split(str(tmp_path), "some", 2, str(given / "clips"), "both")
+    report = pathlib.Path(split.note(shards.REPORTS, 0))
+    done = report.read_text()
+    report.unlink()
+    record = Decoder.record
+
+    def overtaken(*arguments):
+        """While a clip is decoded, the other process ends, and clears away what is left."""
+        report.write_text(done)
+        shutil.rmtree(report.parents[1] / shards.PARTIAL, ignore_errors=True)
+        return record(*arguments)
+
+    monkeypatch.setattr(Decoder, "record", overtaken)
+    shards.write(split, 0)
+    assert digests(tmp_path) == whole
+    assert prepare(given, tmp_path, run=None) == [first]
+
+
+def test_decoders_end_when_the_work_fails(given, tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr(isolation, "close_idle", lambda: closed.append(True))
+
+    def fail(split, todo):
+        raise DataError("the disk is full")
+
+    with pytest.raises(DataError, match="the disk is full"):
+        prepare(given, tmp_path, run=fail)
+    assert closed == [True]
+
+
+def test_progress_counts_the_shards(given, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "_REFRESH", 0.01)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+
+    def run(split, todo):
+        for shard in todo:
+            runs.in_threads(split, [shard])
+            time.sleep(0.2)
+
+    prepare(given, tmp_path, run=run)
+    told = capsys.readouterr().err.split("\r")
+    assert told[1] == "some: 0 of 2 shards"
+    assert "some: 1 of 2 shards" in told
+    assert told[-1] == "some: 2 of 2 shards\n"
+
+
+def test_a_runner_that_beam_does_not_know(given, tmp_path):
+    with pytest.raises(DataError, match=r"'--runner=Nonsense': .*DirectRunner") as raised:
+        prepare(given, tmp_path, run=runs.on_beam(["--runner=Nonsense"]))
+    assert len(str(raised.value).splitlines()) == 1
 
 
 def listed(path, start, seconds, *, cut):

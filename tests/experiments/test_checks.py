@@ -1,0 +1,140 @@
+"""What a config asks for and can't be had: refused by name, with one look at the data at most."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from experiments import build, checks
+from experiments.command_line import UserError, load_config
+from perceiver.data.source import Dataset, Source
+from perceiver.data.tensorflow_cpu import tf
+
+DIGITS, MEL, VIDEO, POINTS = (
+    "configs/digits.py",
+    "configs/folder.py:mel",
+    "configs/folder.py:video",
+    "configs/folder.py:points",
+)
+
+# Config, a key and its value, and what the line must say.
+REFUSED = [
+    (DIGITS, "train.batch_size", 0, "config.train.batch_size=0; give at least 1"),
+    (DIGITS, "train.accumulate", 0, "config.train.accumulate=0; give at least 1"),
+    (DIGITS, "train.accumulate", -1, "config.train.accumulate=-1; give at least 1"),
+    (DIGITS, "train.log_every", -1, "config.train.log_every=-1; give at least 0"),
+    (DIGITS, "train.keep_checkpoints", 0, "config.train.keep_checkpoints=0; give at least 1"),
+    (DIGITS, "train.label_smoothing", 1.5, "label_smoothing is 1.5; give at least 0 and below 1"),
+    (DIGITS, "train.ema_decay", 1.0, "config.train.ema_decay=1.0; give at least 0 and below 1"),
+    (DIGITS, "train.ema_decay", -0.5, "config.train.ema_decay=-0.5; give"),
+    (DIGITS, "train.seed", 2**63, "config.train.seed=9223372036854775808; give a 64-bit integer"),
+    (DIGITS, "eval.batch_size", -4, "config.eval.batch_size=-4; give at least 1"),
+    (DIGITS, "eval.batch_size", None, "config.eval.batch_size=None; give at least 1"),
+    (DIGITS, "data.image_size", 0, "config.data.image_size=0; give at least 1"),
+    (DIGITS, "data.image_size", -3, "config.data.image_size=-3; give at least 1"),
+    (MEL, "data.mel_hop", 0, "config.data.mel_hop=0; give at least 1"),
+    (VIDEO, "model.inputs.video.patch", (0, 8, 8), "patch is (0, 8, 8), which does not tile"),
+    (POINTS, "model.inputs.points.max_resolution", (16.0, 16.0), "max_resolution is (16.0, 16.0)"),
+]
+
+
+@pytest.mark.parametrize(("spec", "key", "value", "said"), REFUSED, ids=str)
+def test_values_that_nothing_can_be_made_of(spec, key, value, said):
+    config = load_config(spec)
+    with config.ignore_type():
+        config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError) as refused:
+        checks.check(config)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("permutation", ["fixed", "random"])
+def test_a_seed_of_a_permutation_is_named(permutation):
+    config = load_config(DIGITS)
+    config.model.permutation, config.model.permutation_seed = permutation, -1
+    with pytest.raises(UserError, match="permutation_seed is -1"):
+        checks.check(config)
+
+
+@pytest.mark.parametrize("seed", [-(2**63), 2**63 - 1])
+def test_the_last_seeds_that_are_64_bits_long(seed):
+    config = load_config(DIGITS)
+    config.train.seed = seed
+    checks.check(config)
+    network = build.model(config, 10)
+    optimizer, _ = build.optimizer(config, 1437)
+    assert int(build.initial_state(config, network, optimizer).step) == 0
+    source = Source(3, lambda index, seed: {"label": tf.cast(index, tf.int32)})
+    assert len(next(build.train_iterator(config, source, batch_size=3))["label"]) == 3
+
+
+def test_a_config_without_the_sizes_of_its_inputs():
+    """One's own, put together from those of two modalities."""
+    config = load_config(DIGITS)
+    config.model.inputs = ConfigDict({"spectrogram": load_config(MEL).model.inputs.spectrogram})
+    with pytest.raises(UserError, match=r"config\.data has no clip_frames, .* for spectrogram"):
+        checks.check(config)
+
+
+def data(windows=0, **shapes):
+    """A data set of zeros that can't be read but for its first example."""
+
+    def example(index, seed):
+        del seed
+        check = tf.debugging.assert_equal(index, tf.constant(0, tf.int64))
+        with tf.control_dependencies([check]):
+            return {name: tf.zeros(*shape) for name, shape in shapes.items()}
+
+    source = Source(7, example, eval_windows=windows)
+    return Dataset(source, source, tuple("0123456789"))
+
+
+LABEL = ([], tf.int32)
+
+
+def test_data_that_fit():
+    fitting = data(image=([8, 8, 1], tf.uint8), label=LABEL)
+    checks.check_data(load_config(DIGITS), fitting)
+    windows = data(4, spectrogram=([4, 60, 80], tf.float16), label=LABEL)
+    checks.check_data(load_config(MEL), windows)
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "loss", "said"),
+    [
+        (
+            DIGITS,
+            dict(points=([64, 3], tf.float32), label=LABEL),
+            "softmax",
+            "data set 'digits' gives points, label; the network takes image",
+        ),
+        (
+            DIGITS,
+            dict(image=([8, 8, 1], tf.uint8), label=LABEL),
+            "sigmoid",
+            "data set 'digits' gives image, label; the sigmoid loss takes labels",
+        ),
+        (
+            DIGITS,
+            dict(image=([8, 8, 1], tf.uint8), labels=([10], tf.uint8)),
+            "softmax",
+            "data set 'digits' gives image, labels; the softmax loss takes label",
+        ),
+        (
+            DIGITS,
+            dict(image=([16, 16, 1], tf.uint8), label=LABEL),
+            "softmax",
+            "gives image uint8 [16, 16, 1]; the network takes uint8 [8, 8, 1]",
+        ),
+        (
+            DIGITS,
+            dict(image=([8, 8, 1], tf.float32), label=LABEL),
+            "softmax",
+            "gives image float32 [8, 8, 1]; the network takes uint8 [8, 8, 1]",
+        ),
+    ],
+)
+def test_data_that_the_network_or_the_loss_does_not_take(spec, given, loss, said):
+    config = load_config(spec)
+    config.train.loss, config.train.label_smoothing = loss, 0.0
+    with pytest.raises(UserError) as refused:
+        checks.check_data(config, data(**given))
+    assert said in str(refused.value)
