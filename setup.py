@@ -35,6 +35,7 @@ setup(
         "tensorflow-datasets>=4.9.10",
         # tensorflow-datasets imports it and does not ask for it.
         "importlib_resources>=6.4",
+        "protobuf>=5.26",
         "scikit-learn>=1.6",
         "h5py>=3.11",
         "av>=15",

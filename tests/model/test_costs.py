@@ -12,6 +12,8 @@ from perceiver.modalities import image_bytes
 from perceiver.model import Perceiver
 
 IMAGE = dict(
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
     bands=64,
     max_resolution=(224, 224),
     spacing="linear",

@@ -31,6 +31,8 @@ def image_inputs():
     image = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype(np.float32)
     return image_bytes(
         image,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
         positions="fourier",
         bands=64,
         max_resolution=(224, 224),

@@ -235,6 +235,7 @@ def test_local_launcher_without_environment(checkout):
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "absl": "absl-py",
+    "google": "protobuf",
     "haiku": "dm-haiku",
     "orbax": "orbax-checkpoint",
     "sklearn": "scikit-learn",
