@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from perceiver.data.errors import DataError
+from perceiver.data.errors import DataError, reason
 from perceiver.data.tensorflow_cpu import tf
 
 _OF_VIDEO = (".mp4", ".webm", ".mkv", ".mpg", ".mpeg", ".mov", ".avi", ".flv", ".3gp")
@@ -191,9 +191,7 @@ def _walk(dir: str) -> Iterator[tuple[str, list[str]]]:
     """The folders from `dir` on, each once, with the names of what is in them."""
 
     def refuse(error: Exception) -> NoReturn:
-        raise DataError(
-            f"folder of clips {dir!r} cannot be read whole: {' '.join(str(error).split())}"
-        ) from error
+        raise DataError(f"folder of clips {dir!r} cannot be read whole: {reason(error)}") from error
 
     if "://" in dir:
         for folder, _, names in tf.io.gfile.walk(dir, onerror=refuse):
@@ -283,4 +281,4 @@ def _text(path: str) -> str:
         with tf.io.gfile.GFile(path, "r") as file:
             return file.read()
     except (tf.errors.OpError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from error

@@ -18,6 +18,7 @@ import av
 import numpy as np
 
 from perceiver.data.clips.streams import EPSILON, Frames, Sound, Stream
+from perceiver.data.errors import reason
 from perceiver.data.tensorflow_cpu import tf
 
 JPEG_QUALITY = 90
@@ -140,7 +141,7 @@ def _opened(path: str) -> Iterator[av.container.InputContainer]:
         except av.error.FFmpegError as error:
             raise ClipError("not a whole sound or video file: it cannot be opened") from error
         except (OSError, tf.errors.OpError) as error:
-            raise ClipError(f"cannot be read: {' '.join(str(error).split())}") from error
+            raise ClipError(f"cannot be read: {reason(error)}") from error
         with container:
             yield container
 

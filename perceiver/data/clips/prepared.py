@@ -9,7 +9,7 @@ from google.protobuf import json_format
 
 from perceiver.data.clips import schema
 from perceiver.data.clips.recipe import ClipRecipe
-from perceiver.data.errors import DataError
+from perceiver.data.errors import DataError, reason
 from perceiver.data.records import Records, open_records
 from perceiver.data.source import Features, Source
 from perceiver.data.tensorflow_cpu import tf
@@ -99,7 +99,7 @@ def open_prepared(dir: str, prepare: str) -> Prepared:
         info = tfds.builder_from_directory(dir).info
     except (ValueError, json_format.Error) as error:
         raise DataError(
-            f"the description of {str(dir)!r} is damaged ({' '.join(str(error).split())}): run the "
+            f"the description of {str(dir)!r} is damaged ({reason(error)}): run the "
             "command that prepared it again, which writes it anew"
         ) from error
     lacking = [name for name in schema.features([]) if name not in info.features]

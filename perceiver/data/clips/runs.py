@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from perceiver.data.clips import shards
-from perceiver.data.errors import DataError
+from perceiver.data.errors import DataError, reason
 
 _REFRESH = 5  # seconds
 
@@ -58,8 +58,9 @@ def _run_on_beam(split: shards.Split, todo: Sequence[int], *, options: Sequence[
     try:
         pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
     except ValueError as error:
-        told = " ".join(str(error).split())
-        raise DataError(f"Beam refuses the options {' '.join(options)!r}: {told}") from error
+        raise DataError(
+            f"Beam refuses the options {' '.join(options)!r}: {reason(error)}"
+        ) from error
     _stopped.clear()
     with pipeline:
         shard_numbers = pipeline | beam.Create(list(todo), reshuffle=True)
