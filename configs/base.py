@@ -10,30 +10,14 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from configs.models import perceiver
+
 
 def base() -> ConfigDict:
     """A config without data set, length and learning rate."""
     config = ConfigDict()
 
-    # Sec. 4.1: the ImageNet network.
-    config.model = ConfigDict()
-    config.model.num_latents = 512
-    config.model.latent_channels = 1024
-    config.model.num_cross_attends = 8
-    config.model.cross_attends_at_start = False
-    config.model.num_towers = 8
-    config.model.self_attends_per_tower = 6
-    config.model.cross_heads = 1
-    config.model.self_heads = 8
-    config.model.share_cross_attends = True
-    config.model.share_towers = True
-    config.model.dense_widening = 1
-    config.model.latent_init_scale = 0.02
-    config.model.dtype = "float32"  # or bfloat16: activations and products
-    config.model.remat = "none"  # or block: recompute each block in the backward pass
-    config.model.inputs = ConfigDict()  # for each modality its normalisation and its positions
-    config.model.permutation = "none"  # of the inputs: or fixed, as in Table 2, or random
-    config.model.permutation_seed = 0
+    config.model = perceiver()
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "lamb"  # or adamw, sgd
@@ -78,7 +62,9 @@ def base() -> ConfigDict:
 
 def fourier(bands: int, max_resolution: tuple[float, ...], spacing: str = "linear") -> ConfigDict:
     """Fourier position features (Sec. 3.2); an empty max_resolution is the input's own size."""
-    return ConfigDict(dict(bands=bands, max_resolution=max_resolution, spacing=spacing))
+    config = ConfigDict(dict(bands=bands, max_resolution=max_resolution, spacing=spacing))
+    config.dropout = 0.0  # share of the training examples whose content is zeroed (Sec. 4.2)
+    return config
 
 
 def grid(bands: int, max_resolution: tuple[float, ...] = (), **values) -> ConfigDict:

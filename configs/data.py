@@ -5,6 +5,8 @@ A config takes the one that fits and adds `name`, `dir` and what else its data s
 
 from ml_collections import ConfigDict
 
+from configs.base import colours, grid
+
 # Of perceiver/data/images/randaugment.py.
 RANDAUGMENT = (
     "identity",
@@ -58,10 +60,10 @@ def points(*, num_points: int) -> ConfigDict:
     return data
 
 
-def clips(*, modality: str) -> ConfigDict:
+def clips(*modalities: str) -> ConfigDict:
     """Sec. 4.2. The strengths of the augmentation are not printed in the paper; chosen here."""
     data = _any()
-    data.modalities = (modality,)  # audio, spectrogram or video
+    data.modalities = modalities  # audio, spectrogram, video: those of the network
     data.clip_frames = 32  # 1.28 s at 25 frames a second, and 61,440 samples at 48 kHz
     data.eval_windows = 16
     data.image_size = 224  # of video
@@ -83,6 +85,20 @@ def clips(*, modality: str) -> ConfigDict:
     data.spec_frequency_masks = 2
     data.spec_frequency_width = 16  # at most, of 80 bins
     return data
+
+
+def clip_inputs(*, bands: int) -> dict[str, ConfigDict]:
+    """How each modality of clips becomes inputs (Sec. 4.2), with so many bands a dimension."""
+    return {
+        "audio": grid(
+            bands,
+            patch=128,
+            amplitude_bands=0,  # 0 for the bare amplitude of each sample
+            amplitude_max_resolution=256.0,
+        ),
+        "spectrogram": grid(bands, mean=-6.0, std=4.0),
+        "video": grid(bands, patch=(2, 8, 8), **colours()),
+    }
 
 
 def _any() -> ConfigDict:

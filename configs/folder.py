@@ -13,15 +13,27 @@ then held out. What it reaches is up to the data. On 2 CPU cores that other work
 
 from ml_collections import ConfigDict
 
-from configs import data
+from configs import data, models
 from configs.base import base, check_variant, colours, fourier, grid
 
 VARIANTS = {
     "": "pictures (JPEG, PNG) at 64x64",
+    "resnet": "the same by a small ResNet",
+    "vit": "the same by a small ViT",
     "sound": "raw sound of sound files or videos",
     "mel": "log-mel spectrograms of sound files or videos",
     "video": "videos, 32 frames at 64x64",
+    "sound_video": "raw sound and frames of videos, fused",
+    "mel_video": "log-mel spectrograms and frames of videos, fused",
     "points": "point clouds and meshes (OFF, PLY, NPY, TXT, PCD, HDF5)",
+}
+
+_CLIPS = {
+    "sound": ("audio",),
+    "mel": ("spectrogram",),
+    "video": ("video",),
+    "sound_video": ("audio", "video"),
+    "mel_video": ("spectrogram", "video"),
 }
 
 
@@ -30,29 +42,28 @@ def get_config(variant: str = "") -> ConfigDict:
     check_variant(variant, VARIANTS)
     config = base()
 
-    if variant == "":
+    if variant == "points":
+        config.data = data.points(num_points=1024)
+        config.data.name = "point_folder"
+        config.data.translation = 0.02
+        config.model.inputs.points = fourier(bands=6, max_resolution=(16.0, 16.0, 16.0))
+    elif variant in _CLIPS:
+        config.data = data.clips(*_CLIPS[variant])
+        config.data.name = "clip_folder"
+        config.data.prepared = "data/prepared"  # where clips are put, decoded once
+        config.data.image_size = 64
+        config.data.crop_area = (0.3, 1.0)
+        bands = {"audio": 32, "spectrogram": 16, "video": 8}
+        for modality in _CLIPS[variant]:
+            config.model.inputs[modality] = data.clip_inputs(bands=bands[modality])[modality]
+        if len(_CLIPS[variant]) == 2:
+            config.model.inputs.video.dropout = 0.3
+    else:
         config.data = data.pictures(image_size=64)
         config.data.name = "image_folder"
         config.data.crop_area = (0.3, 1.0)
         config.data.randaugment_layers = 0
         config.model.inputs.image = grid(bands=16, **colours())
-    elif variant == "points":
-        config.data = data.points(num_points=1024)
-        config.data.name = "point_folder"
-        config.data.translation = 0.02
-        config.model.inputs.points = fourier(bands=6, max_resolution=(16.0, 16.0, 16.0))
-    else:
-        modality = {"sound": "audio", "mel": "spectrogram", "video": "video"}[variant]
-        config.data = data.clips(modality=modality)
-        config.data.name = "clip_folder"
-        config.data.prepared = "data/prepared"  # where clips are put, decoded once
-        config.data.image_size = 64
-        config.data.crop_area = (0.3, 1.0)
-        config.model.inputs[modality] = {
-            "audio": grid(bands=32, patch=128),
-            "spectrogram": grid(bands=16, mean=-6.0, std=4.0),
-            "video": grid(bands=8, patch=(2, 8, 8), **colours()),
-        }[modality]
     config.data.dir = "data/mine"
     config.data.num_classes = 10  # assumed where the folder is not at hand, for tables of sizes
     config.data.val_fraction = 0.1
@@ -64,6 +75,10 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.num_towers = 2
     config.model.self_attends_per_tower = 3
     config.model.latent_init_scale = 0.5
+    if variant == "resnet":
+        models.set_network(config, models.small_resnet())
+    elif variant == "vit":
+        models.set_network(config, models.small_vit(patch=8))
 
     config.optimizer.learning_rate = 0.01
     config.optimizer.schedule = "cosine"

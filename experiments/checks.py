@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import jax
 from ml_collections import ConfigDict
 
-from experiments import build
+from experiments import build, networks
 from experiments.command_line import UserError, flatten
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _LOWEST = {
 def check(config: ConfigDict) -> None:
     """Refuses what can't be built, as far as it shows without the data."""
     check_numbers(config)
-    build.model(config, config.data.num_classes)
+    networks.network(config, config.data.num_classes)
     build.objective(config, training=True)
     # How long an epoch is shows with the data only; long enough for any schedule will do here.
     build.optimizer(config, num_examples=1_000_000 * config.train.batch_size)
@@ -66,19 +66,22 @@ def check_data(config: ConfigDict, dataset: "Dataset") -> None:
 
     source = dataclasses.replace(dataset.eval, num_examples=1)
     example = next(eval_batches(source, batch_size=1))
-    name, modality = config.data.name, build.modality_of(config)
+    name, spec = config.data.name, networks.batch_spec(config, 1)
+    modalities = networks.modalities_of(config)
     label = build.objective(config, training=False).label
-    for wanted, by in ((modality, "network"), (label, f"{config.train.loss} loss")):
+    takers = [(modality, "network") for modality in modalities]
+    for wanted, by in (*takers, (label, f"{config.train.loss} loss")):
         if wanted not in example:
             given = ", ".join(key for key in example if key not in ("index", "mask"))
             raise UserError(f"data set {name!r} gives {given}; the {by} takes {wanted}")
-    given = example[modality][0, 0] if source.eval_windows else example[modality][0]
-    spec = build.batch_spec(config, 1)[modality]
-    if (given.shape, given.dtype) != (spec.shape[1:], spec.dtype):
-        raise UserError(
-            f"data set {name!r} gives {modality} {given.dtype} {list(given.shape)}; "
-            f"the network takes {spec.dtype} {list(spec.shape[1:])}"
-        )
+    for modality in modalities:
+        given = example[modality][0, 0] if source.eval_windows else example[modality][0]
+        shape, dtype = spec[modality].shape[1:], spec[modality].dtype
+        if (given.shape, given.dtype) != (shape, dtype):
+            raise UserError(
+                f"data set {name!r} gives {modality} {given.dtype} {list(given.shape)}; "
+                f"the network takes {dtype} {list(shape)}"
+            )
 
 
 def check_batch(config: ConfigDict) -> None:

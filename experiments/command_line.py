@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -20,6 +21,8 @@ from perceiver.training.checkpoints import CheckpointError
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
+
+T = TypeVar("T")
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -49,11 +52,12 @@ def run(
     workdir = flags.DEFINE_string(
         "workdir", None, "folder of the run: checkpoints, curves, results"
     )
-    sys.modules["__main__"].__doc__ = usage  # what absl prints for --help
 
     def parse(argv: list[str]) -> list[str]:
         with _user_errors():
             defaults = _check_config_flags(argv)
+            if any(re.match(r"--?(help|\?)", argument) for argument in argv[1:]):
+                _prepare_help(usage, argv, ("config", *required))
             rest = _parse(argv)
             _check_tuples(defaults, config.value)
             if rest[1:]:
@@ -102,6 +106,14 @@ def run_subcommand(
 
 def _example(usage: str) -> str:
     return usage.strip().splitlines()[-1].strip()
+
+
+def user_values(function: Callable[..., T], *args, **kwargs) -> T:
+    """Calls a library function; a value that it refuses is the user's."""
+    try:
+        return function(*args, **kwargs)
+    except ValueError as error:
+        raise UserError(" ".join(str(error).split())) from error
 
 
 @contextlib.contextmanager
@@ -202,6 +214,54 @@ def _load_module(path: Path) -> ModuleType:
 def config_files() -> list[Path]:
     """The project's configs, in alphabetical order."""
     return [f for f in sorted(CONFIGS.glob("*.py")) if hasattr(_load_module(f), "get_config")]
+
+
+def variants(file: Path) -> Mapping[str, str]:
+    """The variants of a config, each with a line on what it is; '' is the config without one.
+
+    Raises:
+      UserError: it does not list them.
+    """
+    module = _load_module(file)
+    if not hasattr(module, "VARIANTS"):
+        raise UserError(f"{file} has no VARIANTS; list its variants in it, each with a line")
+    return module.VARIANTS
+
+
+def _prepare_help(usage: str, argv: Sequence[str], names: Sequence[str]) -> None:
+    """Lets absl's --help print the usage, the configs or variants to choose from, and flags."""
+    for name in names:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+    about = f"{usage}\n{_help_on_configs(_config_spec(argv))}\n"
+    # absl prints the main module's docstring, and fills in what follows a %.
+    sys.modules["__main__"].__doc__ = about.replace("%", "%%")
+
+
+def _help_on_configs(spec: str | None) -> str:
+    """The variants of the config that is given, or the project's configs."""
+    if spec is None:
+        heads = {
+            f"configs/{file.name}": (_load_module(file).__doc__ or "").partition("\n")[0]
+            for file in config_files()
+        }
+        return "\n".join(
+            [
+                "configs:",
+                *_columns(heads),
+                "",
+                "--help with --config=FILE lists the variants of a config.",
+            ]
+        )
+    file = spec.partition(":")[0]
+    lines = {
+        f"{file}:{variant}".rstrip(":"): line for variant, line in variants(Path(file)).items()
+    }
+    return "\n".join(["variants:", *_columns(lines)])
+
+
+def _columns(lines: Mapping[str, str]) -> list[str]:
+    width = max(map(len, lines))
+    return [f"  {name:{width}}  {line}" for name, line in lines.items()]
 
 
 def all_configs() -> Iterator[tuple[str, ConfigDict]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from experiments import build, checks
+from experiments import build, checks, networks
 from experiments.command_line import UserError, run
 from experiments.evaluation import Evaluator, summary
 from perceiver.training.checkpoints import Checkpoints
@@ -35,7 +35,7 @@ def main(config: ConfigDict, workdir: str) -> None:
 
     dataset = registry.load(**build.data_options(config))
     checks.check_data(config, dataset)
-    network = build.model(config, len(dataset.class_names))
+    network = networks.network(config, len(dataset.class_names))
     optimizer, _ = build.optimizer(config, dataset.train.num_examples)
     objective = build.objective(config, training=False)
     state_spec = jax.eval_shape(functools.partial(build.initial_state, config, network, optimizer))
@@ -51,11 +51,12 @@ def main(config: ConfigDict, workdir: str) -> None:
     step, state, _ = restored
 
     devices = DataParallel()
-    params = devices.replicate(state.params_for_evaluation())
+    variables = devices.replicate(state.for_evaluation())
+    predict = networks.predictor(network)
 
     def evaluated(source) -> dict[str, float]:
-        evaluate = Evaluator(network.apply, source, objective, devices, config.eval.batch_size)
-        return evaluate(params)
+        evaluate = Evaluator(predict, source, objective, devices, config.eval.batch_size)
+        return evaluate(variables)
 
     began = time.monotonic()
     results = {"step": step, **evaluated(dataset.eval)}

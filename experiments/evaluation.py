@@ -2,7 +2,7 @@
 
 import collections
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from perceiver.training.average_precision import mean_average_precision
 from perceiver.training.objectives import Objective
 from perceiver.training.parallel import AXIS, DataParallel
-from perceiver.training.step import make_eval_step
+from perceiver.training.step import Variables, make_eval_step
 
 if TYPE_CHECKING:
     from perceiver.data.source import Source
@@ -21,31 +21,31 @@ class Evaluator:
 
     def __init__(
         self,
-        apply: Callable[[Any, dict], jax.Array],
+        predict: Callable[[Variables, dict], jax.Array],
         source: "Source",
         objective: Objective,
         devices: DataParallel,
         batch_size: int,
     ):
-        """Takes class logits as a function of parameters and batch, and the examples.
+        """Takes class logits as a function of variables and batch, and the examples.
 
         The global batch is rounded up to a multiple of the devices; padding is masked.
         """
         windows = source.eval_windows > 0
         self._step = devices.map(
-            make_eval_step(apply, objective=objective, windows=windows, axis=AXIS)
+            make_eval_step(predict, objective=objective, windows=windows, axis=AXIS)
         )
         self._source = source
         self._devices = devices
         self._batch_size = -(-batch_size // jax.device_count()) * devices.num_devices
 
-    def __call__(self, params: Any) -> dict[str, float]:
+    def __call__(self, variables: Variables) -> dict[str, float]:
         """Loss and accuracies as means over all examples of all hosts, and num_examples.
 
         With several labels an example: loss, mAP and num_classes, the classes that it is over.
 
         Args:
-          params: on every device, as `DataParallel.replicate` gives them.
+          variables: on every device, as `DataParallel.replicate` gives them.
         """
         from perceiver.data.pipeline import eval_batches
 
@@ -57,7 +57,7 @@ class Evaluator:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         ):
-            of_batch = self._step(params, self._devices.shard(batch))
+            of_batch = self._step(variables, self._devices.shard(batch))
             part, scores = self._devices.first(of_batch)
             sums.update({name: float(x) for name, x in part.items()})
             if scores:

@@ -1,4 +1,4 @@
-"""Trains a Perceiver as a config says, and evaluates it on the way.
+"""Trains a network as a config says, and evaluates it on the way.
 
 In the workdir: config.json, metrics.jsonl, TensorBoard events, checkpoints/, curves.png, eval.json.
 Started again in the same workdir it resumes. SIGTERM and SIGUSR1 save and end it with status 75; a
@@ -13,11 +13,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import build, checks
+from experiments import build, checks, networks
 from experiments.command_line import UserError, run
 from experiments.evaluation import Evaluator, summary
 from experiments.workdir import prepare_workdir, write_run
-from perceiver.costs import total
+from perceiver.costs import Cost, total
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.curves import draw_curves
 from perceiver.training.durations import is_due
@@ -27,7 +27,7 @@ from perceiver.training.progress import Progress
 from perceiver.training.step import TrainState, make_train_step
 from perceiver.training.stopping import EXIT_STOPPED, StopRequest
 
-USAGE = """Trains a Perceiver as a config says; resumes where the workdir has a checkpoint.
+USAGE = """Trains a network as a config says; resumes where the workdir has a checkpoint.
 
   python -m experiments.train --config=configs/digits.py --workdir=runs/digits
 """
@@ -56,7 +56,7 @@ def main(config: ConfigDict, workdir: str) -> int | None:
     watched = dataset.held_out or dataset.eval
 
     # Model, optimiser, durations.
-    network = build.model(config, num_classes)
+    network = networks.network(config, num_classes)
     optimizer, schedule = build.optimizer(config, num_examples)
     initial_state = functools.partial(build.initial_state, config, network, optimizer)
     objective = build.objective(config, training=True)
@@ -72,6 +72,7 @@ def main(config: ConfigDict, workdir: str) -> int | None:
             optimizer,
             schedule,
             objective=objective,
+            seed=config.train.seed,
             ema_decay=config.train.ema_decay,
             accumulate=config.train.accumulate,
             axis=AXIS,
@@ -79,7 +80,7 @@ def main(config: ConfigDict, workdir: str) -> int | None:
         donate=(0,),
     )
     evaluate = Evaluator(
-        network.apply,
+        networks.predictor(network),
         watched,
         build.objective(config, training=False),
         devices,
@@ -96,8 +97,9 @@ def main(config: ConfigDict, workdir: str) -> int | None:
                 f"--workdir={workdir} is at step {step:,}, the config ends at {last:,}; "
                 "take another workdir, or raise config.train.steps"
             )
-        write_run(workdir, config)
-        introduce(config, num_classes, num_examples, watched.num_examples, step, last)
+        cost = total(networks.costs(config, num_classes))
+        write_run(workdir, config, cost.parameters)
+        introduce(config, cost, num_classes, num_examples, watched.num_examples, step, last)
         state = devices.replicate(state)
         results = None
         with (
@@ -131,7 +133,7 @@ def main(config: ConfigDict, workdir: str) -> int | None:
                         )
                     check_finite(step, values)  # before anything of this step is kept
                 if evaluating:
-                    results = evaluate(state.params_for_evaluation())
+                    results = evaluate(state.for_evaluation())
                     log.write(step, "eval", **results)
                     progress.message(f"step {step}: {summary(results)}")
                 if saving or stopped_by:
@@ -141,7 +143,7 @@ def main(config: ConfigDict, workdir: str) -> int | None:
                     say(f"stopped by {stopped_by}: step {step:,} is saved; run again to go on")
                     return EXIT_STOPPED
 
-        results = results or evaluate(state.params_for_evaluation())
+        results = results or evaluate(state.for_evaluation())
     if dataset.held_out:
         results = {"held_out": results}
     finish(workdir, step, results)
@@ -161,10 +163,15 @@ def restored(
 
 
 def introduce(
-    config: ConfigDict, classes: int, train_examples: int, eval_examples: int, step: int, last: int
+    config: ConfigDict,
+    cost: Cost,
+    classes: int,
+    train_examples: int,
+    eval_examples: int,
+    step: int,
+    last: int,
 ) -> None:
     """Says what is about to be trained."""
-    cost = total(build.costs(config, classes))
     batch = config.train.batch_size
     say(
         f"{cost.parameters:,} parameters, {cost.flops / 1e9:,.3g} GFLOPs an example forward; "

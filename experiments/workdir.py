@@ -44,8 +44,8 @@ def prepare_workdir(path: str) -> Path:
     return workdir
 
 
-def write_run(workdir: Path, config: ConfigDict) -> None:
-    """Writes config.json, on one process."""
+def write_run(workdir: Path, config: ConfigDict, parameters: int) -> None:
+    """Writes config.json, on one process; `parameters` is how many the network has."""
     if jax.process_index() != 0:
         return
     write_json(
@@ -53,6 +53,7 @@ def write_run(workdir: Path, config: ConfigDict) -> None:
         {
             "config": config.to_dict(),
             "command": sys.argv,
+            "parameters": parameters,
             "versions": {"python": platform.python_version(), **_versions()},
             "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()],
             "processes": jax.process_count(),

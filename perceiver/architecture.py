@@ -25,6 +25,9 @@ class Architecture:
       num_cross_attends: how often the latents attend to the byte array.
       cross_attends_at_start: all cross-attends before the first tower instead of spread evenly
         between the towers (Table 6, 'at start' against 'interleaved').
+      unrolled: each cross-attend attends to its own share of the inputs instead of to all, the
+        first to the first M / num_cross_attends, and so on. For video, whose first dimension is
+        time, that is temporal unrolling (Sec. 4.2).
       num_towers: latent Transformer towers in all; 0 for cross-attends alone (Table 5).
       self_attends_per_tower: layers of a tower.
       cross_heads: heads of a cross-attend.
@@ -43,6 +46,7 @@ class Architecture:
     latent_channels: int = 1024
     num_cross_attends: int = 8
     cross_attends_at_start: bool = False
+    unrolled: bool = False
     num_towers: int = 8
     self_attends_per_tower: int = 6
     cross_heads: int = 1
@@ -115,3 +119,18 @@ class Architecture:
                 f"{channels} channels"
             )
         return channels
+
+    def inputs_of_a_cross_attend(self, num_inputs: int) -> int:
+        """How many of the M inputs one cross-attend attends to.
+
+        Raises:
+          ValueError: they are not divisible among the cross-attends of an unrolled network.
+        """
+        if not self.unrolled:
+            return num_inputs
+        if num_inputs % self.num_cross_attends:
+            raise ValueError(
+                f"num_cross_attends is {self.num_cross_attends}, which does not divide the "
+                f"{num_inputs} inputs of an unrolled network"
+            )
+        return num_inputs // self.num_cross_attends

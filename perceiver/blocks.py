@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from perceiver.attention import attention
-from perceiver.byte_array import ByteArray
 
 
 class Linear(hk.Module):
@@ -76,13 +75,13 @@ class CrossAttend(hk.Module):
         self._widening = widening
 
     @hk.name_like("__call__")
-    def keys_and_values(self, inputs: ByteArray, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
-        """Projects the byte array to keys and values, each [B, M, H, K] in `dtype`.
+    def keys_and_values(self, inputs: jax.Array, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
+        """Projects inputs, float32 [B, M, C], to keys and values, each [B, M, H, K] in `dtype`.
 
-        It is normalised before it is rounded to `dtype`: bfloat16 could not tell the 224
+        They are normalised before they are rounded to `dtype`: bfloat16 could not tell the 224
         coordinates of a side apart.
         """
-        normal = layer_norm(inputs.concatenate(), name="layer_norm_inputs").astype(dtype)
+        normal = layer_norm(inputs, name="layer_norm_inputs").astype(dtype)
         key = Linear(self._channels, name="key")(normal)
         value = Linear(self._channels, name="value")(normal)
         return _split_heads(key, self._heads), _split_heads(value, self._heads)

@@ -4,6 +4,7 @@ Concatenation is what the paper defines (Sec. 3.2) and what the parameters look 
 two apart until the key and value projections lets positions be shared by a whole batch.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import chex
@@ -25,6 +26,11 @@ class ByteArray(NamedTuple):
     content: jax.Array
     positions: jax.Array
     mask: jax.Array | None = None
+
+    @property
+    def num_inputs(self) -> int:
+        """M, the number of inputs."""
+        return self.content.shape[1]
 
     @property
     def channels(self) -> int:
@@ -62,3 +68,27 @@ class ByteArray(NamedTuple):
             jnp.take_along_axis(positions, order[..., None], axis=1),
             None if self.mask is None else jnp.take_along_axis(self.mask, order, axis=1),
         )
+
+
+def concatenate_parts(parts: Sequence[ByteArray]) -> tuple[jax.Array, jax.Array | None]:
+    """The inputs of several byte arrays after one another.
+
+    Args:
+      parts: byte arrays of the same batch and the same number of channels.
+
+    Returns:
+      float32 [B, M, C] with zeros where masked, and the mask, bool [B, M], or None without any.
+
+    Raises:
+      ValueError: other numbers of channels; `perceiver.fusion.fused` makes them equal.
+    """
+    widths = [part.channels for part in parts]
+    if len(set(widths)) != 1:
+        raise ValueError(f"byte arrays of {widths} channels can't be fused: make them equally wide")
+    inputs = jnp.concatenate([part.concatenate() for part in parts], axis=1)
+    if all(part.mask is None for part in parts):
+        return inputs, None
+    masks = [
+        jnp.ones(part.content.shape[:2], bool) if part.mask is None else part.mask for part in parts
+    ]
+    return inputs, jnp.concatenate(masks, axis=1)

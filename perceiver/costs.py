@@ -36,6 +36,7 @@ def perceiver_costs(
     input_channels: int,
     num_classes: int,
     learned_positions: int = 0,
+    modality_encodings: int = 0,
 ) -> list[Cost]:
     """Parameters and FLOPs of each part of a Perceiver.
 
@@ -44,7 +45,8 @@ def perceiver_costs(
       num_inputs: M.
       input_channels: C, content and positions together.
       num_classes: outputs of the head.
-      learned_positions: channels of learned position encodings, 0 without them.
+      learned_positions: parameters of learned position encodings, 0 without them.
+      modality_encodings: parameters of the encodings of fused modalities, 0 where there is one.
 
     Returns:
       The costs of positions, latents, cross-attends, self-attends and head; their sums are the
@@ -52,45 +54,40 @@ def perceiver_costs(
     """
     latents, channels = architecture.num_latents, architecture.latent_channels
     inner = architecture.attention_channels(input_channels)
+    seen = architecture.inputs_of_a_cross_attend(num_inputs)
     crosses = architecture.num_cross_attends
     selfs = architecture.num_towers * architecture.self_attends_per_tower
     cross_sets = architecture.num_cross_attend_parameter_sets()
     self_sets = architecture.num_tower_parameter_sets() * architecture.self_attends_per_tower
 
-    dense_parameters = _dense_parameters(channels, architecture.dense_widening)
-    dense_flops = 2 * 2 * latents * channels * channels * architecture.dense_widening
+    dense_parameters, dense_flops = _dense_cost(latents, channels, architecture.dense_widening)
     cross_parameters = (
-        _layer_norm_parameters(channels)
-        + _layer_norm_parameters(input_channels)
-        + _linear_parameters(channels, inner)
-        + 2 * _linear_parameters(input_channels, inner)
-        + _linear_parameters(inner, channels)
+        layer_norm_parameters(channels)
+        + layer_norm_parameters(input_channels)
+        + linear_parameters(channels, inner)
+        + 2 * linear_parameters(input_channels, inner)
+        + linear_parameters(inner, channels)
         + dense_parameters
     )
     cross_flops = (
         2 * 2 * latents * channels * inner  # queries and output
-        + 2 * 2 * num_inputs * input_channels * inner  # keys and values
-        + _attention_flops(latents, num_inputs, inner, architecture.cross_heads)
+        + 2 * 2 * seen * input_channels * inner  # keys and values
+        + _attention_flops(latents, seen, inner, architecture.cross_heads)
         + dense_flops
     )
-    self_parameters = (
-        _layer_norm_parameters(channels)
-        + 4 * _linear_parameters(channels, channels)
-        + dense_parameters
-    )
-    self_flops = (
-        4 * 2 * latents * channels * channels  # queries, keys, values and output
-        + _attention_flops(latents, latents, channels, architecture.self_heads)
-        + dense_flops
+    self_parameters, self_flops = self_attend_cost(
+        latents, channels, architecture.self_heads, architecture.dense_widening
     )
     costs = [
         Cost("latents", latents * channels, 0, 1),
         Cost("cross-attends", cross_sets * cross_parameters, crosses * cross_flops, crosses),
         Cost("self-attends", self_sets * self_parameters, selfs * self_flops, selfs),
-        Cost("head", _linear_parameters(channels, num_classes), 2 * channels * num_classes, 1),
+        Cost("head", linear_parameters(channels, num_classes), 2 * channels * num_classes, 1),
     ]
     if learned_positions:
-        costs.insert(0, Cost("learned positions", num_inputs * learned_positions, 0, 1))
+        costs.insert(0, Cost("learned positions", learned_positions, 0, 1))
+    if modality_encodings:
+        costs.insert(0, Cost("modality encodings", modality_encodings, 0, 1))
     return costs
 
 
@@ -104,21 +101,48 @@ def total(costs: list[Cost]) -> Cost:
     )
 
 
-def _linear_parameters(inputs: int, outputs: int) -> int:
+def self_attend_cost(num_inputs: int, channels: int, heads: int, widening: int) -> tuple[int, int]:
+    """Parameters and FLOPs of one self-attend with its dense block.
+
+    Args:
+      num_inputs: vectors that attend to each other, N in a Perceiver.
+      channels: of each vector.
+      heads: of the attention.
+      widening: hidden channels of the dense block in multiples of `channels`.
+    """
+    dense_parameters, dense_flops = _dense_cost(num_inputs, channels, widening)
+    parameters = (
+        layer_norm_parameters(channels)
+        + 4 * linear_parameters(channels, channels)
+        + dense_parameters
+    )
+    flops = (
+        4 * 2 * num_inputs * channels * channels  # queries, keys, values and output
+        + _attention_flops(num_inputs, num_inputs, channels, heads)
+        + dense_flops
+    )
+    return parameters, flops
+
+
+def linear_parameters(inputs: int, outputs: int) -> int:
+    """Weights and biases of a linear layer."""
     return inputs * outputs + outputs
 
 
-def _layer_norm_parameters(channels: int) -> int:
+def layer_norm_parameters(channels: int) -> int:
+    """Scale and offset."""
     return 2 * channels
 
 
-def _dense_parameters(channels: int, widening: int) -> int:
+def _dense_cost(num_inputs: int, channels: int, widening: int) -> tuple[int, int]:
+    """Parameters and FLOPs of a dense block."""
     hidden = widening * channels
-    return (
-        _layer_norm_parameters(channels)
-        + _linear_parameters(channels, hidden)
-        + _linear_parameters(hidden, channels)
+    parameters = (
+        layer_norm_parameters(channels)
+        + linear_parameters(channels, hidden)
+        + linear_parameters(hidden, channels)
     )
+    return parameters, 2 * 2 * num_inputs * channels * hidden
 
 
 def _attention_flops(queries: int, keys: int, channels: int, heads: int) -> int:

@@ -1,7 +1,7 @@
 """The Perceiver: latents that attend to a byte array, tower by tower (Sec. 3.1, Fig. 1)."""
 
 import itertools
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 import haiku as hk
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from perceiver.architecture import Architecture
 from perceiver.blocks import CrossAttend, Linear, Tower
-from perceiver.byte_array import ByteArray
+from perceiver.byte_array import ByteArray, concatenate_parts
 from perceiver.names import look_up
 
 # What is computed again in the backward pass: nothing, or each block.
@@ -54,8 +54,12 @@ class Perceiver(hk.Module):
         self._dtype = look_up(DTYPES, dtype, what="dtype")
         self._remat = look_up(REMAT, remat, what="remat")
 
-    def __call__(self, inputs: ByteArray) -> jax.Array:
-        """Class logits, float32 [B, num_classes]: the mean over latents, then one linear layer."""
+    def __call__(self, inputs: ByteArray | Sequence[ByteArray]) -> jax.Array:
+        """Class logits, float32 [B, num_classes]: the mean over latents, then one linear layer.
+
+        Args:
+          inputs: the byte array of a batch, or several, equally wide, of fused modalities.
+        """
         latents, _ = self.encode(inputs)
         return self.head(latents)
 
@@ -67,21 +71,23 @@ class Perceiver(hk.Module):
 
     @hk.name_like("__call__")
     def encode(
-        self, inputs: ByteArray, logits_of: Collection[int] = ()
+        self, inputs: ByteArray | Sequence[ByteArray], logits_of: Collection[int] = ()
     ) -> tuple[jax.Array, dict[int, jax.Array]]:
         """Runs the network up to the last latents.
 
         Args:
-          inputs: the byte array of a batch.
+          inputs: the byte array of a batch, or several, equally wide, of fused modalities.
           logits_of: the cross-attends, counted from 0 in the order of the network, whose attention
             logits are wanted. Those of others are never kept.
 
         Returns:
           The latents [B, N, D], and the wanted logits before the softmax by cross-attend, each
-          float32 [B, H, N, M].
+          float32 [B, H, N, M]. M counts the inputs that this cross-attend attends to, those of
+          fused modalities after one another.
 
         Raises:
-          ValueError: a wanted cross-attend that the network does not have.
+          ValueError: a wanted cross-attend that the network does not have; byte arrays of other
+            widths; inputs that do not divide among the cross-attends of an unrolled network.
         """
         stages = self._architecture.stages()
         for wanted in logits_of:
@@ -90,27 +96,32 @@ class Perceiver(hk.Module):
                     f"cross-attend {wanted} is not one of the network's {len(stages)}, "
                     f"0 to {len(stages) - 1}"
                 )
-        latents = self._latents(inputs.content.shape[0])
-        attends = self._cross_attends(inputs)
+        parts = [inputs] if isinstance(inputs, ByteArray) else list(inputs)
+        latents = self._latents(parts[0].content.shape[0])
+        attends = self._cross_attends(parts)
         towers = self._towers(latents)
 
         def run_towers(z, indices):
             for tower, count in _runs(indices):
-                z = _repeat(towers[tower], z, count)
+                z = _repeat(lambda z, _, t=towers[tower]: t(z), z, range(count))
             return z
 
         maps = {}
         # A stage whose logits are wanted is a run of its own, outside any loop.
         marked = [(s, i if i in logits_of else None) for i, s in enumerate(stages)]
+        first = 0
         for (stage, wanted), count in _runs(marked):
             attend = attends[stage.cross_attend]
             if wanted is not None:
-                latents, maps[wanted] = attend(latents)
+                latents, maps[wanted] = attend(latents, wanted)
                 latents = run_towers(latents, stage.towers)
             else:
                 latents = _repeat(
-                    lambda z, a=attend, t=stage.towers: run_towers(a(z)[0], t), latents, count
+                    lambda z, i, a=attend, t=stage.towers: run_towers(a(z, i)[0], t),
+                    latents,
+                    range(first, first + count),
                 )
+            first += count
         return latents, maps
 
     def _latents(self, batch: int) -> jax.Array:
@@ -121,20 +132,42 @@ class Perceiver(hk.Module):
         return jnp.broadcast_to(latents.astype(self._dtype), (batch, *shape))
 
     @hk.name_like("__call__")
-    def _cross_attends(self, inputs: ByteArray) -> list[Callable]:
-        """A function of the latents for each cross-attend, its keys and values computed."""
+    def _cross_attends(self, parts: Sequence[ByteArray]) -> list[Callable]:
+        """A function for each cross-attend with weights of its own, its keys and values computed.
+
+        It takes the latents and, as the share of an unrolled network depends on it, the number of
+        the cross-attend in the network's order.
+        """
+        stages = self._architecture.stages()
+        inputs, mask = concatenate_parts(parts)
+        share = self._architecture.inputs_of_a_cross_attend(inputs.shape[1])
 
         def prepare(index: int) -> Callable:
             module = CrossAttend(
-                channels=self._architecture.attention_channels(inputs.channels),
+                channels=self._architecture.attention_channels(inputs.shape[-1]),
                 heads=self._architecture.cross_heads,
                 widening=self._architecture.dense_widening,
                 name=f"cross_attend_{index}",
             )
-            keys, values = module.keys_and_values(inputs, self._dtype)
+            if not self._architecture.unrolled:
+                seen = (*module.keys_and_values(inputs, self._dtype), mask)
 
-            def attend(latents):
-                return module(latents, keys, values, inputs.mask)
+                def attend(latents, number):
+                    del number  # every cross-attend sees the same
+                    return module(latents, *seen)
+
+            else:
+                users = [i for i, stage in enumerate(stages) if stage.cross_attend == index]
+                start, stop = users[0] * share, (users[-1] + 1) * share
+                keys_and_values = module.keys_and_values(inputs[:, start:stop], self._dtype)
+                seen = (*keys_and_values, None if mask is None else mask[:, start:stop])
+
+                def attend(latents, number):
+                    place = number * share - start
+                    own = jax.tree.map(
+                        lambda x: jax.lax.dynamic_slice_in_dim(x, place, share, axis=1), seen
+                    )
+                    return module(latents, *own)
 
             return hk.remat(attend) if self._remat else attend
 
@@ -166,8 +199,11 @@ def _runs(items: Iterable[_Item]) -> list[tuple[_Item, int]]:
     return [(item, len(list(run))) for item, run in itertools.groupby(items)]
 
 
-def _repeat(function: Callable[[jax.Array], jax.Array], z: jax.Array, count: int) -> jax.Array:
-    """Applies a function `count` times: a loop, unless it is once."""
-    if count == 1:
-        return function(z)
-    return hk.scan(lambda carry, _: (function(carry), None), z, None, length=count)[0]
+def _repeat(
+    function: Callable[[jax.Array, int | jax.Array], jax.Array], z: jax.Array, numbers: range
+) -> jax.Array:
+    """Applies a function of a carry and a number for each number: a loop, unless there is one."""
+    if len(numbers) == 1:
+        return function(z, numbers[0])
+    steps = jnp.arange(numbers.start, numbers.stop)
+    return hk.scan(lambda carry, number: (function(carry, number), None), z, steps)[0]

@@ -9,6 +9,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+_MODEL = {
+    "tensorflow",
+    "tensorflow_datasets",
+    "optax",
+    "orbax",
+    "ml_collections",
+    "perceiver.data",
+    "perceiver.training",
+    "experiments",
+    "configs",
+}
 # What a room must not import. `perceiver` without more is the model.
 FORBIDDEN = {
     "configs": {"perceiver", "experiments", "jax", "haiku", "tensorflow"},
@@ -31,17 +42,9 @@ FORBIDDEN = {
         "experiments",
         "configs",
     },
-    "perceiver": {
-        "tensorflow",
-        "tensorflow_datasets",
-        "optax",
-        "orbax",
-        "ml_collections",
-        "perceiver.data",
-        "perceiver.training",
-        "experiments",
-        "configs",
-    },
+    "perceiver": _MODEL,
+    "perceiver/modalities": _MODEL,
+    "perceiver/baselines": _MODEL,
     "experiments": {"tensorflow", "tensorflow_datasets", "tests"},
 }
 
@@ -71,7 +74,7 @@ import sys
 sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None  # importing them fails
 
 import jax, numpy as np
-from experiments import build
+from experiments import build, networks
 from experiments.command_line import load_config
 from experiments.model_table import table
 from perceiver.training.parallel import AXIS, DataParallel
@@ -79,11 +82,11 @@ from perceiver.training.step import make_train_step
 
 config = load_config("configs/digits.py")
 assert table(config)["total"]["parameters"] > 0
-network = build.model(config, 10)
+network = networks.network(config, 10)
 optimizer, schedule = build.optimizer(config, 1000)
 devices = DataParallel()
 objective = build.objective(config, training=True)
-step = devices.map(make_train_step(network.apply, optimizer, schedule, objective=objective,
+step = devices.map(make_train_step(network.apply, optimizer, schedule, objective=objective, seed=0,
                                    ema_decay=0.0, accumulate=1, axis=AXIS))
 state = devices.replicate(build.initial_state(config, network, optimizer))
 batch = {"image": np.ones((8, 8, 8, 1), np.uint8), "label": np.arange(8, dtype=np.int32)}

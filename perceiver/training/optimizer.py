@@ -1,4 +1,4 @@
-"""Optimisers by name, and the moving average of the parameters.
+"""Optimisers by name, and the moving average of what they train.
 
 The paper trains everything with LAMB (You et al., 2020, arXiv:1904.00962, Algorithm 2; Section 4).
 AdamW and SGD with momentum are for the baselines, which their own authors train so.
@@ -89,15 +89,15 @@ def decayed(params: Tree) -> Tree:
     )
 
 
-def ema_update(ema: Tree, params: Tree, step: jax.typing.ArrayLike, decay: float) -> Tree:
-    """Moves the exponential moving average of the parameters one step on.
+def ema_update(ema: Tree, values: Tree, step: jax.typing.ArrayLike, decay: float) -> Tree:
+    """Moves the exponential moving average of parameters and the like one step on.
 
     The decay ramps up as min(decay, (1 + step) / (10 + step)), so that the initial values are soon
     forgotten (tf.train.ExponentialMovingAverage).
 
     Args:
-      ema: the average so far, a tree like `params`.
-      params: parameters after the step's update.
+      ema: the average so far, a tree like `values`.
+      values: after the step's update; integers, which count, are taken as they are.
       step: updates made before this one, an integer scalar.
       decay: the decay once the ramp has reached it, from 0 to 1.
 
@@ -106,9 +106,13 @@ def ema_update(ema: Tree, params: Tree, step: jax.typing.ArrayLike, decay: float
     """
     step = jnp.asarray(step, jnp.float32)
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(
-        lambda old, new: (kept * old + (1.0 - kept) * new).astype(old.dtype), ema, params
-    )
+
+    def average(old, new):
+        if not jnp.issubdtype(old.dtype, jnp.floating):
+            return new
+        return (kept * old + (1.0 - kept) * new).astype(old.dtype)
+
+    return jax.tree.map(average, ema, values)
 
 
 def _lamb(*, learning_rate, weight_decay, b1, b2, eps, **_) -> optax.GradientTransformation:

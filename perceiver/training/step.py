@@ -20,42 +20,57 @@ Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 
 
+class Variables(NamedTuple):
+    """What a model has learned.
+
+    Attributes:
+      params: its parameters.
+      state: what it gathers while it is trained, BatchNorm's averages; empty for a Perceiver.
+    """
+
+    params: Any
+    state: Any
+
+
 class TrainState(NamedTuple):
     """All that a training step reads and writes.
 
     Attributes:
       step: int32, steps completed.
-      params: the model's parameters.
+      variables: the model's.
       opt_state: the optimiser's.
-      ema: exponential moving average of the parameters; empty where there is none.
+      ema: exponential moving average of the variables; empty where there is none.
     """
 
     step: jax.Array
-    params: Any
+    variables: Variables
     opt_state: Any
     ema: Any
 
-    def params_for_evaluation(self) -> Any:
-        """The averaged parameters where there are any."""
-        return self.ema or self.params
+    def for_evaluation(self) -> Variables:
+        """The averaged variables where there are any."""
+        return self.ema or self.variables
 
 
-def init_state(params: Any, optimizer: optax.GradientTransformation, *, ema: bool) -> TrainState:
-    """The state before the first step; the average starts at the initial parameters."""
+def init_state(
+    variables: Variables, optimizer: optax.GradientTransformation, *, ema: bool
+) -> TrainState:
+    """The state before the first step; the average starts at the initial variables."""
     return TrainState(
         step=jnp.zeros([], jnp.int32),
-        params=params,
-        opt_state=optimizer.init(params),
-        ema=jax.tree.map(jnp.copy, params) if ema else {},
+        variables=variables,
+        opt_state=optimizer.init(variables.params),
+        ema=jax.tree.map(jnp.copy, variables) if ema else {},
     )
 
 
 def make_train_step(
-    apply: Callable[[Any, Batch], jax.Array],
+    apply: Callable[..., tuple[jax.Array, Any]],
     optimizer: optax.GradientTransformation,
     learning_rate: optax.Schedule,
     *,
     objective: Objective,
+    seed: int,
     ema_decay: float,
     accumulate: int,
     axis: str,
@@ -63,13 +78,15 @@ def make_train_step(
     """Builds the training step.
 
     Args:
-      apply: class logits [b, classes] of parameters and a batch.
+      apply: of parameters, state, a random key, a batch and True: class logits [b, classes] and the
+        next state, the same on all devices.
       optimizer: gradient to update.
       learning_rate: the schedule, for reporting.
       objective: loss and metrics.
-      ema_decay: of the parameters' moving average, 0 for none.
+      seed: decides, with the step, the model's random key.
+      ema_decay: of the variables' moving average, 0 for none.
       accumulate: parts that a device's share of the batch is taken in, one after another, for less
-        memory; the gradient is that of the whole.
+        memory; the gradient is that of the whole. The state sees one part after another.
       axis: name of the axis of devices.
 
     Returns:
@@ -78,73 +95,86 @@ def make_train_step(
       learning_rate.
     """
 
-    def loss_fn(params, batch):
-        logits = apply(params, batch)
+    def loss_fn(params, model_state, rng, batch):
+        logits, model_state = apply(params, model_state, rng, batch, True)
         each = {"loss": objective.loss(logits, batch), **objective.metrics(logits, batch)}
         means = {name: x.mean() for name, x in each.items()}
-        return means["loss"], means
+        return means["loss"], (means, model_state)
 
-    def gradient(params, batch):
-        grad_fn = jax.grad(loss_fn, has_aux=True)
+    def gradient(variables, rng, batch):
+        """The gradient, the metrics and the model's next state."""
+
+        def of_part(model_state, part):
+            grads, (metrics, model_state) = jax.grad(loss_fn, has_aux=True)(
+                variables.params, model_state, rng, part
+            )
+            return model_state, (grads, metrics)
+
         if accumulate == 1:
-            return grad_fn(params, batch)
+            model_state, means = of_part(variables.state, batch)
+            return *means, model_state
         parts = jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch)
-        first = jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], parts))
+        _, first = jax.eval_shape(of_part, variables.state, jax.tree.map(lambda x: x[0], parts))
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
 
-        def add(total, part):
-            return jax.tree.map(jnp.add, total, grad_fn(params, part)), None
+        def add(carry, part):
+            model_state, total = carry
+            model_state, means = of_part(model_state, part)
+            return (model_state, jax.tree.map(jnp.add, total, means)), None
 
-        total, _ = jax.lax.scan(add, zeros, parts)
-        return jax.tree.map(lambda x: x / accumulate, total)
+        (model_state, total), _ = jax.lax.scan(add, (variables.state, zeros), parts)
+        return *jax.tree.map(lambda x: x / accumulate, total), model_state
 
     def step(state, batch):
-        grads, metrics = jax.lax.pmean(gradient(state.params, batch), axis)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = ema_update(state.ema, params, state.step, ema_decay) if ema_decay else state.ema
+        rng = jax.random.fold_in(jax.random.key(seed), state.step)
+        *means, model_state = gradient(state.variables, rng, batch)
+        grads, metrics = jax.lax.pmean(tuple(means), axis)
+        params = state.variables.params
+        updates, opt_state = optimizer.update(grads, state.opt_state, params)
+        variables = Variables(optax.apply_updates(params, updates), model_state)
+        ema = ema_update(state.ema, variables, state.step, ema_decay) if ema_decay else state.ema
         metrics["gradient_norm"] = optax.global_norm(grads)
         metrics["learning_rate"] = jnp.asarray(learning_rate(state.step))
-        return TrainState(state.step + 1, params, opt_state, ema), metrics
+        return TrainState(state.step + 1, variables, opt_state, ema), metrics
 
     return step
 
 
 def make_eval_step(
-    apply: Callable[[Any, Batch], jax.Array],
+    apply: Callable[[Variables, Batch], jax.Array],
     *,
     objective: Objective,
     windows: bool,
     axis: str,
-) -> Callable[[Any, Batch], tuple[Metrics, Metrics]]:
+) -> Callable[[Variables, Batch], tuple[Metrics, Metrics]]:
     """Builds the evaluation step.
 
     Args:
-      apply: class logits [b, classes] of parameters and a batch.
+      apply: class logits [b, classes] of `Variables` and a batch.
       objective: loss and metrics; give it no label smoothing.
       windows: whether the inputs are [b, W, ...], W windows of each example, whose scores are
         averaged. The windows are taken one after another.
       axis: name of the axis of devices.
 
     Returns:
-      A function of the parameters and a device's share of the batch, inputs, labels and 'mask',
+      A function of the variables and a device's share of the batch, inputs, labels and 'mask',
       float [b], to two dicts: sums over the examples of all devices where the mask is 1, of loss,
       the objective's metrics and num_examples; and, where the objective keeps scores, 'logits' and
       'labels' [B, classes] and 'mask' [B] of all devices.
     """
 
-    def all_logits(params, batch):
+    def all_logits(variables, batch):
         if not windows:
-            return apply(params, batch)
+            return apply(variables, batch)
         others = {name: x for name, x in batch.items() if name in _NO_INPUTS}
         inputs = {
             name: jnp.moveaxis(x, 1, 0) for name, x in batch.items() if name not in _NO_INPUTS
         }
-        of_windows = jax.lax.map(lambda window: apply(params, others | window), inputs)
+        of_windows = jax.lax.map(lambda window: apply(variables, others | window), inputs)
         return objective.average(of_windows)
 
-    def step(params, batch):
-        logits, mask = all_logits(params, batch), batch["mask"]
+    def step(variables, batch):
+        logits, mask = all_logits(variables, batch), batch["mask"]
         each = {"loss": objective.loss(logits, batch), **objective.metrics(logits, batch)}
         each["num_examples"] = jnp.ones_like(mask)
         # A padded example may have any loss, NaN as well, which times 0 would not be 0.

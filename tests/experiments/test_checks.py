@@ -3,7 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import build, checks
+from experiments import build, checks, networks
 from experiments.command_line import UserError, load_config
 from perceiver.data.source import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
@@ -59,7 +59,7 @@ def test_the_last_seeds_that_are_64_bits_long(seed):
     config = load_config(DIGITS)
     config.train.seed = seed
     checks.check(config)
-    network = build.model(config, 10)
+    network = networks.network(config, 10)
     optimizer, _ = build.optimizer(config, 1437)
     assert int(build.initial_state(config, network, optimizer).step) == 0
     source = Source(3, lambda index, seed: {"label": tf.cast(index, tf.int32)})

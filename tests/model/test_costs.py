@@ -8,7 +8,7 @@ import pytest
 from perceiver import paper
 from perceiver.architecture import Architecture
 from perceiver.costs import perceiver_costs, total
-from perceiver.modalities import image_bytes
+from perceiver.modalities.image import image_bytes
 from perceiver.model import Perceiver
 
 IMAGE = dict(
@@ -132,7 +132,7 @@ def test_learned_positions_count():
         num_inputs=50_176,
         input_channels=131,
         num_classes=1000,
-        learned_positions=128,
+        learned_positions=50_176 * 128,
     )
     assert total(costs).parameters == count
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver.modalities import grid_bytes, point_bytes
+from perceiver.modalities.grid import grid_bytes
+from perceiver.modalities.points import point_bytes
 from perceiver.positions import fourier_features, fourier_frequencies, grid_fourier_features
 from tests.model import reference
 

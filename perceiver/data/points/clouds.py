@@ -112,9 +112,9 @@ def source(
 def choose(points: tf.Tensor, num_points: int, seed: tf.Tensor | None) -> tf.Tensor:
     """num_points of the M points, without replacement: at random, or the first of them.
 
-    A cloud that has just num_points is left as it is: their order means nothing to the network.
+    In training their order is random too, for networks that lay them on a grid.
     """
-    if seed is not None and points.shape[0] > num_points:
+    if seed is not None:
         order = tf.random.experimental.stateless_shuffle(tf.range(points.shape[0]), seed)
         return tf.gather(points, order[:num_points])
     return points[:num_points]

@@ -1,0 +1,259 @@
+"""From a config to its network: inputs, Perceiver or baseline, parameters and FLOPs.
+
+What a config asks for and can't be had is a `UserError` here, before anything is compiled.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from experiments.command_line import UserError, user_values
+from perceiver.architecture import Architecture
+from perceiver.baselines.costs import resnet_costs, transformer_costs, vit_costs
+from perceiver.baselines.resnet import ResNet
+from perceiver.baselines.transformer import Transformer
+from perceiver.baselines.vit import ViT
+from perceiver.byte_array import ByteArray
+from perceiver.costs import Cost, perceiver_costs
+from perceiver.fusion import fused, modality_dropout
+from perceiver.modalities import MODALITIES
+from perceiver.model import Perceiver
+from perceiver.names import look_up, unknown
+from perceiver.permutations import permuted
+from perceiver.training.parallel import AXIS
+from perceiver.training.step import Variables
+
+_ARCHITECTURE_KEYS = [field.name for field in dataclasses.fields(Architecture)]
+
+
+def network(config: ConfigDict, num_classes: int) -> hk.TransformedWithState:
+    """The network.
+
+    `init(rng, batch)` gives parameters and state; `apply(params, state, rng, batch, is_training)`
+    class logits [B, num_classes] and the next state. Batches are such as `batch_spec` describes;
+    in training, `rng` is needed and the axis of devices must be mapped.
+
+    Raises:
+      UserError: sizes that do not fit together.
+    """
+    classify = _of(config).classify
+
+    def forward(batch, is_training=True):
+        return classify(config, num_classes, byte_arrays(config, batch, is_training), is_training)
+
+    transformed = hk.transform_with_state(forward)
+    user_values(jax.eval_shape, transformed.init, jax.random.key(0), batch_spec(config, 1))
+    return transformed
+
+
+def predictor(
+    transformed: hk.TransformedWithState,
+) -> Callable[[Variables, dict[str, jax.Array]], jax.Array]:
+    """Class logits in evaluation, as a function of `Variables` and a batch."""
+
+    def predict(variables, batch):
+        return transformed.apply(variables.params, variables.state, None, batch, False)[0]
+
+    return predict
+
+
+def initial_variables(transformed: hk.TransformedWithState, config: ConfigDict) -> Variables:
+    """The variables before the first step, from the config's seed alone."""
+    batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch_spec(config, 1))
+    return Variables(*transformed.init(jax.random.key(config.train.seed), batch))
+
+
+def architecture(config: ConfigDict) -> Architecture:
+    """The sizes of a Perceiver."""
+    return user_values(Architecture, **{key: config.model[key] for key in _ARCHITECTURE_KEYS})
+
+
+def byte_arrays(
+    config: ConfigDict, batch: dict[str, jax.Array], is_training: bool
+) -> tuple[ByteArray, ...]:
+    """The network's inputs, a byte array a modality, inside a Haiku transform.
+
+    Each modality may be dropped, in training, and put in another order; last, where there are
+    several, they are made equally wide.
+    """
+    parts = {}
+    for name in modalities_of(config):
+        options = config.model.inputs[name].to_dict()
+        dropout = options.pop("dropout")
+        part = MODALITIES[name].encode(batch[name], **options)
+        if dropout and is_training:
+            part = modality_dropout(part, hk.next_rng_key(), batch["index"], dropout)
+        parts[name] = permuted(
+            part, config.model.permutation, config.model.permutation_seed, batch.get("index")
+        )
+    if len(parts) == 1:
+        return tuple(parts.values())
+    return fused(
+        parts,
+        channels=config.model.modality_channels,
+        init_scale=config.model.modality_init_scale,
+    )
+
+
+def modalities_of(config: ConfigDict) -> list[str]:
+    """The modalities that the network takes, in the order in which they are fused.
+
+    Raises:
+      UserError: none, an unknown one, or several for a network that takes one.
+    """
+    modalities = list(config.model.inputs)
+    if not modalities:
+        raise UserError("config.model.inputs is empty; the network takes at least one modality")
+    for name in modalities:
+        if name not in MODALITIES:
+            raise UserError(unknown(name, MODALITIES, what="modality"))
+    several = len(modalities) > 1
+    if several and config.model.name != "perceiver":
+        raise UserError(
+            f"config.model.inputs has {modalities}; config.model.name={config.model.name} takes "
+            "one modality"
+        )
+    if several and config.model.unrolled:
+        raise UserError(
+            f"config.model.inputs has {modalities}; config.model.unrolled=True takes one modality"
+        )
+    return modalities
+
+
+def batch_spec(config: ConfigDict, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of what the network takes of a training batch, as the config has them.
+
+    Raises:
+      UserError: the config's data have no such sizes.
+    """
+    specs = {"index": jax.ShapeDtypeStruct((batch_size,), jnp.int32)}
+    for name in modalities_of(config):
+        modality = MODALITIES[name]
+        for key in modality.sizes:
+            if key not in config.data:
+                raise UserError(f"config.data has no {key}, which a network for {name} goes by")
+        spec = modality.spec(**{key: config.data[key] for key in modality.sizes})
+        specs[name] = jax.ShapeDtypeStruct((batch_size, *spec.shape), spec.dtype)
+    return specs
+
+
+def costs(config: ConfigDict, num_classes: int) -> list[Cost]:
+    """Parameters and FLOPs of the network, part by part."""
+    inputs = hk.transform(lambda batch: byte_arrays(config, batch, is_training=False))
+
+    def made(batch):
+        params = inputs.init(jax.random.key(0), batch)
+        return params, inputs.apply(params, None, batch)
+
+    params, parts = user_values(jax.eval_shape, made, batch_spec(config, 1))
+    learned = dict.fromkeys(("positions", "encoding"), 0)
+    for _, name, array in hk.data_structures.traverse(params):
+        learned[name] += math.prod(array.shape)
+    sizes = dict(
+        num_inputs=sum(part.num_inputs for part in parts),
+        input_channels=parts[0].channels,
+        num_classes=num_classes,
+    )
+    return user_values(_of(config).costs, config, sizes, learned)
+
+
+def _grid(config: ConfigDict) -> tuple[int, int]:
+    """Rows and columns that a baseline for pictures lays its inputs on."""
+    if config.model.grid:
+        if len(config.model.grid) != 2:
+            raise UserError(f"config.model.grid={config.model.grid}; give rows and columns")
+        return tuple(config.model.grid)
+    (name,) = modalities_of(config)
+    if name not in ("image", "spectrogram"):
+        raise UserError(
+            f"config.model.grid is empty and {name} is not laid out in rows and columns; "
+            "give both, as in (44, 44)"
+        )
+    return batch_spec(config, 1)[name].shape[1:3]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """A kind of network: logits inside a transform, and costs."""
+
+    classify: Callable[[ConfigDict, int, tuple[ByteArray, ...], bool], jax.Array]
+    costs: Callable[[ConfigDict, dict[str, int], dict[str, int]], list[Cost]]
+
+
+def _of(config: ConfigDict) -> _Kind:
+    return user_values(look_up, _KINDS, config.model.name, what="config.model.name")
+
+
+def _values(config: ConfigDict, *keys: str) -> dict[str, Any]:
+    return {key: config.model[key] for key in keys}
+
+
+def _perceiver(config, num_classes, parts, is_training):
+    del is_training
+    model = Perceiver(architecture(config), num_classes, **_values(config, "dtype", "remat"))
+    return model(parts)
+
+
+def _perceiver_costs(config, sizes, learned):
+    return perceiver_costs(
+        architecture(config),
+        **sizes,
+        learned_positions=learned["positions"],
+        modality_encodings=learned["encoding"],
+    )
+
+
+_RESNET = ("blocks", "channels")
+_VIT = ("patch", "channels", "layers", "heads", "widening")
+_TRANSFORMER = ("channels", "layers", "heads", "widening")
+
+
+def _resnet(config, num_classes, parts, is_training):
+    model = ResNet(num_classes, grid=_grid(config), axis=AXIS, **_values(config, *_RESNET))
+    return model(parts[0], is_training)
+
+
+def _vit(config, num_classes, parts, is_training):
+    del is_training
+    options = _values(config, *_VIT, "dtype", "remat")
+    return ViT(num_classes, grid=_grid(config), **options)(parts[0])
+
+
+def _transformer(config, num_classes, parts, is_training):
+    del is_training
+    return Transformer(num_classes, **_values(config, *_TRANSFORMER, "dtype", "remat"))(parts[0])
+
+
+def _on_a_grid(function: Callable[..., list[Cost]], keys: tuple[str, ...]):
+    def of(config, sizes, learned):
+        sizes = {key: sizes[key] for key in ("input_channels", "num_classes")}
+        return _with_positions(
+            function(grid=_grid(config), **sizes, **_values(config, *keys)), learned
+        )
+
+    return of
+
+
+def _transformer_costs(config, sizes, learned):
+    return _with_positions(transformer_costs(**sizes, **_values(config, *_TRANSFORMER)), learned)
+
+
+def _with_positions(costs: list[Cost], learned: dict[str, int]) -> list[Cost]:
+    """Learned positions of the inputs come before the network."""
+    if not learned["positions"]:
+        return costs
+    return [Cost("learned positions", learned["positions"], 0, 1), *costs]
+
+
+_KINDS = {
+    "perceiver": _Kind(_perceiver, _perceiver_costs),
+    "resnet": _Kind(_resnet, _on_a_grid(resnet_costs, _RESNET)),
+    "vit": _Kind(_vit, _on_a_grid(vit_costs, _VIT)),
+    "transformer": _Kind(_transformer, _transformer_costs),
+}

@@ -1,0 +1,138 @@
+"""ViT: a Transformer over patches of a grid (Dosovitskiy et al., 2021, arXiv:2010.11929).
+
+ViT-B-16 is a baseline of Tables 1 and 2, and ViT-B with patches of 2 to 16 of Table 4.
+"""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from perceiver.baselines.encoder import encode
+from perceiver.baselines.grid import check_grid
+from perceiver.blocks import Linear, layer_norm
+from perceiver.byte_array import ByteArray
+from perceiver.model import DTYPES, REMAT
+from perceiver.names import look_up
+
+# Of the learned position embedding, as in the ViT paper's code.
+_POSITION_SCALE = 0.02
+
+
+class ViT(hk.Module):
+    """A linear layer on patches, a class token, self-attends, and a head on the class token."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        grid: tuple[int, int],
+        patch: int,
+        channels: int,
+        layers: int,
+        heads: int,
+        widening: int,
+        dtype: str,
+        remat: str,
+        name: str = "vit",
+    ):
+        """Sets the network up; patch 16, channels 768, layers 12, heads 12, widening 4 is ViT-B-16.
+
+        Args:
+          num_classes: outputs of the head.
+          grid: rows and columns of the inputs.
+          patch: rows and columns of a patch. A grid that is no multiple of it is padded with zeros
+            as by a strided 'SAME' convolution, the smaller half at the top and at the left.
+          channels: D, of each patch's vector.
+          layers: self-attends.
+          heads: of each self-attend.
+          widening: hidden channels of the dense blocks in multiples of D.
+          dtype: 'float32' or 'bfloat16', in which the self-attends keep activations and compute
+            products. Parameters, LayerNorm statistics, softmax, patch layer and head stay float32:
+            bfloat16 could not tell neighbouring positions apart.
+          remat: 'none', or 'block' to compute each self-attend again in the backward pass.
+          name: of the module.
+
+        Raises:
+          ValueError: another dtype or remat, or a patch that is not positive.
+        """
+        super().__init__(name=name)
+        if patch < 1:
+            raise ValueError(f"patch is {patch}; it must be at least 1")
+        self._num_classes = num_classes
+        self._grid = grid
+        self._patch = patch
+        self._channels = channels
+        self._layers = layers
+        self._heads = heads
+        self._widening = widening
+        self._dtype = look_up(DTYPES, dtype, what="dtype")
+        self._remat = look_up(REMAT, remat, what="remat")
+
+    def __call__(self, inputs: ByteArray) -> jax.Array:
+        """Class logits, float32 [B, num_classes], of inputs [B, M, C] in row-major order.
+
+        Raises:
+          ValueError: inputs that do not fill the grid, masked inputs, or sizes that do not fit
+            (`perceiver.baselines.encoder`).
+        """
+        patches = Patches(self._channels, grid=self._grid, patch=self._patch)(inputs)
+        batch = patches.shape[0]
+        token = hk.get_parameter("class_token", [self._channels], jnp.float32, init=jnp.zeros)
+        token = jnp.broadcast_to(token, (batch, 1, self._channels))
+        z = jnp.concatenate([token, patches], axis=1)  # [B, 1 + patches, D]
+        z += hk.get_parameter(
+            "positions",
+            z.shape[1:],
+            jnp.float32,
+            init=hk.initializers.RandomNormal(_POSITION_SCALE),
+        )
+        z = encode(
+            z.astype(self._dtype),
+            layers=self._layers,
+            heads=self._heads,
+            widening=self._widening,
+            remat=self._remat,
+        )
+        summary = layer_norm(z[:, 0].astype(jnp.float32))  # [B, D]
+        return Linear(self._num_classes, zero_init=True, name="head")(summary)
+
+
+class Patches(hk.Module):
+    """One linear layer from each patch to a vector.
+
+    A convolution, so that patches are not copied out; one for content and one for positions, so
+    that positions that a batch shares are computed once, and not copied for each example either.
+    """
+
+    def __init__(self, channels: int, *, grid: tuple[int, int], patch: int, name: str = "patches"):
+        """Takes the output channels, the rows and columns of the grid and the side of a patch."""
+        super().__init__(name=name)
+        self._channels = channels
+        self._grid = grid
+        self._patch = patch
+
+    def __call__(self, inputs: ByteArray) -> jax.Array:
+        """Maps inputs [B, M, C] to float32 [B, patches, channels], patches in row-major order."""
+        check_grid(inputs, self._grid)
+        batch, _, split = inputs.content.shape
+        w = hk.get_parameter(
+            "w",
+            [self._patch, self._patch, inputs.channels, self._channels],
+            jnp.float32,
+            init=hk.initializers.VarianceScaling(1.0),
+        )
+        patches = hk.get_parameter("b", [self._channels], jnp.float32, init=jnp.zeros)
+        for part, weights in (
+            (inputs.content, w[:, :, :split]),
+            (inputs.positions, w[:, :, split:]),
+        ):
+            if part.shape[-1]:
+                patches += jax.lax.conv_general_dilated(
+                    part.astype(jnp.float32).reshape(-1, *self._grid, part.shape[-1]),
+                    weights,
+                    window_strides=(self._patch, self._patch),
+                    padding="SAME",
+                    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                )  # [B or 1, rows / patch, columns / patch, D]
+        patches = patches.reshape(patches.shape[0], -1, self._channels)
+        return jnp.broadcast_to(patches, (batch, *patches.shape[1:]))

@@ -1,0 +1,130 @@
+"""Every config and variant, found by looking: shrunk, trained for two steps and evaluated."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import train
+from experiments.command_line import all_configs, flatten
+from perceiver.training.logs import read_metrics
+from tests.experiments import small_data
+from tests.experiments.processes import run
+
+CONFIGS = dict(all_configs())
+
+# Set wherever a config has the key; every part keeps something to do.
+SMALL = {
+    "data.image_size": 16,
+    "data.num_points": 36,
+    "data.clip_frames": 8,
+    "data.eval_windows": 2,
+    "model.num_latents": 4,
+    "model.latent_channels": 16,
+    "model.self_attends_per_tower": 1,
+    "train.steps": 2,
+    "train.batch_size": 4,
+    "train.log_every": 1,
+    "train.checkpoint_every": 2,
+    "eval.batch_size": 4,
+}
+SMALL_NETWORK = {
+    "perceiver": {},
+    "resnet": {"blocks": (1, 1, 1, 1), "channels": (8, 8, 8, 8)},
+    "vit": {"channels": 16, "layers": 2, "heads": 2},
+    "transformer": {"channels": 16, "layers": 2, "heads": 2},
+}
+MAKERS = {
+    "image_folder": small_data.pictures,
+    "tfds_images": small_data.pictures_of_tfds,
+    "modelnet40": small_data.point_clouds,
+    "point_folder": small_data.meshes,
+    "clip_folder": small_data.sounds_and_videos,
+    "audioset": small_data.audioset,
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """The folder of a kind of data set, made when it is first asked for."""
+    made = {}
+
+    def folder(name):
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name)
+            MAKERS[name](made[name])
+        return made[name]
+
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def quick_compilation():
+    """Two steps run faster than XLA's optimisations."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def shrink(config):
+    keys = dict(flatten(config))
+    config.update_from_flattened_dict({k: v for k, v in SMALL.items() if k in keys})
+    config.model.update(SMALL_NETWORK[config.model.name])
+    if "patch" in config.model and "image_size" in config.data:
+        config.model.patch = 8
+    if config.model.get("grid"):
+        config.model.grid = (6, 6)
+    if config.model.get("unrolled"):  # a cross-attend for each of the 4 time steps of patches
+        config.model.num_cross_attends = config.model.num_towers = 4
+    for inputs in config.model.inputs.values():
+        inputs.bands = 3
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_trains_and_evaluates_when_shrunk(name, tmp_path, folders):
+    config = CONFIGS[name].copy_and_resolve_references()
+    shrink(config)
+    if config.data.name == "digits":
+        config.data.image_size = 8
+    else:
+        config.data.dir = str(folders(config.data.name))
+    if config.data.name == "tfds_images":
+        config.data.tfds_name = "pictures"
+    elif config.data.name == "modelnet40":
+        config.data.partial = True
+    elif config.data.name == "clip_folder":
+        config.data.prepared = str(tmp_path / "prepared")
+    assert train.main(config, str(tmp_path / "run")) is None
+    records = read_metrics(tmp_path / "run")
+    assert [r["step"] for r in records if r["split"] == "train"] == [1, 2]
+    assert all(np.isfinite(r["loss"]) for r in records)
+    assert all(r["gradient_norm"] > 0 for r in records if r["split"] == "train")
+    result = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert 0 <= result["mAP" if config.train.loss == "sigmoid" else "top1"] <= 1
+
+
+def test_one_is_evaluated_by_its_own_program(tmp_path, folders):
+    """By processes as users start them, several labels a clip and both modalities."""
+    arguments = [
+        "--config=configs/audioset.py:mel_video",
+        f"--workdir={tmp_path}",
+        f"--config.data.dir={folders('audioset')}",
+        *(f"--config.{k}={v}" for k, v in SMALL.items() if k != "data.num_points"),
+    ]
+    run("train", *arguments)
+    out, _ = run("evaluate", *arguments)
+    assert "step 2: mAP" in out
+    assert "over the 2 classes present in 4 examples" in out
+
+
+def test_mixed_pictures_train(tmp_path, folders):
+    """Mixup on half of the pairs and CutMix on the others."""
+    config = CONFIGS["configs/folder.py"].copy_and_resolve_references()
+    shrink(config)
+    config.data.dir = str(folders("image_folder"))
+    config.data.mixup_alpha, config.data.cutmix_alpha = 0.2, 1.0
+    assert train.main(config, str(tmp_path / "run")) is None
+    records = read_metrics(tmp_path / "run")
+    assert all(np.isfinite(r["loss"]) for r in records)
+    assert all("top1" in r for r in records)
