@@ -37,6 +37,7 @@ setup(
         "importlib_resources>=6.4",
         "protobuf>=5.26",
         "scikit-learn>=1.6",
+        "threadpoolctl>=3.5",
         "h5py>=3.11",
         "av>=15",
         "trimesh>=4.5",

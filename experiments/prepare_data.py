@@ -6,8 +6,8 @@ python -m experiments.prepare_data audioset --csv=eval_segments.csv --clips=DIR 
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
+from experiments.argument_parser import Parser
 from experiments.command_line import EXIT_USER_ERROR, UserError
 from perceiver.data.clips import preparation, runs
 from perceiver.data.clips.decoding import WANTS
@@ -16,13 +16,6 @@ from perceiver.data.images import imagenet
 
 RUN_HERE = "python -m experiments.prepare_data"
 _EXIT_INTERRUPTED = 130  # as shells have it
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
 
 
 def _audioset(options: argparse.Namespace, beam: Sequence[str]) -> None:
@@ -76,7 +69,7 @@ def _without_beam(name: str, beam: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=RUN_HERE,
         description="Makes a TFDS data set of files as people have them.",
         epilog=f"example: {RUN_HERE} audioset --help",

@@ -1,19 +1,30 @@
-"""Curves of a run, drawn from its metrics: loss, accuracy and learning rate against the step."""
+"""Curves of a run, drawn from its metrics: loss, accuracy and learning rate against the step.
+
+And curves of several runs in one picture: accuracy in evaluation, and the training loss.
+"""
 
 import io
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from perceiver.training.files import replace_file
 from perceiver.training.logs import read_metrics
 
 _COLOURS = {"train": "#3b6ea5", "eval": "#d1642b"}  # apart to colour-blind eyes too
+# Okabe and Ito's, but for yellow, which is faint on white.
+_COLOURS_OF_RUNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_STYLES_OF_RUNS = ("-", "--", ":", "-.")  # once all colours are taken
+MOST_RUNS = len(_COLOURS_OF_RUNS) * len(_STYLES_OF_RUNS)
+_TITLES = {"top1": ("Accuracy", "top-1 accuracy"), "mAP": ("Mean average precision", "mAP")}
 _SMOOTHED_FROM = 100  # points; below, the eye does it
 
 
@@ -31,62 +42,157 @@ def draw_curves(workdir: str | Path, out: str | Path | None = None) -> Path:
       FileNotFoundError: the directory has no metrics.
       ValueError: its metrics have no line yet.
     """
-    records = read_metrics(workdir)
-    if not records:
-        raise ValueError(f"{workdir} has no metrics yet: wait for the first log step.")
+    records = read_run(workdir)
     figure = Figure(figsize=(8, 8.5), layout="constrained")
     loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=(4, 4, 1.6))
     _draw(loss, records, "loss", title="Loss", unit="loss (nats)")
-    if any("mAP" in record for record in records):
-        _draw(accuracy, records, "mAP", title="Mean average precision", unit="mAP")
-    else:
-        _draw(accuracy, records, "top1", title="Accuracy", unit="top-1 accuracy")
+    metric = metric_of(records) or "top1"
+    title, unit = _TITLES[metric]
+    _draw(accuracy, records, metric, title=title, unit=unit)
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     _draw(rate, records, "learning_rate", title="Learning rate", unit="rate")
     rates = [record["learning_rate"] for record in records if "learning_rate" in record]
     if rates and max(rates) > 50 * min(rates) > 0:  # several divisions by ten
         rate.set_yscale("log")
-    rate.set_xlabel("step")
-    rate.xaxis.set_major_formatter(EngFormatter(sep=""))
+    return _written(figure, rate, Path(workdir) / "curves.png" if out is None else Path(out))
+
+
+def draw_comparison(runs: Mapping[str, Sequence[dict[str, Any]]], out: str | Path) -> Path:
+    """Draws several runs over each other: their metric in evaluation, and their training loss.
+
+    Args:
+      runs: what each of them logged, as `read_run` gives it, by the name for the legend.
+      out: the PNG to write.
+
+    Returns:
+      The path of the picture.
+
+    Raises:
+      ValueError: more than MOST_RUNS, or runs with different metrics.
+    """
+    if len(runs) > MOST_RUNS:
+        raise ValueError(f"{len(runs)} runs are more than can be told apart: give {MOST_RUNS}.")
+    metrics = {name: metric for name, run in runs.items() if (metric := metric_of(run))}
+    if len(set(metrics.values())) > 1:
+        with_top1, with_map = (
+            next(name for name, metric in metrics.items() if metric == wanted)
+            for wanted in ("top1", "mAP")
+        )
+        raise ValueError(
+            f"{with_top1} has top1 and {with_map} has mAP: compare runs with the same metric."
+        )
+    metric = next(iter(metrics.values()), "top1")
+    rows = -(-len(runs) // 3)
+    figure = Figure(figsize=(8, 7 + 0.25 * rows), layout="constrained")
+    accuracy, loss = figure.subplots(2, 1, sharex=True)
+    title, unit = _TITLES[metric]
+    _frame(accuracy, title=f"{title}, evaluation", unit=unit)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    _frame(loss, title="Loss, training", unit="loss (nats)")
+    # Neighbours in the legend differ in colour.
+    looks = itertools.product(_STYLES_OF_RUNS, _COLOURS_OF_RUNS)
+    handles = []
+    for (name, records), (style, colour) in zip(runs.items(), looks, strict=False):
+        for axes, value, split in ((accuracy, metric, "eval"), (loss, "loss", "train")):
+            _line(axes, records, value, split, label=name, colour=colour, style=style)
+        handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=1.6, label=name))
+    for axes in (accuracy, loss):
+        if not axes.lines:
+            _say_not_logged(axes)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(3, len(runs)), frameon=False
+    )
+    return _written(figure, loss, Path(out))
+
+
+def read_run(workdir: str | Path) -> list[dict[str, Any]]:
+    """What a run logged so far; see `read_metrics`.
+
+    Raises:
+      FileNotFoundError: the directory has no metrics.
+      ValueError: its metrics have no line yet, or one that is not as it should be.
+    """
+    records = read_metrics(workdir)
+    if not records:
+        raise ValueError(f"{workdir} has no metrics yet: wait for the first log step.")
+    return records
+
+
+def metric_of(records: Sequence[Mapping[str, Any]]) -> str | None:
+    """Which figure a run goes by: 'mAP', 'top1', or None where neither was logged."""
+    for metric in ("mAP", "top1"):
+        if any(metric in record for record in records):
+            return metric
+    return None
+
+
+def _written(figure: Figure, lowest: Axes, path: Path) -> Path:
+    """Writes a figure, whose panels share the steps below the lowest."""
+    lowest.set_xlabel("step")
+    lowest.xaxis.set_major_formatter(EngFormatter(sep=""))
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    path = Path(workdir) / "curves.png" if out is None else Path(out)
     replace_file(path, picture.getvalue())
     return path
 
 
 def _draw(axes: Axes, records: Sequence[dict], name: str, *, title: str, unit: str) -> None:
     """One panel: a metric of both splits against the step; says so where it was not logged."""
+    _frame(axes, title=title, unit=unit)
+    for split, colour in _COLOURS.items():
+        line = _line(axes, records, name, split, label=split, colour=colour)
+        if line is not None:
+            line.set_label(f"{line.get_label()}, last {_format(name, line.get_ydata()[-1])}")
+    if axes.lines:
+        axes.legend(frameon=False, fontsize=9)
+    else:
+        _say_not_logged(axes)
+
+
+def _frame(axes: Axes, *, title: str, unit: str) -> None:
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_ylabel(unit)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    for split, colour in _COLOURS.items():
-        points = [(r["step"], r[name]) for r in records if r["split"] == split and name in r]
-        if not points:
-            continue
-        steps, values = np.asarray(points, float).T
-        label = split
-        # Batches are noisy; evaluations and learning rates are not, and their corners matter.
-        if split == "train" and name != "learning_rate" and len(points) >= _SMOOTHED_FROM:
-            axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-            steps, values = _running_mean(steps, values)
-            label = f"{split}, running mean"
-        axes.plot(
-            steps,
-            values,
-            color=colour,
-            linewidth=1.6,
-            marker="o" if len(points) <= 50 else None,  # one point is no line
-            markersize=4,
-            label=f"{label}, last {_format(name, values[-1])}",
-        )
-    if axes.lines:
-        axes.legend(frameon=False, fontsize=9)
-    else:
-        axes.text(
-            0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", va="center", color="grey"
-        )
+
+
+def _line(
+    axes: Axes,
+    records: Sequence[dict],
+    name: str,
+    split: str,
+    *,
+    label: str,
+    colour: str,
+    style: str = "-",
+) -> Line2D | None:
+    """Draws a metric of a split; of a noisy one returns the running mean, drawn over it."""
+    points = [(r["step"], r[name]) for r in records if r["split"] == split and name in r]
+    if not points:
+        return None
+    steps, values = np.asarray(points, float).T
+    # Batches are noisy; evaluations and learning rates are not, and their corners matter.
+    if split == "train" and name != "learning_rate" and len(points) >= _SMOOTHED_FROM:
+        axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+        steps, values = _running_mean(steps, values)
+        label = f"{label}, running mean"
+    (line,) = axes.plot(
+        steps,
+        values,
+        color=colour,
+        linestyle=style,
+        linewidth=1.6,
+        marker="o" if len(points) <= 50 else None,  # one point is no line
+        markersize=4,
+        label=label,
+    )
+    return line
+
+
+def _say_not_logged(axes: Axes) -> None:
+    axes.text(
+        0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", va="center", color="grey"
+    )
 
 
 def _format(name: str, value: float) -> str:

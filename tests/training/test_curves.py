@@ -4,11 +4,18 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from perceiver.training import curves
-from perceiver.training.curves import draw_curves
+from perceiver.training.curves import (
+    MOST_RUNS,
+    draw_comparison,
+    draw_curves,
+    metric_of,
+    read_run,
+)
 from perceiver.training.logs import MetricLog
 
 
@@ -110,3 +117,102 @@ def test_nothing_to_draw_is_said(tmp_path):
     MetricLog(tmp_path, resume_step=0).close()
     with pytest.raises(ValueError, match="no metrics yet"):
         draw_curves(tmp_path)
+
+
+def run_of(folder, name, *writes):
+    log(folder / name, *writes)
+    return read_run(folder / name)
+
+
+def test_runs_are_drawn_over_each_other(tmp_path, figures):
+    noise = np.random.default_rng(0).normal(size=400)
+    noisy = [(s + 1, "train", {"loss": 3 + n}) for s, n in enumerate(noise)]
+    runs = {
+        "a": run_of(
+            tmp_path,
+            "a",
+            (1, "train", {"loss": 2.0, "top1": 0.2}),
+            (2, "eval", {"loss": 9.0, "top1": 0.3}),
+            (4, "eval", {"loss": 9.0, "top1": 0.4}),
+        ),
+        "b": run_of(tmp_path, "b", *noisy, (400, "eval", {"loss": 9.0, "top1": 0.6})),
+        "without evaluation": run_of(tmp_path, "c", (7, "train", {"loss": 1.5})),
+    }
+    path = draw_comparison(runs, tmp_path / "both.png")
+    assert path == tmp_path / "both.png"
+    assert imread(path).size
+    shown = panels(figures[0])
+    assert list(shown) == ["Accuracy, evaluation", "Loss, training"]
+    accuracy, loss = shown.values()
+    assert list(accuracy) == ["a", "b"]
+    np.testing.assert_array_equal(accuracy["a"], [[2, 4], [0.3, 0.4]])
+    np.testing.assert_array_equal(accuracy["b"], [[400], [0.6]])
+    assert list(loss) == ["a", "b", "without evaluation"]
+    np.testing.assert_array_equal(loss["a"], [[1], [2.0]])
+    windows = np.lib.stride_tricks.sliding_window_view(3 + noise, 8)
+    np.testing.assert_allclose(loss["b"][1], windows.mean(axis=1))
+    (legend,) = figures[0].legends
+    entries = zip(legend.get_texts(), legend.get_lines(), strict=True)
+    colours = {text.get_text(): line.get_color() for text, line in entries}
+    assert list(colours) == list(runs)
+    for axes in figures[0].axes:
+        for line in axes.lines:
+            name = line.get_label().split(",")[0]
+            if not name.startswith("_"):
+                assert line.get_color() == colours[name]
+
+
+def test_mean_average_precision_is_compared_where_it_was_logged(tmp_path, figures):
+    one = run_of(tmp_path, "a", (1, "eval", {"loss": 1.0, "mAP": 0.25}))
+    assert metric_of(one) == "mAP"
+    draw_comparison({"a": one}, tmp_path / "a.png")
+    shown = panels(figures[0])
+    np.testing.assert_array_equal(shown["Mean average precision, evaluation"]["a"], [[1], [0.25]])
+    assert [text.get_text() for text in figures[0].axes[1].texts] == ["not logged"]
+    other = run_of(tmp_path, "b", (1, "train", {"loss": 1.0, "top1": 0.25}))
+    with pytest.raises(ValueError, match="b has top1 and a has mAP"):
+        draw_comparison({"a": one, "b": other}, tmp_path / "both.png")
+    assert not (tmp_path / "both.png").exists()
+
+
+# Of linear red, green and blue, at full strength: Machado, Oliveira and Fernandes (2009).
+PROTANOPIA = [
+    [0.152286, 1.052583, -0.204868],
+    [0.114503, 0.786281, 0.099216],
+    [-0.003882, -0.048116, 1.051998],
+]
+DEUTERANOPIA = [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.011820, 0.042940, 0.968881],
+]
+TO_XYZ = [
+    [0.4124, 0.3576, 0.1805],
+    [0.2126, 0.7152, 0.0722],
+    [0.0193, 0.1192, 0.9505],
+]  # of linear sRGB
+
+
+def lab(colour, seen_as):
+    """CIE L*a*b* of a colour, as an eye sees it."""
+    rgb = np.asarray(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(seen_as @ linear, 0, 1)
+    x, y, z = np.cbrt(TO_XYZ @ seen / [0.9505, 1.0, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eye", [np.eye(3), PROTANOPIA, DEUTERANOPIA])
+def test_colour_blind_eyes_tell_runs_apart(tmp_path, figures, eye):
+    """A difference of 2.3 is the smallest that is seen, of colours that touch."""
+    runs = {f"run {i}": [{"step": 1, "split": "train", "loss": 1.0}] for i in range(MOST_RUNS)}
+    draw_comparison(runs, tmp_path / "all.png")
+    lines = figures[0].legends[0].get_lines()
+    looks = [(line.get_color(), line.get_linestyle()) for line in lines]
+    assert len(set(looks)) == MOST_RUNS
+    colours = sorted({colour for colour, _ in looks})
+    for i, one in enumerate(colours):
+        for other in colours[:i]:
+            assert np.linalg.norm(lab(one, eye) - lab(other, eye)) > 4 * 2.3
+    with pytest.raises(ValueError, match=f"give {MOST_RUNS}"):
+        draw_comparison({**runs, "one more": []}, tmp_path / "more.png")
