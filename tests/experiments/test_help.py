@@ -1,0 +1,87 @@
+"""--help of the programs: the configs there are, the variants of one, and flags."""
+
+import shutil
+
+import pytest
+
+from experiments.command_line import config_files, variants
+from tests.experiments.processes import ROOT, finish, start
+
+MAINS = {
+    "train": [],
+    "evaluate": [],
+    "model_table": [],
+    "show_data": [],
+    "simple_models": [],
+    "benchmark": ["data"],
+}
+SHOWN = 1  # absl's status for help
+
+
+def help_of(main, *arguments):
+    out, err = finish(start(main, *arguments, "--help"), status=SHOWN)
+    assert err == ""
+    return out
+
+
+@pytest.mark.parametrize("main", MAINS)
+def test_without_a_config_it_lists_the_configs(main):
+    out = help_of(main, *MAINS[main])
+    assert f"python -m experiments.{main} {' '.join(MAINS[main])}".strip() in out
+    for file in config_files():
+        assert f"  configs/{file.name} " in out
+    assert "Handwritten digits, 8x8 pixels" in out
+    assert "--help with --config=FILE lists the variants" in out
+    assert "\n  --config: FILE[:variant]" in out
+
+
+def test_with_a_config_it_lists_the_variants():
+    out = help_of("train", "--config=configs/imagenet.py")
+    lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    listed = variants(ROOT / "configs" / "imagenet.py")
+    assert {"", "vit_ff", "unshared"} <= listed.keys()
+    for variant, about in listed.items():
+        assert ["configs/imagenet.py" + (f":{variant}" if variant else ""), about] in lines
+    assert "\n  --workdir: " in out
+
+
+def test_with_a_variant_too():
+    out = help_of("model_table", "--config", "configs/modelnet40.py:small")
+    assert "configs/modelnet40.py:vit_16 " in out
+    assert "ViT-B-16 on the same grid (Table 4)" in out
+
+
+@pytest.mark.parametrize("main", ["train", "benchmark"])
+def test_a_config_that_is_not_there(main):
+    process = start(main, *MAINS[main], "--config=configs/imagenette.py", "--help")
+    out, err = finish(process, status=2)
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("error: unknown config 'configs/imagenette.py'")
+    assert "did you mean 'configs/imagenet.py'?" in line
+
+
+def test_a_variant_that_is_not_there():
+    process = start("train", "--config=configs/modelnet40.py:smal", "--help")
+    _, err = finish(process, status=2)
+    assert err == ("error: configs/modelnet40.py: unknown variant 'smal': did you mean 'small'?\n")
+
+
+def test_signs_of_per_cent_are_printed_as_they_are(tmp_path):
+    """absl's help fills in what follows a %."""
+    config = tmp_path / "mine.py"
+    shutil.copy(ROOT / "configs" / "digits.py", config)
+    text = config.read_text()
+    changed = text.replace("a small Perceiver", "50% smaller, 99% sure, 100%")
+    assert changed != text
+    config.write_text(changed)
+    assert "50% smaller, 99% sure, 100%" in help_of("train", f"--config={config}")
+
+
+def test_a_config_that_lists_no_variants(tmp_path):
+    config = tmp_path / "mine.py"
+    text = (ROOT / "configs" / "digits.py").read_text()
+    config.write_text(text.replace("VARIANTS", "NAMES"))
+    _, err = finish(start("train", f"--config={config}", "--help"), status=2)
+    (line,) = err.splitlines()
+    assert f"{config} has no VARIANTS" in line

@@ -1,0 +1,98 @@
+"""docs/experiments.md lists every variant, with the figures of the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments.command_line import all_configs, load_config
+from experiments.model_table import markdown
+from experiments.paper_rows import PRINTED, RUN_HERE
+from perceiver.names import unknown
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "experiments.md").read_text()
+README = (ROOT / "README.md").read_text()
+TABLES = markdown()
+REGENERATE = "python -m experiments.model_table --format=markdown"
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+@pytest.mark.parametrize("file", TABLES)
+def test_tables_are_those_of_the_code(file):
+    """Every line, so that what is out of date is named."""
+    for line in TABLES[file].splitlines():
+        assert line in PAGE, f"not in docs/experiments.md: {line}\nTake it from {REGENERATE}"
+    assert TABLES[file] in PAGE, f"lines of docs/experiments.md are in another order: {REGENERATE}"
+    assert REGENERATE in PAGE
+
+
+def test_every_variant_has_one_row():
+    listed = []
+    for file, table in TABLES.items():
+        for line in table.splitlines()[2:]:
+            variant = cells(line)[0].strip("`")
+            listed.append(file if variant == "(none)" else file + variant)
+    assert sorted(listed) == sorted(name for name, _ in all_configs())
+
+
+def test_figures_of_known_rows():
+    """Tables 1 to 7, and the counts that are published for the baselines."""
+    rows = {}
+    for file, table in TABLES.items():
+        for line in table.splitlines()[2:]:
+            rows[file, cells(line)[0].strip("`")] = cells(line)
+    assert rows["configs/imagenet.py", "(none)"][2:5] == [
+        "78.0% (Tables 1, 2, 6 and 7), 79.5% in training (Table 7); 44.9M, 707.2B",
+        "44,912,254",
+        "707.2",
+    ]
+    assert rows["configs/imagenet.py", ":unshared"][3] == "326,241,856"
+    assert rows["configs/imagenet.py", ":resnet"][2:4] == [
+        "77.6% (Table 1), from the literature",
+        "25,557,032",
+    ]
+    assert rows["configs/imagenet.py", ":vit"][3] == "86,567,656"
+    assert rows["configs/imagenet.py", ":vit_ff_permuted"][2] == "61.7% (Table 2)"
+    assert rows["configs/audioset.py", ":mel_video_tuned"][2] == "44.2% (Table 3)"
+    assert rows["configs/modelnet40.py", ":vit_8"][2] == "65.3% (Table 4)"
+
+
+def test_columns_without_any_entry_are_left_out():
+    assert "printed" in TABLES["configs/audioset.py"].splitlines()[0]
+    assert "printed" not in TABLES["configs/folder.py"].splitlines()[0]
+
+
+def test_configs_and_files_named_are_there():
+    for spec in set(re.findall(r"--config=(configs/[\w.,:]*\w)", PAGE)):
+        if "FILE" not in spec:
+            load_config(spec.replace(":VARIANT", ""))
+    for path in re.findall(r"launch/[\w/]+\.(?:py|json)", PAGE):
+        assert (ROOT / path).is_file(), path
+    for linked in re.findall(r"\]\(([\w./]+\.md)", PAGE):
+        assert (ROOT / "docs" / linked).is_file(), linked
+
+
+def test_what_was_run_here_is_told_in_full():
+    """Its figures stand in the README, or in the page's last section."""
+    _, told = PAGE.split("\n## What was run here\n")
+    for name, reached in RUN_HERE.items():
+        assert name in dict(all_configs()), unknown(name, dict(all_configs()), what="variant")
+        (figure,) = re.findall(r"[\d.]+%", reached)
+        assert figure in README + told, f"{name}: {figure}"
+    for head in (
+        "Point clouds: four networks, one budget",
+        "Pictures, raw and permuted",
+        "Sound, raw and as a spectrogram",
+        "Sound and video together",
+    ):
+        assert f"\n### {head}\n" in told
+
+
+def test_no_printed_result_is_missing_from_the_page():
+    for name, row in PRINTED:
+        if row.value is not None:
+            assert f"{row.value}%" in PAGE, name
