@@ -70,7 +70,7 @@ def fourier(bands: int, max_resolution: tuple[float, ...], spacing: str = "linea
 def grid(bands: int, max_resolution: tuple[float, ...] = (), **values) -> ConfigDict:
     """How the points of a grid are placed: Fourier features, or learned positions as in Table 2.
 
-    `values` are the other arguments of the modality's function in `perceiver/modalities.py`.
+    `values` are the other arguments of the modality's function in `perceiver/modalities/`.
     """
     config = fourier(bands, max_resolution)
     config.positions = "fourier"  # or learned, none

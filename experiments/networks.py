@@ -3,6 +3,7 @@
 What a config asks for and can't be had is a `UserError` here, before anything is compiled.
 """
 
+import collections
 import dataclasses
 import math
 from collections.abc import Callable
@@ -119,10 +120,17 @@ def modalities_of(config: ConfigDict) -> list[str]:
             f"config.model.inputs has {modalities}; config.model.name={config.model.name} takes "
             "one modality"
         )
-    if several and config.model.unrolled:
-        raise UserError(
-            f"config.model.inputs has {modalities}; config.model.unrolled=True takes one modality"
-        )
+    if config.model.get("unrolled"):
+        if several:
+            raise UserError(
+                f"config.model.inputs has {modalities}; config.model.unrolled=True takes one "
+                "modality"
+            )
+        if config.model.permutation != "none":
+            raise UserError(
+                f"config.model.permutation={config.model.permutation} mixes the time steps of "
+                "config.model.unrolled=True; set one of the two"
+            )
     return modalities
 
 
@@ -143,24 +151,31 @@ def batch_spec(config: ConfigDict, batch_size: int) -> dict[str, jax.ShapeDtypeS
     return specs
 
 
-def costs(config: ConfigDict, num_classes: int) -> list[Cost]:
-    """Parameters and FLOPs of the network, part by part."""
+def input_spec(config: ConfigDict) -> tuple[hk.Params, tuple[ByteArray, ...]]:
+    """Shapes of what the inputs learn, such as positions, and of one example's byte arrays."""
     inputs = hk.transform(lambda batch: byte_arrays(config, batch, is_training=False))
 
     def made(batch):
         params = inputs.init(jax.random.key(0), batch)
         return params, inputs.apply(params, None, batch)
 
-    params, parts = user_values(jax.eval_shape, made, batch_spec(config, 1))
-    learned = dict.fromkeys(("positions", "encoding"), 0)
+    return user_values(jax.eval_shape, made, batch_spec(config, 1))
+
+
+def costs(config: ConfigDict, num_classes: int) -> list[Cost]:
+    """Parameters and FLOPs of inputs and network, part by part."""
+    params, parts = input_spec(config)
+    learned = collections.Counter()
     for _, name, array in hk.data_structures.traverse(params):
-        learned[name] += math.prod(array.shape)
+        part = {"positions": "learned positions", "encoding": "modality encodings"}
+        learned[part.get(name, "learned inputs")] += math.prod(array.shape)
     sizes = dict(
         num_inputs=sum(part.num_inputs for part in parts),
         input_channels=parts[0].channels,
         num_classes=num_classes,
     )
-    return user_values(_of(config).costs, config, sizes, learned)
+    of_network = user_values(_of(config).costs, config, sizes)
+    return [Cost(part, count, 0, 1) for part, count in learned.items()] + of_network
 
 
 def _grid(config: ConfigDict) -> tuple[int, int]:
@@ -183,7 +198,7 @@ class _Kind:
     """A kind of network: logits inside a transform, and costs."""
 
     classify: Callable[[ConfigDict, int, tuple[ByteArray, ...], bool], jax.Array]
-    costs: Callable[[ConfigDict, dict[str, int], dict[str, int]], list[Cost]]
+    costs: Callable[[ConfigDict, dict[str, int]], list[Cost]]
 
 
 def _of(config: ConfigDict) -> _Kind:
@@ -200,13 +215,8 @@ def _perceiver(config, num_classes, parts, is_training):
     return model(parts)
 
 
-def _perceiver_costs(config, sizes, learned):
-    return perceiver_costs(
-        architecture(config),
-        **sizes,
-        learned_positions=learned["positions"],
-        modality_encodings=learned["encoding"],
-    )
+def _perceiver_costs(config, sizes):
+    return perceiver_costs(architecture(config), **sizes)
 
 
 _RESNET = ("blocks", "channels")
@@ -230,30 +240,26 @@ def _transformer(config, num_classes, parts, is_training):
     return Transformer(num_classes, **_values(config, *_TRANSFORMER, "dtype", "remat"))(parts[0])
 
 
-def _on_a_grid(function: Callable[..., list[Cost]], keys: tuple[str, ...]):
-    def of(config, sizes, learned):
-        sizes = {key: sizes[key] for key in ("input_channels", "num_classes")}
-        return _with_positions(
-            function(grid=_grid(config), **sizes, **_values(config, *keys)), learned
-        )
-
-    return of
+def _resnet_costs(config, sizes):
+    return resnet_costs(grid=_grid(config), **_without_count(sizes), **_values(config, *_RESNET))
 
 
-def _transformer_costs(config, sizes, learned):
-    return _with_positions(transformer_costs(**sizes, **_values(config, *_TRANSFORMER)), learned)
+def _vit_costs(config, sizes):
+    return vit_costs(grid=_grid(config), **_without_count(sizes), **_values(config, *_VIT))
 
 
-def _with_positions(costs: list[Cost], learned: dict[str, int]) -> list[Cost]:
-    """Learned positions of the inputs come before the network."""
-    if not learned["positions"]:
-        return costs
-    return [Cost("learned positions", learned["positions"], 0, 1), *costs]
+def _without_count(sizes):
+    """Sizes without M, which the grid says."""
+    return {key: value for key, value in sizes.items() if key != "num_inputs"}
+
+
+def _transformer_costs(config, sizes):
+    return transformer_costs(**sizes, **_values(config, *_TRANSFORMER))
 
 
 _KINDS = {
     "perceiver": _Kind(_perceiver, _perceiver_costs),
-    "resnet": _Kind(_resnet, _on_a_grid(resnet_costs, _RESNET)),
-    "vit": _Kind(_vit, _on_a_grid(vit_costs, _VIT)),
+    "resnet": _Kind(_resnet, _resnet_costs),
+    "vit": _Kind(_vit, _vit_costs),
     "transformer": _Kind(_transformer, _transformer_costs),
 }

@@ -6,8 +6,6 @@ Figures come from `perceiver.paper`; what a row's network is, from the config.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import haiku as hk
-import jax
 from ml_collections import ConfigDict
 
 from experiments import networks
@@ -165,12 +163,7 @@ def receptive_field(config: ConfigDict) -> int:
         return INPUT_KERNEL**2
     if config.model.name == "vit":
         return config.model.patch**2
-    inputs = hk.transform(lambda batch: networks.byte_arrays(config, batch, is_training=False))
-
-    def made(batch):
-        return inputs.apply(inputs.init(jax.random.key(0), batch), None, batch)
-
-    parts = jax.eval_shape(made, networks.batch_spec(config, 1))
+    _, parts = networks.input_spec(config)
     num_inputs = sum(part.num_inputs for part in parts)
     if config.model.name == "transformer":
         return num_inputs

@@ -35,8 +35,6 @@ def perceiver_costs(
     num_inputs: int,
     input_channels: int,
     num_classes: int,
-    learned_positions: int = 0,
-    modality_encodings: int = 0,
 ) -> list[Cost]:
     """Parameters and FLOPs of each part of a Perceiver.
 
@@ -45,12 +43,10 @@ def perceiver_costs(
       num_inputs: M.
       input_channels: C, content and positions together.
       num_classes: outputs of the head.
-      learned_positions: parameters of learned position encodings, 0 without them.
-      modality_encodings: parameters of the encodings of fused modalities, 0 where there is one.
 
     Returns:
-      The costs of positions, latents, cross-attends, self-attends and head; their sums are the
-      network's.
+      The costs of latents, cross-attends, self-attends and head. What the inputs learn, such as
+      positions or the encodings of fused modalities, comes on top.
     """
     latents, channels = architecture.num_latents, architecture.latent_channels
     inner = architecture.attention_channels(input_channels)
@@ -78,17 +74,12 @@ def perceiver_costs(
     self_parameters, self_flops = self_attend_cost(
         latents, channels, architecture.self_heads, architecture.dense_widening
     )
-    costs = [
+    return [
         Cost("latents", latents * channels, 0, 1),
         Cost("cross-attends", cross_sets * cross_parameters, crosses * cross_flops, crosses),
         Cost("self-attends", self_sets * self_parameters, selfs * self_flops, selfs),
         Cost("head", linear_parameters(channels, num_classes), 2 * channels * num_classes, 1),
     ]
-    if learned_positions:
-        costs.insert(0, Cost("learned positions", learned_positions, 0, 1))
-    if modality_encodings:
-        costs.insert(0, Cost("modality encodings", modality_encodings, 0, 1))
-    return costs
 
 
 def total(costs: list[Cost]) -> Cost:

@@ -84,24 +84,43 @@ def perceiver(
     cross_heads=1,
     self_heads=8,
     mask=None,
+    unrolled=False,
 ):
     """Class logits [classes] and the attention logits of every cross-attend, for one example.
 
     inputs [M, C]: content and position encoding, concatenated. order: the modules in their order,
-    for example ["cross_attend_0", "tower_0", "cross_attend_1", "tower_0"].
+    for example ["cross_attend_0", "tower_0", "cross_attend_1", "tower_0"]. unrolled: cross-attend i
+    of n sees inputs i M / n to (i + 1) M / n, "one frame per cross-attend" (Sec. 4.2).
     """
     z = np.float64(parameters["perceiver"]["latents"])
+    crosses = sum(module.startswith("cross_attend") for module in order)
     maps = []
     for module in order:
         if module.startswith("cross_attend"):
+            i, m = len(maps), len(inputs)
+            seen = slice(i * m // crosses, (i + 1) * m // crosses) if unrolled else slice(m)
             z, logits = cross_attend(
-                parameters, f"perceiver/{module}", z, inputs, cross_heads, mask
+                parameters,
+                f"perceiver/{module}",
+                z,
+                inputs[seen],
+                cross_heads,
+                None if mask is None else mask[seen],
             )
             maps.append(logits)
         else:
             for i in range(self_attends_per_tower):
                 z = self_attend(parameters, f"perceiver/{module}/self_attend_{i}", z, self_heads)
     return linear(parameters, "perceiver/head", z.mean(0)), maps
+
+
+def fused(parts, vectors):
+    """Sec. 4.2: its modality's vector to each input [M_i, C_i], all after one another."""
+    wide = [
+        np.concatenate([part, np.tile(np.float64(vector), (len(part), 1))], -1)
+        for part, vector in zip(parts, vectors, strict=True)
+    ]
+    return np.concatenate(wide, 0)
 
 
 def fourier_features(x, bands, max_resolution, log=False):

@@ -1,0 +1,264 @@
+"""Temporal unrolling, "one frame per cross-attend" (Sec. 4.2), against NumPy float64."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.command_line import CONFIGS, UserError, load_config
+from experiments.networks import architecture
+from experiments.networks import network as network_of
+from perceiver.modalities.video import video_bytes
+from tests.model import reference
+from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
+
+STEPS, SHARE = 4, 13
+UNROLLED = SMALL | dict(num_cross_attends=STEPS, num_towers=STEPS, unrolled=True)
+
+
+def inputs_of(batch=2, mask=None):
+    return byte_array(batch=batch, num_inputs=STEPS * SHARE, mask=mask)
+
+
+def random_mask(batch=2):
+    """Of the third step, the first example has no valid input but one."""
+    mask = np.random.default_rng(3).random((batch, STEPS * SHARE)) < 0.6
+    mask[0, 2 * SHARE : 3 * SHARE] = np.arange(SHARE) == 5
+    return jnp.asarray(mask)
+
+
+def expected(params, inputs, sizes):
+    return [
+        reference.perceiver(
+            params,
+            plain(inputs, b),
+            order(sizes),
+            sizes["self_attends_per_tower"],
+            self_heads=sizes["self_heads"],
+            mask=None if inputs.mask is None else np.asarray(inputs.mask[b]),
+            unrolled=True,
+        )
+        for b in range(len(inputs.content))
+    ]
+
+
+def assert_agrees(sizes, inputs, **options):
+    sizes = UNROLLED | sizes
+    classify, encode = network(sizes, **options)
+    params = parameters(classify, inputs)
+    wanted = expected(params, inputs, sizes)
+    logits = jax.jit(classify.apply)(params, inputs)
+    np.testing.assert_allclose(logits, [x for x, _ in wanted], rtol=2e-5, atol=2e-5)
+    return params, encode, wanted
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        dict(share_cross_attends=False),
+        dict(share_cross_attends=False, share_towers=False),
+        dict(share_towers=False),
+        dict(num_towers=6),
+        dict(num_towers=2),
+        dict(num_towers=0),
+        dict(cross_attends_at_start=True, num_towers=2),
+        dict(num_cross_attends=2, num_towers=2),
+        dict(num_cross_attends=1, num_towers=2),
+    ],
+    ids=str,
+)
+def test_forward_equals_numpy_with_the_shares(sizes):
+    assert_agrees(sizes, inputs_of())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("remat", ["none", "block"])
+def test_mask_and_rematerialisation_equal_numpy(shared, remat):
+    assert_agrees(dict(share_cross_attends=shared), inputs_of(mask=random_mask()), remat=remat)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("wanted", [(0,), (2,), (1, 3), (0, 1, 2, 3)])
+def test_maps_are_of_the_share(shared, wanted):
+    inputs = inputs_of()
+    params, encode, results = assert_agrees(dict(share_cross_attends=shared), inputs)
+    _, maps = jax.jit(encode, static_argnames="logits_of")(params, inputs, logits_of=wanted)
+    assert sorted(maps) == sorted(wanted)
+    for index in wanted:
+        assert maps[index].shape == (2, 1, 7, SHARE)
+        expected_logits = np.stack([m[index] for _, m in results])
+        np.testing.assert_allclose(maps[index], expected_logits, rtol=1e-4, atol=2e-5)
+
+
+def test_shared_steps_are_a_loop_and_the_loop_changes_nothing():
+    """With the maps of every cross-attend asked for, each is on its own, outside any loop."""
+    inputs = inputs_of(mask=random_mask())
+    classify, encode = network(UNROLLED)
+    params = parameters(classify, inputs)
+    encode = jax.jit(encode, static_argnames="logits_of")
+    looped, _ = encode(params, inputs)
+    written_out, _ = encode(params, inputs, logits_of=tuple(range(STEPS)))
+    np.testing.assert_allclose(looped, written_out, rtol=1e-5, atol=1e-5)
+
+    lengths = []
+    for n in (4, 26):
+        classify, _ = network(UNROLLED | dict(num_cross_attends=n, num_towers=n))
+        params = parameters(classify, inputs)
+        lengths.append(len(str(jax.make_jaxpr(classify.apply)(params, inputs))))
+    assert abs(lengths[1] - lengths[0]) < 100
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("changed", range(STEPS))
+def test_a_step_is_seen_by_its_cross_attend_and_those_after_it(shared, changed):
+    inputs = inputs_of()
+    classify, encode = network(UNROLLED | dict(share_cross_attends=shared))
+    params = parameters(classify, inputs)
+    encode = jax.jit(encode, static_argnames="logits_of")
+    content = inputs.content.at[:, changed * SHARE : (changed + 1) * SHARE].add(1.0)
+    steps = tuple(range(STEPS))
+    before, maps_before = encode(params, inputs, logits_of=steps)
+    after, maps_after = encode(params, inputs._replace(content=content), logits_of=steps)
+    for step in steps:
+        difference = np.abs(maps_after[step] - maps_before[step]).max()
+        assert difference == 0 if step < changed else difference > 1e-3, step
+    assert np.abs(after - before).max() > 1e-3
+
+
+@pytest.mark.parametrize(("shared", "wanted"), [(True, {13, 39}), (False, {13})])
+def test_keys_are_computed_of_the_share_alone(shared, wanted):
+    """Unrolling is efficient: no cross-attend projects inputs that none of its uses sees."""
+    inputs = byte_array(num_inputs=STEPS * SHARE, content=4)
+    classify, _ = network(UNROLLED | dict(share_cross_attends=shared))
+    params = parameters(classify, inputs)
+    program = str(jax.make_jaxpr(classify.apply)(params, inputs))
+    projected = re.findall(r"f32\[2,(\d+),14\] = dot_general", program)
+    assert {int(m) for m in projected} - {SMALL["num_latents"]} == wanted
+
+
+@pytest.mark.parametrize("sizes", [{}, dict(share_cross_attends=False)], ids=str)
+def test_gradient_equals_finite_differences_of_numpy(sizes):
+    """In each parameter's own random direction, central differences of the float64 network."""
+    sizes = UNROLLED | sizes
+    inputs = inputs_of(batch=1, mask=random_mask(1))
+    classify, _ = network(sizes)
+    params = parameters(classify, inputs)
+    weights = np.random.default_rng(8).normal(size=5)
+    gradient = jax.jit(jax.grad(lambda p: (classify.apply(p, inputs)[0] * weights).sum()))(params)
+
+    def value(p):
+        return float(expected(p, inputs, sizes)[0][0] @ weights)
+
+    draw = np.random.default_rng(9)
+    for module, arrays in params.items():
+        for name, array in arrays.items():
+            direction = draw.normal(size=array.shape)
+            ends = []
+            for sign in (1, -1):
+                moved = np.float64(array) + sign * 1e-5 * direction
+                ends.append(value(params | {module: arrays | {name: moved}}))
+            wanted = (ends[0] - ends[1]) / 2e-5
+            got = float((np.float64(gradient[module][name]) * direction).sum())
+            assert got == pytest.approx(wanted, rel=1e-3, abs=1e-4), f"{module}/{name}"
+
+
+@pytest.mark.slow
+def test_rematerialised_gradient_is_the_same():
+    inputs = inputs_of(mask=random_mask())
+    gradients = []
+    for remat in ("none", "block"):
+        classify, _ = network(UNROLLED, remat=remat)
+        params = parameters(classify, inputs)
+        loss = lambda p, f=classify.apply: jnp.square(f(p, inputs)).sum()  # noqa: E731
+        gradients.append(jax.jit(jax.grad(loss))(params))
+    largest = max(np.abs(x).max() for x in jax.tree.leaves(gradients[0]))
+    for kept, recomputed in zip(*map(jax.tree.leaves, gradients), strict=True):
+        np.testing.assert_allclose(recomputed, kept, rtol=0, atol=1e-6 * largest)
+
+
+def test_a_step_without_valid_inputs_is_finite():
+    mask = random_mask().at[:, SHARE : 2 * SHARE].set(False)
+    inputs = inputs_of(mask=mask)
+    classify, _ = network(UNROLLED)
+    params = parameters(classify, inputs)
+    loss = lambda p: jnp.square(classify.apply(p, inputs)).sum()  # noqa: E731
+    value, gradient = jax.jit(jax.value_and_grad(loss))(params)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((value, gradient)))
+
+
+def test_cross_attends_of_a_video_see_one_frame_pair_each():
+    """The reference is given the patches of each pair of frames, cut from those frames alone."""
+    video = np.random.default_rng(1).normal(size=(1, 2 * STEPS, 4, 6, 3)).astype(np.float32)
+    inputs = video_bytes(
+        video,
+        patch=(2, 2, 3),
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        positions="fourier",
+        bands=2,
+        max_resolution=(),
+        spacing="linear",
+        learned_channels=0,
+        learned_init_scale=1.0,
+    )
+    classify, _ = network(UNROLLED)
+    params = parameters(classify, inputs)
+    z = np.float64(params["perceiver"]["latents"])
+    for step in range(STEPS):
+        frames = np.float64(video[0, 2 * step : 2 * step + 2])
+        patches = [
+            frames[:, row : row + 2, column : column + 3].ravel()
+            for row in (0, 2)
+            for column in (0, 3)
+        ]
+        time = np.full((4, 1), -1 + 2 * step / (STEPS - 1))
+        places = np.concatenate([time, reference.grid(2, 2)], -1)
+        positions = reference.fourier_features(places, 2, (STEPS, 2, 2))
+        seen = np.concatenate([patches, positions], -1)
+        assert seen.shape == (4, 36 + 15)
+        z, _ = reference.cross_attend(params, f"perceiver/cross_attend_{min(step, 1)}", z, seen, 1)
+        for layer in range(2):
+            z = reference.self_attend(params, f"perceiver/tower_0/self_attend_{layer}", z, 2)
+    wanted = reference.linear(params, "perceiver/head", z.mean(0))
+    logits = jax.jit(classify.apply)(params, inputs)
+    np.testing.assert_allclose(logits[0], wanted, rtol=2e-5, atol=2e-5)
+
+
+def test_the_config_has_a_cross_attend_for_each_time_step():
+    """12,544 patches of 32 frames are 16 time steps of 28 x 28."""
+    config = load_config(f"{CONFIGS}/audioset.py:video_unrolled")
+    sizes = architecture(config)
+    assert sizes.unrolled
+    assert sizes.num_cross_attends == 32 // config.model.inputs.video.patch[0] == 16
+    assert sizes.inputs_of_a_cross_attend(12_544) == 28 * 28
+
+
+def test_inputs_that_do_not_divide_are_refused():
+    classify, _ = network(UNROLLED)
+    message = "num_cross_attends is 4, which does not divide the 53 inputs"
+    with pytest.raises(ValueError, match=message):
+        classify.init(jax.random.key(0), byte_array(num_inputs=53))
+
+
+class TestConfigsThatAreRefused:
+    @staticmethod
+    def config(variant):
+        config = load_config(f"{CONFIGS}/folder.py:{variant}")
+        config.model.unrolled = True
+        return config
+
+    def test_of_fused_modalities(self):
+        """In the order of time their inputs are not one after another."""
+        with pytest.raises(UserError, match=r"\['audio', 'video'\].*unrolled=True takes one"):
+            network_of(self.config("sound_video"), 5)
+
+    def test_of_inputs_that_do_not_divide(self):
+        config = self.config("video")  # 16 x 8 x 8 patches
+        config.model.num_cross_attends = 3
+        with pytest.raises(UserError, match="num_cross_attends is 3, which does not divide"):
+            network_of(config, 5)
+        config.model.num_cross_attends = 16
+        network_of(config, 5)
