@@ -43,7 +43,8 @@ def base() -> ConfigDict:
     config.train.epochs = placeholder(float)
     config.train.seed = 0
     config.train.max_unreadable = 0.001  # share of the examples that a process may pass over
-    config.train.accumulate = 1  # parts that each device takes its share of a batch in
+    # Parts that each device takes its share of a batch in; BatchNorm is by part.
+    config.train.accumulate = 1
     config.train.loss = "softmax"  # or sigmoid, for several labels an example
     config.train.label_smoothing = 0.0  # of softmax
     config.train.ema_decay = 0.0  # of the parameters that are evaluated; 0 for none

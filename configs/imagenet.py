@@ -47,18 +47,28 @@ _ARRANGED = {
     if (n, start) != (8, False)  # which is the main network
 }
 
+# Every network with pixels in their order, and permuted: variant, its network, the permutation.
+_PLAIN = {name: (name, "none") for name in _NETWORKS}
+_REORDERED = {
+    f"{name}_{suffix}".lstrip("_"): (name, permutation)
+    for name in _NETWORKS
+    for suffix, (permutation, _) in _PERMUTED.items()
+}
 
-def _printed(name: str, suffix: str) -> str:
-    """Where permuted pixels are in the paper: one order for all, with Fourier features."""
-    return " (Table 2)" if suffix == "permuted" and name not in ("resnet", "vit") else ""
+
+def _about(name: str, suffix: str) -> str:
+    """What a permuted variant is. Table 2 has one order for all, and Fourier features."""
+    printed = suffix == "permuted" and name not in ("resnet", "vit")
+    network = _NETWORKS[name].split(" (")[0]
+    return f"{network}, {_PERMUTED[suffix][1]}{' (Table 2)' if printed else ''}"
 
 
-VARIANTS = (
+_EXPERIMENTS = (
     _NETWORKS
     | {
-        f"{name}_{suffix}".lstrip("_"): f"{about.split(' (')[0]}, {what}{_printed(name, suffix)}"
-        for name, about in _NETWORKS.items()
-        for suffix, (_, what) in _PERMUTED.items()
+        f"{name}_{suffix}".lstrip("_"): _about(name, suffix)
+        for name in _NETWORKS
+        for suffix in _PERMUTED
     }
     | {name: f"{n} cross-attends without towers, unshared (Table 5)" for name, n in _ALONE.items()}
     | {
@@ -68,19 +78,18 @@ VARIANTS = (
     | {
         "unshared": "Perceiver, nothing shared (Table 7)",
         "ablation": "the small Perceiver that Figure 5 sweeps around (App. B)",
-        "folder": "the main network, pictures from a folder; also after another: vit_ff,folder",
     }
 )
+_FROM_A_FOLDER = "the main network, pictures from a folder; also after another: vit_ff,folder"
+VARIANTS = _EXPERIMENTS | {"folder": _FROM_A_FOLDER}
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """The paper's recipe."""
-    name, comma, source = variant.partition(",")
-    if name == "folder" and not comma:
-        name, source = "", "folder"
-    elif comma:
-        check_variant(source, {"folder": ""})
-    check_variant(name, VARIANTS)
+    name, comma, source = (",folder" if variant == "folder" else variant).partition(",")
+    if comma:
+        check_variant(source, {"folder": _FROM_A_FOLDER})
+    check_variant(name, _EXPERIMENTS if comma else VARIANTS)
     config = base()
 
     config.data = data.pictures(image_size=224)
@@ -110,10 +119,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.eval.batch_size = 1024
 
-    for suffix, (permutation, _) in reversed(_PERMUTED.items()):
-        if name == suffix or name.endswith(f"_{suffix}"):
-            name = name.removesuffix(suffix).rstrip("_")
-            config.model.permutation = permutation
+    name, config.model.permutation = (_PLAIN | _REORDERED).get(name, (name, "none"))
     if name in _ALONE:
         config.model.num_cross_attends = _ALONE[name]
         config.model.num_towers = 0
@@ -127,7 +133,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.model.inputs.image.positions = "learned"
     elif name == "ablation":
         _ablation(config)
-    elif name:
+    elif name.startswith(("resnet", "vit", "transformer")):
         _baseline(config, name)
     return config
 

@@ -162,13 +162,17 @@ def _check_config_flags(argv: list[str]) -> dict[str, object]:
 
 
 def _check_tuples(defaults: Mapping[str, object], config: ConfigDict | None) -> None:
-    """Refuses words in tuples of numbers: absl takes what it can't read for words."""
+    """Refuses words in tuples of numbers, which absl makes of what it can't read, and fractions."""
     for key, value in flatten(config or ConfigDict()):
         default = defaults.get(key)
         if isinstance(default, tuple) and not any(isinstance(x, str) for x in default):
             words = [x for x in value if not isinstance(x, int | float)]
             if words:
                 raise UserError(f"config.{key} takes numbers, as in (0.5, 2.0), not {words[0]!r}")
+            whole = default and all(isinstance(x, int) for x in default)
+            parts = [x for x in value if whole and not isinstance(x, int)]
+            if parts:
+                raise UserError(f"config.{key} takes whole numbers, not {parts[0]}")
 
 
 def _config_spec(argv: list[str]) -> str | None:

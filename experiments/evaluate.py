@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from experiments import build, checks, networks
 from experiments.command_line import UserError, run
 from experiments.evaluation import Evaluator, summary
+from experiments.workdir import check_same_network
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.logs import write_json
 from perceiver.training.parallel import DataParallel
@@ -30,6 +31,7 @@ def main(config: ConfigDict, workdir: str) -> None:
     wanted = checkpoint(config.eval.checkpoint)
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} has no checkpoints/; train there first")
+    check_same_network(workdir, config)
 
     from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
 

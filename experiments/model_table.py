@@ -44,6 +44,7 @@ def main(config: ConfigDict | None, _: str | None) -> None:
         lines = [line for name, rows in result.items() for line in (name, *_lines(rows), "")]
     else:
         checks.check_numbers(config)
+        networks.network(config, config.data.num_classes)  # refuses what can't be built
         result = table(config)
         lines = _lines(result)
     print(json.dumps(result, indent=2) if values.format == "json" else "\n".join(lines))

@@ -30,7 +30,12 @@ from perceiver.permutations import permuted
 from perceiver.training.parallel import AXIS
 from perceiver.training.step import Variables
 
-_ARCHITECTURE_KEYS = [field.name for field in dataclasses.fields(Architecture)]
+# Keys of `config.model`.
+_ARITHMETIC = ("dtype", "remat")
+_PERCEIVER = tuple(field.name for field in dataclasses.fields(Architecture))
+_RESNET = ("blocks", "channels")
+_VIT = ("patch", "channels", "layers", "heads", "widening")
+_TRANSFORMER = ("channels", "layers", "heads", "widening")
 
 
 def network(config: ConfigDict, num_classes: int) -> hk.TransformedWithState:
@@ -72,7 +77,7 @@ def initial_variables(transformed: hk.TransformedWithState, config: ConfigDict) 
 
 def architecture(config: ConfigDict) -> Architecture:
     """The sizes of a Perceiver."""
-    return user_values(Architecture, **{key: config.model[key] for key in _ARCHITECTURE_KEYS})
+    return user_values(Architecture, **_values(config, *_PERCEIVER))
 
 
 def byte_arrays(
@@ -120,17 +125,6 @@ def modalities_of(config: ConfigDict) -> list[str]:
             f"config.model.inputs has {modalities}; config.model.name={config.model.name} takes "
             "one modality"
         )
-    if config.model.get("unrolled"):
-        if several:
-            raise UserError(
-                f"config.model.inputs has {modalities}; config.model.unrolled=True takes one "
-                "modality"
-            )
-        if config.model.permutation != "none":
-            raise UserError(
-                f"config.model.permutation={config.model.permutation} mixes the time steps of "
-                "config.model.unrolled=True; set one of the two"
-            )
     return modalities
 
 
@@ -181,9 +175,10 @@ def costs(config: ConfigDict, num_classes: int) -> list[Cost]:
 def _grid(config: ConfigDict) -> tuple[int, int]:
     """Rows and columns that a baseline for pictures lays its inputs on."""
     if config.model.grid:
-        if len(config.model.grid) != 2:
-            raise UserError(f"config.model.grid={config.model.grid}; give rows and columns")
-        return tuple(config.model.grid)
+        grid = tuple(config.model.grid)
+        if len(grid) != 2 or any(not isinstance(size, int) or size < 1 for size in grid):
+            raise UserError(f"config.model.grid={grid}; give rows and columns, as in (44, 44)")
+        return grid
     (name,) = modalities_of(config)
     if name not in ("image", "spectrogram"):
         raise UserError(
@@ -195,23 +190,36 @@ def _grid(config: ConfigDict) -> tuple[int, int]:
 
 @dataclasses.dataclass(frozen=True)
 class _Kind:
-    """A kind of network: logits inside a transform, and costs."""
+    """A kind of network: its keys of `config.model`, logits inside a transform, and costs."""
 
+    keys: tuple[str, ...]
     classify: Callable[[ConfigDict, int, tuple[ByteArray, ...], bool], jax.Array]
     costs: Callable[[ConfigDict, dict[str, int]], list[Cost]]
 
 
 def _of(config: ConfigDict) -> _Kind:
-    return user_values(look_up, _KINDS, config.model.name, what="config.model.name")
+    name = config.model.name
+    kind = user_values(look_up, _KINDS, name, what="config.model.name")
+    for key in kind.keys:
+        if key not in config.model:
+            raise UserError(
+                f"config.model.name={name} has no config.model.{key} here; take a variant that has "
+                "that network"
+            )
+    return kind
 
 
 def _values(config: ConfigDict, *keys: str) -> dict[str, Any]:
     return {key: config.model[key] for key in keys}
 
 
-def _perceiver(config, num_classes, parts, is_training):
-    del is_training
-    model = Perceiver(architecture(config), num_classes, **_values(config, "dtype", "remat"))
+def _perceiver(config, num_classes, parts, _):
+    if config.model.unrolled and (len(parts) > 1 or config.model.permutation != "none"):
+        raise UserError(
+            "config.model.unrolled=True takes one modality, in its own order: it has "
+            f"{modalities_of(config)} and config.model.permutation={config.model.permutation}"
+        )
+    model = Perceiver(architecture(config), num_classes, **_values(config, *_ARITHMETIC))
     return model(parts)
 
 
@@ -219,25 +227,18 @@ def _perceiver_costs(config, sizes):
     return perceiver_costs(architecture(config), **sizes)
 
 
-_RESNET = ("blocks", "channels")
-_VIT = ("patch", "channels", "layers", "heads", "widening")
-_TRANSFORMER = ("channels", "layers", "heads", "widening")
-
-
 def _resnet(config, num_classes, parts, is_training):
     model = ResNet(num_classes, grid=_grid(config), axis=AXIS, **_values(config, *_RESNET))
     return model(parts[0], is_training)
 
 
-def _vit(config, num_classes, parts, is_training):
-    del is_training
-    options = _values(config, *_VIT, "dtype", "remat")
+def _vit(config, num_classes, parts, _):
+    options = _values(config, *_VIT, *_ARITHMETIC)
     return ViT(num_classes, grid=_grid(config), **options)(parts[0])
 
 
-def _transformer(config, num_classes, parts, is_training):
-    del is_training
-    return Transformer(num_classes, **_values(config, *_TRANSFORMER, "dtype", "remat"))(parts[0])
+def _transformer(config, num_classes, parts, _):
+    return Transformer(num_classes, **_values(config, *_TRANSFORMER, *_ARITHMETIC))(parts[0])
 
 
 def _resnet_costs(config, sizes):
@@ -258,8 +259,8 @@ def _transformer_costs(config, sizes):
 
 
 _KINDS = {
-    "perceiver": _Kind(_perceiver, _perceiver_costs),
-    "resnet": _Kind(_resnet, _resnet_costs),
-    "vit": _Kind(_vit, _vit_costs),
-    "transformer": _Kind(_transformer, _transformer_costs),
+    "perceiver": _Kind((*_PERCEIVER, *_ARITHMETIC), _perceiver, _perceiver_costs),
+    "resnet": _Kind((*_RESNET, "grid"), _resnet, _resnet_costs),
+    "vit": _Kind((*_VIT, *_ARITHMETIC, "grid"), _vit, _vit_costs),
+    "transformer": _Kind((*_TRANSFORMER, *_ARITHMETIC), _transformer, _transformer_costs),
 }

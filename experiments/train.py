@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from experiments import build, checks, networks
 from experiments.command_line import UserError, run
 from experiments.evaluation import Evaluator, summary
-from experiments.workdir import prepare_workdir, write_run
+from experiments.workdir import check_same_network, prepare_workdir, write_run
 from perceiver.costs import Cost, total
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.curves import draw_curves
@@ -38,6 +38,7 @@ def main(config: ConfigDict, workdir: str) -> int | None:
     checks.check(config)
     checks.check_batch(config)
     workdir = prepare_workdir(workdir)
+    check_same_network(workdir, config)
 
     # Data.
     from perceiver.data import registry  # TensorFlow only now: mistakes above are quick

@@ -1,6 +1,7 @@
 """What a run leaves about itself: config.json with config, versions, devices and git revision."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from experiments.command_line import UserError
+from experiments.command_line import UserError, flatten
 from perceiver.training.logs import write_json
 
 _PACKAGES = (
@@ -61,6 +62,33 @@ def write_run(workdir: Path, config: ConfigDict, parameters: int) -> None:
             "git": _git_revision(),
         },
     )
+
+
+def check_same_network(workdir: Path, config: ConfigDict) -> None:
+    """Refuses a config whose network is not that of the checkpoints in the workdir.
+
+    Networks that differ in what they do alone, such as permuted and not, have the same arrays.
+
+    Raises:
+      UserError: a value of `config.model` is another, what changes in training or in arithmetic
+        alone left aside.
+    """
+    file = workdir / "config.json"
+    if not file.exists() or not any((workdir / "checkpoints").glob("[0-9]*")):
+        return
+    try:
+        then = dict(flatten(ConfigDict(json.loads(file.read_text("utf-8"))["config"]["model"])))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged; remove it to go on without it") from error
+    now = dict(flatten(ConfigDict(json.loads(config.model.to_json()))))
+    for key in sorted(then.keys() | now.keys()):
+        if key.rpartition(".")[2] in ("dtype", "remat", "dropout"):
+            continue
+        if then.get(key) != now.get(key):
+            raise UserError(
+                f"config.model.{key}={now.get(key)}, but --workdir={workdir} was trained with "
+                f"{then.get(key)}; take that value or another workdir"
+            )
 
 
 def _versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ both read it, so the order of modules is written down once.
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 
@@ -72,7 +73,7 @@ class Architecture:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.num_towers < 0:
             raise ValueError(f"num_towers is {self.num_towers}; it must be 0 or more")
-        if self.latent_init_scale <= 0:
+        if not 0 < self.latent_init_scale < math.inf:
             raise ValueError(f"latent_init_scale is {self.latent_init_scale}; it must be positive")
         if self.latent_channels % self.self_heads:
             raise ValueError(

@@ -4,6 +4,7 @@ A fused input is a sequence of byte arrays of the same width, one a modality. Th
 the keys and values, as their positions are not shared and their content has other widths.
 """
 
+import math
 from collections.abc import Mapping
 
 import haiku as hk
@@ -33,7 +34,7 @@ def fused(
     Raises:
       ValueError: a width or a scale that is not positive.
     """
-    if channels < 1 or init_scale <= 0:
+    if channels < 1 or not 0 < init_scale < math.inf:
         raise ValueError(
             f"modality_channels is {channels} and modality_init_scale {init_scale}; "
             "both must be positive"
@@ -64,8 +65,8 @@ class ModalityEncoding(hk.Module):
 def modality_dropout(inputs: ByteArray, rng: jax.Array, index: jax.Array, rate: float) -> ByteArray:
     """Zeroes a modality's whole content in a random part of the examples, for training.
 
-    The paper's video dropout. Positions and modality encoding stay: they are the same for every
-    example, and shared by the batch.
+    The paper's video dropout. Positions that a batch shares stay, as they say nothing of any one
+    example; those of each example's own, which are all there is to a cloud, are zeroed too.
 
     Args:
       inputs: B examples.
@@ -80,4 +81,8 @@ def modality_dropout(inputs: ByteArray, rng: jax.Array, index: jax.Array, rate: 
         raise ValueError(f"dropout is {rate}; give at least 0 and below 1")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, index)
     kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate))(keys)  # [B]
-    return inputs._replace(content=jnp.where(kept[:, None, None], inputs.content, 0))
+    kept = kept[:, None, None]
+    positions = inputs.positions
+    if positions.ndim == 3:
+        positions = jnp.where(kept, positions, 0)
+    return inputs._replace(content=jnp.where(kept, inputs.content, 0), positions=positions)

@@ -1,5 +1,6 @@
 """Position encodings: Fourier features of coordinates (Sec. 3.2, App. D), or learned (Table 2)."""
 
+import math
 from collections.abc import Sequence
 
 import chex
@@ -25,7 +26,7 @@ def fourier_frequencies(bands: int, max_resolution: float, spacing: str) -> np.n
     Raises:
       ValueError: another spacing, or sizes that give no bands.
     """
-    if bands < 1 or max_resolution <= 0:
+    if bands < 1 or not 0 < max_resolution < math.inf:
         raise ValueError(
             f"bands is {bands} and max_resolution {max_resolution}; both must be positive"
         )
@@ -109,8 +110,17 @@ class LearnedPositions(hk.Module):
     """
 
     def __init__(self, channels: int, init_scale: float, name: str = "learned_positions"):
-        """Takes the number of channels and the truncated normal's standard deviation."""
+        """Takes the number of channels and the truncated normal's standard deviation.
+
+        Raises:
+          ValueError: one that is not positive.
+        """
         super().__init__(name=name)
+        if channels < 1 or not 0 < init_scale < math.inf:
+            raise ValueError(
+                f"learned_channels is {channels} and learned_init_scale {init_scale}; "
+                "both must be positive"
+            )
         self._channels = channels
         self._init = hk.initializers.TruncatedNormal(init_scale)
 

@@ -48,9 +48,11 @@ class Transformer(hk.Module):
           name: of the module.
 
         Raises:
-          ValueError: another dtype or remat.
+          ValueError: another dtype or remat, or channels that are not positive.
         """
         super().__init__(name=name)
+        if channels < 1:
+            raise ValueError(f"channels is {channels}; it must be at least 1")
         self._num_classes = num_classes
         self._channels = channels
         self._layers = layers

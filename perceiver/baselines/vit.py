@@ -53,11 +53,12 @@ class ViT(hk.Module):
           name: of the module.
 
         Raises:
-          ValueError: another dtype or remat, or a patch that is not positive.
+          ValueError: another dtype or remat, or a patch or channels that are not positive.
         """
         super().__init__(name=name)
-        if patch < 1:
-            raise ValueError(f"patch is {patch}; it must be at least 1")
+        for what, value in (("patch", patch), ("channels", channels)):
+            if value < 1:
+                raise ValueError(f"{what} is {value}; it must be at least 1")
         self._num_classes = num_classes
         self._grid = grid
         self._patch = patch

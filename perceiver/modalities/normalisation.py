@@ -19,7 +19,7 @@ def normalised(values: jax.Array, mean: Sequence[float], std: Sequence[float]) -
       ValueError: other numbers of channels, or a std that is not positive.
     """
     channels = values.shape[-1]
-    if {len(mean), len(std)} != {channels} or min(std) <= 0:
+    if {len(mean), len(std)} != {channels} or not all(0 < x < np.inf for x in std):
         raise ValueError(
             f"mean {tuple(mean)} and std {tuple(std)} must have {channels} values, one a channel, "
             "and std must be positive"

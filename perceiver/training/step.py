@@ -86,7 +86,8 @@ def make_train_step(
       seed: decides, with the step, the model's random key.
       ema_decay: of the variables' moving average, 0 for none.
       accumulate: parts that a device's share of the batch is taken in, one after another, for less
-        memory; the gradient is that of the whole. The state sees one part after another.
+        memory. The gradient is that of the whole, except with BatchNorm, which normalises each part
+        by itself. The state sees one part after another.
       axis: name of the axis of devices.
 
     Returns:

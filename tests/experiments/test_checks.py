@@ -8,11 +8,14 @@ from experiments.command_line import UserError, load_config
 from perceiver.data.source import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
 
-DIGITS, MEL, VIDEO, POINTS = (
+DIGITS, MEL, VIDEO, POINTS, BOTH, RESNET, VIT = (
     "configs/digits.py",
     "configs/folder.py:mel",
     "configs/folder.py:video",
     "configs/folder.py:points",
+    "configs/folder.py:sound_video",
+    "configs/modelnet40.py:small_resnet",
+    "configs/modelnet40.py:small_vit",
 )
 
 # Config, a key and its value, and what the line must say.
@@ -33,6 +36,27 @@ REFUSED = [
     (MEL, "data.mel_hop", 0, "config.data.mel_hop=0; give at least 1"),
     (VIDEO, "model.inputs.video.patch", (0, 8, 8), "patch is (0, 8, 8), which does not tile"),
     (POINTS, "model.inputs.points.max_resolution", (16.0, 16.0), "max_resolution is (16.0, 16.0)"),
+    (DIGITS, "model.name", "vit", "config.model.name=vit has no config.model.patch here"),
+    (
+        DIGITS,
+        "model.name",
+        "restnet",
+        "unknown config.model.name 'restnet'",
+    ),
+    (DIGITS, "model.latent_init_scale", float("nan"), "latent_init_scale is nan"),
+    (DIGITS, "model.inputs.image.dropout", 1.5, "dropout is 1.5; give at least 0 and below 1"),
+    (RESNET, "model.name", "perceiver", "name=perceiver has no config.model.num_latents here"),
+    (RESNET, "model.blocks", (1, 1), "blocks is (1, 1); give one for each of four groups"),
+    (RESNET, "model.grid", (16,), "config.model.grid=(16,); give rows and columns"),
+    (RESNET, "model.grid", (-16, -16), "config.model.grid=(-16, -16); give rows and columns"),
+    (RESNET, "model.grid", (16.0, 16.0), "config.model.grid=(16.0, 16.0); give rows and columns"),
+    (RESNET, "model.grid", (15, 16), "grid is 15 x 16, 240 places, for 256 inputs"),
+    (RESNET, "model.grid", (), "config.model.grid is empty and points is not laid out in rows"),
+    (VIT, "model.patch", 0, "patch is 0; it must be at least 1"),
+    (VIT, "model.channels", -8, "channels is -8; it must be at least 1"),
+    (VIT, "model.heads", 7, "heads is 7, which does not divide channels, 128"),
+    (BOTH, "model.modality_channels", 0, "modality_channels is 0"),
+    (BOTH, "model.unrolled", True, "unrolled=True takes one modality, in its own order"),
 ]
 
 

@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from experiments import build, networks
-from experiments.command_line import all_configs, config_files
+from experiments.command_line import UserError, all_configs, config_files, load_config
 from perceiver.costs import total
 from tests.experiments.processes import ROOT
 
@@ -18,7 +18,6 @@ def test_configs_are_found():
     assert {f.name for f in config_files()} == {
         f.name for f in (ROOT / "configs").glob("*.py") if "def get_config(" in f.read_text()
     }
-    assert len(CONFIGS) >= 5
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -61,3 +60,87 @@ def test_modelnet40_is_the_papers_recipe():
     assert costs["self-attends"].applied == 12
     _, schedule = build.optimizer(config, 9843)
     assert float(schedule(0)) == float(schedule(49_999)) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("name", [n for n in CONFIGS if n.startswith("configs/audioset.py")])
+def test_audioset_is_the_papers_recipe(name):
+    """Sec. 4.2: 100 epochs, 32 frames, 16 windows, 527 classes; two attends of 8, unshared."""
+    config = CONFIGS[name]
+    assert (config.train.epochs, config.train.loss, config.data.num_classes) == (
+        100,
+        "sigmoid",
+        527,
+    )
+    assert (config.data.clip_frames, config.data.eval_windows) == (32, 16)
+    assert config.model.share_cross_attends is config.model.share_towers is False
+    costs = {cost.part: cost.applied for cost in networks.costs(config, 527)}
+    assert costs["self-attends"] == 16
+    if name.endswith("unrolled"):
+        assert costs["cross-attends"] == 16
+        return
+    assert (costs["cross-attends"], config.model.num_towers) == (2, 2)
+    data = config.data
+    masks = {bool(data.spec_time_masks), bool(data.spec_frequency_masks)}
+    assert masks == {not name.endswith("tuned")}
+
+
+def test_modalities_of_audioset():
+    """Sec. 4.2: 480 runs of 128 samples, 4,800 cells, 12,544 patches; App. E: 111,616 inputs."""
+
+    def inputs(variant):
+        _, parts = networks.input_spec(CONFIGS[f"configs/audioset.py{variant}"])
+        return [(part.num_inputs, part.content.shape[-1]) for part in parts]
+
+    assert inputs("") == [(480, 128)]
+    assert inputs(":mel") == [(4800, 1)]
+    assert inputs(":video") == [(12_544, 2 * 8 * 8 * 3)]
+    assert inputs(":mel_video") == [*inputs(":mel"), *inputs(":video")]
+    assert inputs(":sound_video_fine") == [(61_440, 1), (50_176, 2 * 4 * 4 * 3)]
+    assert inputs(":sound_amplitude") == [(61_440, 129)]
+
+
+@pytest.mark.parametrize("patch", [2, 4, 8, 16])
+def test_clouds_of_table_4_lie_on_a_grid(patch):
+    config = CONFIGS[f"configs/modelnet40.py:vit_{patch}"]
+    assert (config.model.patch, tuple(config.model.grid)) == (patch, (44, 44))
+    for name in (f"vit_{patch}", "resnet", "transformer"):
+        config = CONFIGS[f"configs/modelnet40.py:{name}"]
+        assert (config.data.num_points, config.model.permutation) == (44 * 44, "random")
+        assert set(config.model.inputs.points.max_resolution) == {2240}
+        assert (config.train.batch_size, config.train.steps) == (512, 50_000)
+
+
+def test_networks_of_imagenet():
+    """Table 2 and App. B."""
+
+    def config(variant):
+        return CONFIGS[f"configs/imagenet.py:{variant}"]
+
+    for suffix in ("", "_permuted", "_permuted_each"):
+        learned = config(f"learned_positions{suffix}").model
+        assert (learned.num_cross_attends, learned.num_towers) == (1, 8)
+        assert learned.inputs.image.learned_channels == 128
+        assert learned.inputs.image.learned_init_scale == 1.0  # App. B
+        for rgb in ("resnet", "vit"):
+            assert config(f"{rgb}{suffix}").model.inputs.image.positions == "none"
+            assert config(f"{rgb}_ff{suffix}").model.inputs.image.bands == 64
+    assert config("permuted_each").model.permutation == "random"
+    assert config("transformer").data.image_size == 64
+    assert tuple(config("transformer").model.inputs.image.max_resolution) == (64, 64)
+    small = config("ablation")
+    assert (small.train.batch_size, build.total_steps(small, 1_281_167)) == (64, 5_000_000)
+    sizes = (small.model.num_latents, small.model.latent_channels, small.model.num_cross_attends)
+    assert sizes == (512, 512, 2)
+    assert (small.model.self_attends_per_tower, small.model.self_heads) == (4, 8)
+
+
+def test_pictures_from_a_folder():
+    """Any network; its data alone differ."""
+    plain, folder = (load_config(f"configs/imagenet.py:vit_ff{x}") for x in ("", ",folder"))
+    assert folder.data.name == "image_folder"
+    assert folder.model.to_dict() == plain.model.to_dict()
+    main = load_config("configs/imagenet.py:folder").model.to_dict()
+    assert main == CONFIGS["configs/imagenet.py"].model.to_dict()
+    for wrong in ("folder,folder", "vit_ff,foldr", "vit_ff,", "folder,"):
+        with pytest.raises(UserError, match="unknown variant"):
+            load_config(f"configs/imagenet.py:{wrong}")

@@ -31,6 +31,21 @@ MISTAKES = {
         ["--config=configs/modelnet40.py:smal", "--workdir={tmp}/run"],
         ["unknown variant 'smal'", "did you mean 'small'?"],
     ),
+    "a key of another network": (
+        "model_table",
+        ["--config=configs/modelnet40.py:small_vit", "--config.model.num_latents=8"],
+        ["model.num_latents", "did you mean"],
+    ),
+    "half a block": (
+        "model_table",
+        ["--config=configs/imagenet.py:resnet", "--config.model.blocks=(3, 4, 6, 1.5)"],
+        ["config.model.blocks takes whole numbers, not 1.5"],
+    ),
+    "a table of what can't be built": (
+        "model_table",
+        ["--config=configs/imagenet.py:vit", "--config.model.heads=7"],
+        ["heads is 7, which does not divide channels, 768"],
+    ),
     "unknown key": (
         "train",
         [*DIGITS, "--workdir={tmp}/run", "--config.train.batchsize=8"],

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.command_line import CONFIGS, UserError, load_config
 from experiments.networks import batch_spec, network
+from perceiver.byte_array import ByteArray
 from perceiver.fusion import modality_dropout
 from tests.model.networks import byte_array, parameters
 
@@ -40,6 +41,15 @@ class TestDropout:
         np.testing.assert_array_equal(after.content[~left], 0)
         np.testing.assert_array_equal(after.positions, INPUTS.positions)
         assert after.mask is None
+
+    def test_of_a_cloud_the_places_are_dropped_as_they_are_all_there_is(self):
+        rng, index = jax.random.key(1), np.arange(250)
+        places = jax.random.normal(jax.random.key(2), (250, 2, 7))
+        cloud = ByteArray(jnp.zeros([250, 2, 0]), places)
+        after = jax.jit(modality_dropout, static_argnums=3)(cloud, rng, index, RATE)
+        left = np.asarray(kept(rng, index))
+        np.testing.assert_array_equal(after.positions[left], places[left])
+        np.testing.assert_array_equal(after.positions[~left], 0)
 
     def test_gradient_passes_through_what_is_left(self):
         rng, index = jax.random.key(1), np.arange(250)

@@ -70,6 +70,16 @@ def test_grid_bytes_are_pixels_in_row_major_order():
     assert bytes_.channels == 4 + 2 * (2 * 2 + 1)
 
 
+@pytest.mark.parametrize(
+    "change", [dict(learned_channels=0), dict(learned_init_scale=float("nan"))], ids=str
+)
+def test_learned_positions_of_no_size(change):
+    options = IMAGE | dict(positions="learned") | change
+    forward = hk.transform(lambda x: grid_bytes(x, **options))
+    with pytest.raises(ValueError, match="both must be positive"):
+        forward.init(jax.random.key(0), jnp.zeros([1, 4, 4, 3]))
+
+
 def test_learned_positions():
     forward = hk.transform(lambda x: grid_bytes(x, **(IMAGE | dict(positions="learned"))))
     images = jnp.zeros([1, 32, 32, 3])

@@ -1,0 +1,69 @@
+"""A workdir's checkpoints and a config: networks of the same arrays are not the same network."""
+
+import json
+
+import pytest
+
+from experiments.command_line import UserError, load_config
+from experiments.workdir import check_same_network, write_run
+from tests.experiments.processes import TINY, run
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A workdir as a run leaves it, and its config."""
+    config = load_config("configs/audioset.py:mel_video")
+    write_run(tmp_path, config, parameters=1)
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
+    return tmp_path, config
+
+
+def test_the_same_and_what_changes_training_or_arithmetic_alone(trained):
+    workdir, config = trained
+    check_same_network(workdir, config)
+    config.model.dtype = "bfloat16"
+    config.model.remat = "block"
+    config.model.inputs.video.dropout = 0.0
+    config.optimizer.learning_rate = 1.0
+    check_same_network(workdir, config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("permutation", "fixed", "config.model.permutation=fixed, but"),
+        ("self_heads", 4, "was trained with 8; take that value or another workdir"),
+        ("inputs.video.patch", (2, 4, 4), "config.model.inputs.video.patch=[2, 4, 4], but"),
+    ],
+)
+def test_another_network(trained, key, value, said):
+    workdir, config = trained
+    config.update_from_flattened_dict({f"model.{key}": value})
+    with pytest.raises(UserError) as refused:
+        check_same_network(workdir, config)
+    assert said in str(refused.value)
+
+
+def test_without_checkpoints_any_network_may_begin(tmp_path):
+    config = load_config("configs/digits.py")
+    write_run(tmp_path, config, parameters=1)
+    config.model.num_latents = 5
+    check_same_network(tmp_path, config)
+
+
+def test_a_damaged_config(trained):
+    workdir, config = trained
+    for text in ("{", "[1]", json.dumps({"config": 3})):
+        (workdir / "config.json").write_text(text)
+        with pytest.raises(UserError, match=r"config\.json is damaged; remove it"):
+            check_same_network(workdir, config)
+
+
+def test_both_programs_refuse_it(tmp_path):
+    """By a network whose arrays are the same: other figures would come of it, silently."""
+    run("train", *TINY, f"--workdir={tmp_path}")
+    for main in ("train", "evaluate"):
+        other = [*TINY, f"--workdir={tmp_path}", "--config.model.permutation=random"]
+        _, err = run(main, *other, status=2)
+        assert err.startswith("error: config.model.permutation=random, but --workdir=")
+        assert "was trained with none" in err
