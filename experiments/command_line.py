@@ -1,4 +1,4 @@
-"""Flags of every main, and how a user's mistake is answered: one line, exit status 2.
+"""Flags of the mains, and how a user's mistake is answered: one line, exit status 2.
 
 --config=FILE[:variant]  --workdir=DIR  --config.section.key=value ...
 """
@@ -36,6 +36,7 @@ def run(
     usage: str,
     *,
     required: Sequence[str] = ("config", "workdir"),
+    optional: Sequence[str] = (),
 ) -> None:
     """Runs a main: parses flags, and turns a user's mistake into one line and exit status 2.
 
@@ -43,21 +44,24 @@ def run(
       main: called with the config and the workdir; returns the exit status, None for success.
       usage: what the program does, with an example, for --help.
       required: the flags that must be given; main gets None for a config or workdir that is not.
+      optional: 'workdir' where it may be given; without it in either, there is no such flag.
     """
     config = config_flags.DEFINE_config_file(
         "config",
         None,
         "FILE[:variant] of configs/; override its values with --config.section.key=value",
     )
-    workdir = flags.DEFINE_string(
-        "workdir", None, "folder of the run: checkpoints, curves, results"
-    )
+    workdir = None
+    if "workdir" in (*required, *optional):
+        workdir = flags.DEFINE_string(
+            "workdir", None, "folder of the run: checkpoints, curves, results"
+        )
 
     def parse(argv: list[str]) -> list[str]:
         with _user_errors():
             defaults = _check_config_flags(argv)
             if any(re.match(r"--?(help|\?)", argument) for argument in argv[1:]):
-                _prepare_help(usage, argv, ("config", *required))
+                _prepare_help(usage, argv, ("config", *required, *optional))
             rest = _parse(argv)
             _check_tuples(defaults, config.value)
             if rest[1:]:
@@ -71,7 +75,7 @@ def run(
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
         with _user_errors():
-            return main(config.value, workdir.value)
+            return main(config.value, None if workdir is None else workdir.value)
 
     app.run(guarded, flags_parser=parse)
 

@@ -7,6 +7,7 @@ import argparse
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from experiments.argument_parser import Parser
 from experiments.command_line import EXIT_USER_ERROR, UserError
 from perceiver.training.curves import draw_comparison, metric_of, read_run
+from perceiver.training.logs import METRICS_FILE
 
 RUN_HERE = "python -m experiments.compare_runs"
 
@@ -64,13 +66,15 @@ def named(arguments: Sequence[str]) -> dict[str, Path]:
     A folder may have '=' in its name, as those of sweeps do: what is a folder is one.
 
     Raises:
-      UserError: two have the same name.
+      UserError: two have the same name, or an argument lacks the name or the folder.
     """
     runs: dict[str, Path] = {}
     for argument in arguments:
         name, equals, folder = argument.partition("=")
         if not equals or Path(argument).is_dir():
             name, folder = Path(argument).resolve().name, argument
+        if not name or not folder:
+            raise UserError(f"{argument!r} is no run; give DIR or NAME=DIR, as in first=runs/a")
         if name in runs:
             raise UserError(
                 f"two runs are called {name!r}, {runs[name]} and {folder}; "
@@ -89,37 +93,64 @@ def row(name: str, folder: Path, records: Sequence[dict[str, Any]]) -> Row:
       records: what it logged.
 
     Raises:
-      UserError: eval.json or config.json can't be read.
+      UserError: eval.json or config.json can't be read, or is not as it should be; or a step of
+        training was logged without its loss.
     """
     metric = metric_of(records)
-    losses = [record["loss"] for record in records if record["split"] == "train"]
+    trained = [record for record in records if record["split"] == "train"]
+    for record in trained:
+        if "loss" not in record:
+            where = f"{folder / METRICS_FILE}: step {record['step']}"
+            raise UserError(f"{where} in training has no loss; remove its line")
     figures = [(r["step"], r[metric]) for r in records if r["split"] == "eval" and metric in r]
-    result = _read_json(folder / "eval.json") or {}
+    file = folder / "eval.json"
+    result = _read_json(file)
     # A run that set examples apart is watched on them; those that end without are in eval.json.
-    result = result.get("held_out", result) | {"step": result.get("step")}
-    if not figures and result.get(metric) is not None:
-        figures.append((result["step"], result[metric]))
+    part = _object(file, result.get("held_out", result))
+    if not figures and metric in part:
+        figures.append((_number(file, result, "step"), _number(file, part, metric)))
     finite = [(step, figure) for step, figure in figures if math.isfinite(figure)]
+    about = folder / "config.json"
     best_step, best = max(finite, key=lambda pair: pair[1], default=(None, None))
     return Row(
         name,
         step=records[-1]["step"],
-        parameters=(_read_json(folder / "config.json") or {}).get("parameters"),
+        parameters=_number(about, _read_json(about), "parameters"),
         best=best,
         best_step=best_step,
         last=figures[-1][1] if figures else None,
-        loss=losses[-1] if losses else None,
+        loss=trained[-1]["loss"] if trained else None,
     )
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """The object of a file; None where there is no such file."""
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object of a file, empty where there is no such file."""
     try:
-        return json.loads(path.read_bytes())
+        return _object(path, json.loads(path.read_bytes()))
     except FileNotFoundError:
-        return None
+        return {}
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged, it is not JSON ({error}); remove it") from error
+
+
+def _object(path: Path, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        found = textwrap.shorten(json.dumps(value), 40)
+        raise UserError(f"{path} has {found} where an object belongs; remove it")
+    return value
+
+
+def _number(path: Path, values: dict[str, Any], key: str) -> float | None:
+    """A number of a file, None where there is none; null is one that was not finite."""
+    if key not in values:
+        return None
+    value = math.nan if values[key] is None else values[key]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        found = textwrap.shorten(json.dumps(value), 40)
+        raise UserError(f"{path} has {key} {found}, which is no number; remove it")
+    return value
 
 
 def table(rows: Sequence[Row], metric: str | None) -> list[str]:
@@ -148,7 +179,9 @@ def table(rows: Sequence[Row], metric: str | None) -> list[str]:
 
 
 def _shown(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+    if value is None:
+        return "-"
+    return "nan" if math.isnan(value) else format(value, form)
 
 
 def compare(arguments: Sequence[str], out: str) -> None:
@@ -165,6 +198,8 @@ def compare(arguments: Sequence[str], out: str) -> None:
         runs = {name: read_run(folder) for name, folder in folders.items()}
     except (FileNotFoundError, ValueError) as error:
         raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{error.filename} can't be read: {error.strerror}") from error
     rows = [row(name, folder, runs[name]) for name, folder in folders.items()]
     picture = Path(out).expanduser()
     try:

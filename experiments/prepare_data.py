@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         "modelnet",
         _modelnet,
         "ModelNet40 or ModelNet10, in any form in which it is given out",
-        "--source=ModelNet40.zip --out=data/modelnet40",
+        "--source=ModelNet40.zip --out=data/tfds",
     )
     modelnet.add_argument(
         "--source",
@@ -161,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "imagenet",
         _imagenet,
         "ImageNet (ILSVRC 2012), from its two archives",
-        "--archives=downloads --out=data",
+        "--archives=downloads --out=data/tfds",
     )
     pictures.add_argument(
         "--archives",

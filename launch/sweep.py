@@ -5,7 +5,6 @@ Like all of `launch/` it imports nothing of the project; points are processes of
 
 import argparse
 import importlib.util
-import json
 import re
 import shlex
 import signal
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweep_files import ROOT, Point, Sweep, SweepError, as_flag, read_sweep, unknown
+from sweep_results import result, table
 
 TRAIN = (sys.executable, "-m", "experiments.train")
 EXIT_FAILED = 1
@@ -31,14 +31,17 @@ USAGE = """Trains each point of a sweep file in DIR/NAME, one after the other, b
   python launch/sweep.py launch/sweeps/figure5.json --workdir=runs/figure5 \\
       --only=$SLURM_ARRAY_TASK_ID -- --config.model.dtype=bfloat16
 
-Points that have an eval.json are done and skipped, others resume where they were: start the same
-command again to go on. The points' own values win over flags behind --, which win over the
-overrides that the file has for all; relative paths in these flags are read from the repository
-root, as the config's are. A point that fails is passed over. Signals go to the point that is
+FILE is looked for here, then in the repository root. Points that have an eval.json are done and
+skipped, others resume where they were: start the same command again to go on. The points' own
+values win over flags behind --, which win over the overrides that the file has for all; relative
+paths in these flags are read from the repository root, as the config's are. A point that fails is
+passed over; but where none is done and the first one tried ends with status 2, a mistake in its
+flags, which may be one in all points' flags, the sweep ends there. Signals go to the point that is
 training. At the end the points that are done are listed, the best first.
 
-exit status: 0 all are done; 1 a point failed; 2 a mistake in the command or the file; 75 stopped
-by SIGTERM or SIGUSR1, which a point that is training answers by saving: start it again."""
+exit status: 0 all are done; 1 a point failed; 2 a mistake in the command, the file or the first
+point's flags; 75 stopped by SIGTERM or SIGUSR1, which a point that is training answers by saving:
+start it again; 129 stopped by SIGHUP, 130 by Ctrl-C."""
 
 
 def choose(points: Sequence[Point], only: Sequence[str]) -> list[Point]:
@@ -62,52 +65,6 @@ def flags_of(sweep: Sweep, point: Point, workdir: Path, more: Sequence[str]) -> 
     )
     first = [f"--config={sweep.config}", f"--workdir={workdir / point.name}"]
     return [*first, *common, *more, *own]
-
-
-def results(folder: Path, flags: Sequence[str]) -> dict[str, object] | None:
-    """A done point's eval.json; None where there is none.
-
-    Raises:
-      SweepError: it is damaged, or comes from a run with other flags.
-    """
-    values = _read_json(folder / "eval.json")
-    about = _read_json(folder / "config.json")
-    if values is None or about is None:
-        return values
-    now, then = (
-        {x for x in y if not x.startswith("--workdir=")} for y in (flags, about["command"][1:])
-    )
-    if now != then:
-        lost, gained = (" ".join(sorted(x)) or "nothing" for x in (then - now, now - then))
-        raise SweepError(
-            f"{folder} is done, but with other flags: {lost} then, {gained} now; take another "
-            "--workdir"
-        )
-    return values
-
-
-def _read_json(path: Path) -> dict | None:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise SweepError(f"{path} can't be read: {error}") from error
-
-
-def table(done: dict[str, dict]) -> str:
-    """Names, main figures and losses, the best first; the held-out part's where there is one."""
-    rows = []
-    for name, values in done.items():
-        part = values.get("held_out", values)
-        metric = "mAP" if "mAP" in part else "top1"
-        where = " held-out" if "held_out" in values else ""
-        rows.append((-part[metric], part["loss"], name, metric + where))
-    width = max(len(name) for name in done)
-    return "\n".join(
-        f"{name:{width}}  {-figure:7.2%} {what}  loss {loss:.4f}"
-        for figure, loss, name, what in sorted(rows)
-    )
 
 
 class Runner:
@@ -147,11 +104,11 @@ def train(sweep: Sweep, points: Sequence[Point], workdir: Path, more: Sequence[s
       The exit status of the sweep.
 
     Raises:
-      SweepError: a point is done already, with other flags.
+      SweepError: a point is done already, with other flags; or the first has a mistake in its.
     """
     flags = {point.name: flags_of(sweep, point, workdir, more) for point in points}
     # All of them are looked at before hours are spent on any.
-    found = {name: results(workdir / name, flags[name]) for name in flags}
+    found = {name: result(workdir / name, flags[name]) for name in flags}
     done = {name: values for name, values in found.items() if values}
     runner, failed = Runner(), []
     for place, point in enumerate(points, start=1):
@@ -162,7 +119,7 @@ def train(sweep: Sweep, points: Sequence[Point], workdir: Path, more: Sequence[s
         if not runner.stopped_by:
             say(f"[{place}/{len(points)}] {name}: {point}")
             status = runner.run([*TRAIN, *flags[name]])
-            values = results(workdir / name, flags[name])
+            values = result(workdir / name, flags[name])
             if status == 0 and values:
                 done[name] = values
                 continue
@@ -171,6 +128,11 @@ def train(sweep: Sweep, points: Sequence[Point], workdir: Path, more: Sequence[s
         if runner.stopped_by or status == EXIT_STOPPED:
             say(f"stopped at {name}: start the sweep again to go on")
             return 128 + runner.stopped_by if runner.stopped_by in _ENDING else EXIT_STOPPED
+        if status == EXIT_USER_ERROR and not done and not failed:
+            raise SweepError(
+                f"{name}, the first point tried, ended with status 2: the mistake above is in its "
+                "flags; mend it, in the sweep's file or behind --, and start again"
+            )
         failed.append(f"{name} ({how})")
     if done:
         say("\n" + table(done))
@@ -202,7 +164,7 @@ def main(arguments: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the sweep, see launch/sweeps/")
-    parser.add_argument("--workdir", metavar="DIR", type=Path, help="one folder a point goes here")
+    parser.add_argument("--workdir", metavar="DIR", help="one folder a point goes here")
     parser.add_argument(
         "--only",
         metavar="POINT",
@@ -211,7 +173,11 @@ def main(arguments: Sequence[str]) -> int:
         help="train this point alone, by name or by its number from 0; may be given again",
     )
     parser.add_argument("--list", action="store_true", help="print number, name and overrides")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the commands, to be run in the repository root; run nothing",
+    )
     split = arguments.index("--") if "--" in arguments else len(arguments)
     options, more = parser.parse_args(arguments[:split]), arguments[split + 1 :]
     for flag in more:
@@ -226,9 +192,9 @@ def main(arguments: Sequence[str]) -> int:
         for point in points:
             say(f"{point.number:3}  {point.name:{width}}  {point}")
         return 0
-    if options.workdir is None:
+    if not options.workdir:
         raise SweepError("--workdir=DIR is missing: each point gets a folder in it")
-    workdir = options.workdir.expanduser().absolute()
+    workdir = Path(options.workdir).expanduser().absolute()
     if options.dry_run:
         for point in points:
             say(shlex.join([*TRAIN, *flags_of(sweep, point, workdir, more)]))

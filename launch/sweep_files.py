@@ -46,11 +46,13 @@ class Sweep:
 
 
 def read_sweep(path: Path) -> Sweep:
-    """Reads a sweep file.
+    """Reads a sweep file, a relative path from here or else from the repository root.
 
     Raises:
       SweepError: it can't be read, or is not what the module's docstring says.
     """
+    if not path.exists() and (ROOT / path).exists():
+        path = ROOT / path
     try:
         values = json.loads(
             path.read_text("utf-8"), object_pairs_hook=_once_each, parse_constant=_not_a_number
@@ -75,8 +77,9 @@ def read_sweep(path: Path) -> Sweep:
     if not values["points"]:
         raise SweepError(f"{path}: 'points' is empty; give one at least, as in {{\"base\": {{}}}}")
     config = values["config"].partition(":")[0]
-    if not (ROOT / config).is_file():
-        configs = sorted(str(x.relative_to(ROOT)) for x in (ROOT / "configs").glob("*.py"))
+    if not _is_config(ROOT / config):
+        files = sorted((ROOT / "configs").glob("*.py"))
+        configs = [str(file.relative_to(ROOT)) for file in files if _is_config(file)]
         raise SweepError(f"{path}: {unknown(config, configs, what='config')}")
     for name in values["points"]:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) or name.isdecimal():
@@ -93,6 +96,11 @@ def read_sweep(path: Path) -> Sweep:
             for number, (name, overrides) in enumerate(values["points"].items())
         ],
     )
+
+
+def _is_config(path: Path) -> bool:
+    # By its text: importing it would need the packages of the environment.
+    return path.is_file() and "def get_config(" in path.read_text("utf-8", errors="replace")
 
 
 def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:

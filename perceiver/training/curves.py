@@ -14,10 +14,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from perceiver.training.files import replace_file
-from perceiver.training.logs import read_metrics
+from perceiver.training.logs import METRICS_FILE, read_metrics
 
 _COLOURS = {"train": "#3b6ea5", "eval": "#d1642b"}  # apart to colour-blind eyes too
 # Okabe and Ito's, but for yellow, which is faint on white.
@@ -99,9 +99,11 @@ def draw_comparison(runs: Mapping[str, Sequence[dict[str, Any]]], out: str | Pat
     for axes in (accuracy, loss):
         if not axes.lines:
             _say_not_logged(axes)
-    figure.legend(
+    legend = figure.legend(
         handles=handles, loc="outside lower center", ncols=min(3, len(runs)), frameon=False
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a $ in a name is a $
     return _written(figure, loss, Path(out))
 
 
@@ -111,10 +113,16 @@ def read_run(workdir: str | Path) -> list[dict[str, Any]]:
     Raises:
       FileNotFoundError: the directory has no metrics.
       ValueError: its metrics have no line yet, or one that is not as it should be.
+      OSError: the metrics can't be read.
     """
     records = read_metrics(workdir)
     if not records:
         raise ValueError(f"{workdir} has no metrics yet: wait for the first log step.")
+    for number, record in enumerate(records, start=1):
+        for key, value in record.items():
+            if key != "split" and (isinstance(value, bool) or not isinstance(value, int | float)):
+                line = f"{Path(workdir) / METRICS_FILE}, line {number}"
+                raise ValueError(f"{line} has {key} {value!r}, which is no number: remove it.")
     return records
 
 
@@ -129,6 +137,8 @@ def metric_of(records: Sequence[Mapping[str, Any]]) -> str | None:
 def _written(figure: Figure, lowest: Axes, path: Path) -> Path:
     """Writes a figure, whose panels share the steps below the lowest."""
     lowest.set_xlabel("step")
+    whole = MaxNLocator("auto", integer=True, min_n_ticks=1, steps=(1, 2, 5, 10))
+    lowest.xaxis.set_major_locator(whole)
     lowest.xaxis.set_major_formatter(EngFormatter(sep=""))
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)

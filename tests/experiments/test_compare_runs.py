@@ -66,6 +66,59 @@ def test_a_run_that_diverged(runs):
     assert made.loss is None
 
 
+def test_a_run_that_diverged_and_evaluated_at_its_end_only(runs, capsys):
+    """eval.json has null for what is not finite."""
+    (runs / "lr=0.1" / "eval.json").write_text('{"step": 500, "top1": null}')
+    compare([f"{runs}/lr=0.1"], f"{runs}/x.png")
+    assert cells(capsys.readouterr().out)[1] == ["lr=0.1", "500", "-", "-", "-", "nan", "3.0000"]
+
+
+def test_dollars_in_a_name_are_no_formula(runs):
+    """Neither one that can't be set, nor one that could."""
+    for name in ("$x^2$", "$frac{", "$\\frac{$"):
+        compare([f"{name}={runs}/a"], f"{runs}/both.png")
+        assert imread(runs / "both.png").size
+
+
+WRITTEN = {
+    "a number for config.json": ("config.json", "[1]", "has [1] where an object belongs"),
+    "words for parameters": ("config.json", '{"parameters": "many"}', 'parameters "many", which'),
+    "a list for eval.json": ("eval.json", "[1]", "has [1] where an object belongs"),
+    "words for a metric": ("eval.json", '{"step": 5, "top1": "good"}', 'top1 "good", which is no'),
+    "words for a step": ("eval.json", '{"step": "5", "top1": 0.5}', 'step "5", which is no num'),
+    "a number for a part": ("eval.json", '{"held_out": 1}', "has 1 where an object belongs"),
+    "a folder for eval.json": ("eval.json", None, "can't be read: Is a directory"),
+    "a folder for metrics": ("metrics.jsonl", None, "can't be read: Is a directory"),
+    "a line without a loss": (
+        "metrics.jsonl",
+        '{"step": 7, "split": "train", "top1": 0.5}\n',
+        "step 7 in training has no loss",
+    ),
+    "a line of words": (
+        "metrics.jsonl",
+        '{"step": 7, "split": "train", "loss": "low"}\n',
+        "line 1 has loss 'low', which is no number",
+    ),
+    "no step": ("metrics.jsonl", '{"step": [], "split": "eval"}\n', "line 1 has step []"),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_files_of_another_shape_are_named(name, runs, capsys):
+    file, content, said = WRITTEN[name]
+    path = runs / "lr=0.1" / file
+    path.unlink(missing_ok=True)
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_text(content)
+    assert main([f"{runs}/a", f"{runs}/lr=0.1", f"--out={runs}/x.png"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path}")
+    assert said in line
+    assert not (runs / "x.png").exists()
+
+
 def test_names(runs, monkeypatch):
     monkeypatch.chdir(runs)
     found = named(["a", "lr=0.1", "mine=a", "its=lr=0.1"])
@@ -77,6 +130,9 @@ def test_names(runs, monkeypatch):
     }
     monkeypatch.chdir("a")
     assert list(named(["."])) == ["a"]
+    for argument in ("=a", "x=", "", "/"):
+        with pytest.raises(UserError, match=f"'{argument}' is no run; give DIR or NAME=DIR"):
+            named([argument])
     with pytest.raises(UserError, match=r"two runs are called 'a'.* as in first="):
         named([".", "../a/"])
 

@@ -45,6 +45,18 @@ def test_with_a_config_it_lists_the_variants():
     assert "\n  --workdir: " in out
 
 
+@pytest.mark.parametrize("main", MAINS)
+def test_workdir_is_a_flag_of_the_mains_that_use_it(main):
+    shown = "\n  --workdir: " in help_of(main, *MAINS[main])
+    assert shown == (main in ("train", "evaluate", "simple_models"))
+
+
+def test_a_workdir_that_would_do_nothing_is_refused():
+    _, err = finish(start("model_table", "--workdir=runs/x"), status=2)
+    (line,) = err.splitlines()
+    assert line.startswith("error: Unknown command line flag 'workdir'")
+
+
 def test_with_a_variant_too():
     out = help_of("model_table", "--config", "configs/modelnet40.py:small")
     assert "configs/modelnet40.py:vit_16 " in out

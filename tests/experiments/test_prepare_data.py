@@ -146,9 +146,14 @@ def test_help_has_an_example(capsys, command):
     with pytest.raises(SystemExit) as ended:
         prepare_data.main([command, "--help"])
     assert ended.value.code == 0
-    out = " ".join(capsys.readouterr().out.split())
-    assert f"example: python -m experiments.prepare_data {command} --" in out
-    assert "--out" in out
+    lines = capsys.readouterr().out.splitlines()
+    begin = f"example: python -m experiments.prepare_data {command} --"
+    (example,) = [line for line in lines if line.startswith(begin)]
+    folder = {"modelnet": "tfds", "imagenet": "tfds", "audioset": "audioset", "clips": "recordings"}
+    # Whole, to be copied; no other line goes on with it, nor has what is longer than a terminal.
+    assert f"--out=data/{folder[command]}" in example.split()
+    assert lines[-1] == example
+    assert max(len(line) for line in lines if line != example) <= 100
 
 
 def python(program, *arguments):

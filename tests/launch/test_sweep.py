@@ -1,5 +1,6 @@
 """Sweeps as a user runs them: real processes, a real signal, and what is left in the workdir."""
 
+import functools
 import json
 import os
 import re
@@ -10,35 +11,13 @@ import time
 
 import pytest
 
+from experiments.command_line import config_files
 from perceiver.training.logs import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
 from tests.experiments.processes import ROOT, TINY
+from tests.launch.processes import start, sweep, write
 
 MORE = ["--", *(flag for flag in TINY if not flag.startswith("--config="))]
-
-
-def write(path, points, **values):
-    about = {"about": "of a test", "config": "configs/digits.py", "overrides": {}, "points": points}
-    path.write_text(json.dumps(about | values))
-    return path
-
-
-def start(*arguments, python=(sys.executable,), **options):
-    return subprocess.Popen(
-        [*python, str(ROOT / "launch" / "sweep.py"), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-def sweep(*arguments, status=0, **options):
-    """Runs a sweep to its end and returns what it printed."""
-    process = start(*arguments, **options)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == status, f"status {process.returncode}\n{out}\n{err[-3000:]}"
-    return out, err
 
 
 def steps(folder):
@@ -50,8 +29,8 @@ def swept(tmp_path_factory):
     """First one point alone, then all, of which one can't be built; from another folder."""
     folder = tmp_path_factory.mktemp("sweep")
     points = {
-        "odd": {"model.self_heads": 7},
         "two": {"model.num_latents": 2},
+        "odd": {"model.self_heads": 7},
         "one": {"model.num_latents": 1, "model.inputs.image.max_resolution": [4.0, 4.0]},
     }
     common = {"data.held_out": 0.25, "train.steps": 1000}
@@ -126,6 +105,15 @@ class TestSweep:
         (line,) = err.splitlines()
         assert line.startswith(f"error: {tmp_path}/two/eval.json can't be read")
 
+    def test_a_mistake_in_the_flags_of_all_ends_at_the_first_point(self, tmp_path):
+        file = write(tmp_path / "sweep.json", {"first": {}, "second": {"model.num_latents": 2}})
+        mistyped = [*MORE, "--config.train.stepps=3"]
+        out, err = sweep(file, f"--workdir={tmp_path}", *mistyped, status=2)
+        assert "unknown config key 'train.stepps'" in err
+        assert err.splitlines()[-1].startswith("error: first, the first point tried, ended with st")
+        assert "Traceback" not in err
+        assert "second" not in out
+
 
 def wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
@@ -162,6 +150,29 @@ class TestStopping:
         assert not (tmp_path / "first" / "eval.json").exists()
         assert not (tmp_path / "second").exists()
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGHUP, 129), (signal.SIGINT, 130)])
+    def test_a_signal_that_ends_has_the_status_that_shells_have(self, number, status, tmp_path):
+        file = write(tmp_path / "sweep.json", {"first": {"train.steps": 100_000}, "second": {}})
+        # What the tests' own shell ignores, the sweep would too.
+        heard = functools.partial(signal.signal, number, signal.SIG_DFL)
+        process = start(file, f"--workdir={tmp_path}", *MORE, preexec_fn=heard)
+        log = tmp_path / "first" / "metrics.jsonl"
+        wait_for(lambda: log.exists() and log.read_text().count("\n") >= 3)
+
+        def ended():
+            # Again, as a user would: in a callback of the garbage collector, as JAX has one, Python
+            # ignores a KeyboardInterrupt.
+            process.send_signal(number)
+            time.sleep(2)
+            return process.poll() is not None
+
+        wait_for(ended)
+        out, err = process.communicate()
+        assert process.returncode == status, out + err
+        assert "stopped at first: start the sweep again to go on" in out
+        assert not (tmp_path / "second").exists()
+
 
 POINTS = {"base": {}, "wide": {"model.latent_channels": 128}}
 MISTAKES = {
@@ -178,6 +189,11 @@ MISTAKES = {
     "key of another type": ({"overrides": []}, ["--list"], ["'overrides' is []"]),
     "no points": ({"points": {}}, ["--list"], ["'points' is empty"]),
     "unknown config": ({"config": "configs/digit.py"}, ["--list"], ["'configs/digits.py'"]),
+    "no config but what they share": (
+        {"config": "configs/base.py"},
+        ["--list"],
+        ["unknown config 'configs/base.py'"],
+    ),
     "a name with a slash": ({"points": {"../a": {}}}, ["--list"], ["'../a' can't name"]),
     "a name like a flag": ({"points": {"-a": {}}}, ["--list"], ["'-a' can't name"]),
     "a name like a number": ({"points": {"12": {}}}, ["--list"], ["'12' can't name"]),
@@ -193,6 +209,7 @@ MISTAKES = {
     ),
     "unknown point": ({}, ["--list", "--only=wid"], ["unknown point 'wid'", "'wide'", "0 to 1"]),
     "unknown number": ({}, ["--list", "--only=2"], ["unknown point '2'", "0 to 1"]),
+    "an empty workdir": ({}, ["--workdir="], ["--workdir=DIR is missing"]),
     "no workdir": ({}, [], ["--workdir=DIR is missing"]),
     "unknown flag": ({}, ["--onyl=base"], ["--onyl=base"]),
     "its own flag behind --": (
@@ -243,7 +260,25 @@ def test_list_prints_number_name_and_overrides(tmp_path):
     ]
 
 
-def test_help_shows_commands():
+def test_a_shipped_sweep_is_found_from_another_folder(tmp_path):
+    here, there = (
+        sweep("launch/sweeps/digits.json", "--list", cwd=folder) for folder in (ROOT, tmp_path)
+    )
+    assert there == here
+    write(tmp_path / "own.json", POINTS)
+    assert "of a test" in sweep("own.json", "--list", cwd=tmp_path)[0]
+
+
+def test_only_configs_are_offered(tmp_path):
+    file = write(tmp_path / "sweep.json", POINTS, config="zzz")
+    _, err = sweep(file, "--list", status=2)
+    offered = re.findall(r"'(configs/\w+\.py)'", err)
+    assert offered == [str(path.relative_to(ROOT)) for path in config_files()]
+
+
+def test_help_shows_commands_and_every_status():
     out, _ = sweep("--help")
+    for status in ("75 stopped by SIGTERM", "129 stopped by SIGHUP", "130 by Ctrl-C"):
+        assert status in " ".join(out.split())
     assert "python launch/sweep.py launch/sweeps/digits.json --workdir=" in out
     assert "--only=$SLURM_ARRAY_TASK_ID" in out

@@ -123,11 +123,13 @@ def test_figure_5_is_the_papers_base_and_four_axes_around_it():
 
 
 def test_figure_6_is_the_papers_network_and_its_scales_and_features():
-    """App. B: the full network at batch 256; the scales 0.02 and 0.1; bands of both spacings."""
+    """App. B: the full network at batch 256; the scales 0.02, 0.1 and those of 1 or more, which may
+    be unstable; bands of both spacings."""
     base = configured("figure6", "base")
     assert base.train.batch_size == 256
     assert total(networks.costs(base, 1000)).parameters == 44_912_254
     assert {0.02, 0.1, 1.0} <= set(axis("figure6", "model.latent_init_scale"))
+    assert "1 or more may be unstable" in json.loads(FILES["figure6"].read_text())["about"]
     image = "model.inputs.image."
     features = {image + key for key in ("bands", "max_resolution", "spacing")}
     found = {"linear": [], "log": []}

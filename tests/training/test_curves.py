@@ -119,6 +119,29 @@ def test_nothing_to_draw_is_said(tmp_path):
         draw_curves(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("steps", "expected"), [([1], ["1"]), ([1, 2], ["1", "2"]), ([0, 2_000_000], ["0", "1M", "2M"])]
+)
+def test_steps_are_whole(tmp_path, figures, steps, expected):
+    log(tmp_path, *((step, "train", {"loss": 1.0}) for step in steps))
+    draw_curves(tmp_path)
+    axes = figures[0].axes[-1]
+    low, high = axes.get_xlim()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    shown = [label.get_text() for tick, label in ticks if low <= tick <= high]
+    assert set(expected) <= set(shown)
+    assert len(steps) > 1 or shown == expected
+    assert not any("m" in label for label in shown)
+
+
+def test_lines_that_are_no_numbers_are_named(tmp_path):
+    log(tmp_path, (1, "train", {"loss": 1.0}))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "split": "train", "loss": "low"}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 has loss 'low', which is no num"):
+        draw_curves(tmp_path)
+
+
 def run_of(folder, name, *writes):
     log(folder / name, *writes)
     return read_run(folder / name)
@@ -152,6 +175,7 @@ def test_runs_are_drawn_over_each_other(tmp_path, figures):
     windows = np.lib.stride_tricks.sliding_window_view(3 + noise, 8)
     np.testing.assert_allclose(loss["b"][1], windows.mean(axis=1))
     (legend,) = figures[0].legends
+    assert not any(text.get_parse_math() for text in legend.get_texts())
     entries = zip(legend.get_texts(), legend.get_lines(), strict=True)
     colours = {text.get_text(): line.get_color() for text, line in entries}
     assert list(colours) == list(runs)
