@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from experiments.command_line import UserError, user_values
 from perceiver.architecture import Architecture
 from perceiver.baselines.costs import resnet_costs, transformer_costs, vit_costs
+from perceiver.baselines.encoder import Encoder
 from perceiver.baselines.resnet import ResNet
 from perceiver.baselines.transformer import Transformer
 from perceiver.baselines.vit import ViT
@@ -34,8 +35,7 @@ from perceiver.training.step import Variables
 _ARITHMETIC = ("dtype", "remat")
 _PERCEIVER = tuple(field.name for field in dataclasses.fields(Architecture))
 _RESNET = ("blocks", "channels")
-_VIT = ("patch", "channels", "layers", "heads", "widening")
-_TRANSFORMER = ("channels", "layers", "heads", "widening")
+_ENCODER = ("channels", "layers", "heads", "widening")
 
 
 def network(config: ConfigDict, num_classes: int) -> hk.TransformedWithState:
@@ -232,13 +232,17 @@ def _resnet(config, num_classes, parts, is_training):
     return model(parts[0], is_training)
 
 
+def _encoder(config):
+    return Encoder(**_values(config, *_ENCODER, *_ARITHMETIC))
+
+
 def _vit(config, num_classes, parts, _):
-    options = _values(config, *_VIT, *_ARITHMETIC)
-    return ViT(num_classes, grid=_grid(config), **options)(parts[0])
+    patches = {"grid": _grid(config), "patch": config.model.patch}
+    return ViT(num_classes, _encoder(config), **patches)(parts[0])
 
 
 def _transformer(config, num_classes, parts, _):
-    return Transformer(num_classes, **_values(config, *_TRANSFORMER, *_ARITHMETIC))(parts[0])
+    return Transformer(num_classes, _encoder(config))(parts[0])
 
 
 def _resnet_costs(config, sizes):
@@ -246,7 +250,9 @@ def _resnet_costs(config, sizes):
 
 
 def _vit_costs(config, sizes):
-    return vit_costs(grid=_grid(config), **_without_count(sizes), **_values(config, *_VIT))
+    return vit_costs(
+        grid=_grid(config), **_without_count(sizes), **_values(config, *_ENCODER, "patch")
+    )
 
 
 def _without_count(sizes):
@@ -255,12 +261,12 @@ def _without_count(sizes):
 
 
 def _transformer_costs(config, sizes):
-    return transformer_costs(**sizes, **_values(config, *_TRANSFORMER))
+    return transformer_costs(**sizes, **_values(config, *_ENCODER))
 
 
 _KINDS = {
     "perceiver": _Kind((*_PERCEIVER, *_ARITHMETIC), _perceiver, _perceiver_costs),
     "resnet": _Kind((*_RESNET, "grid"), _resnet, _resnet_costs),
-    "vit": _Kind((*_VIT, *_ARITHMETIC, "grid"), _vit, _vit_costs),
-    "transformer": _Kind((*_TRANSFORMER, *_ARITHMETIC), _transformer, _transformer_costs),
+    "vit": _Kind(("patch", "grid", *_ENCODER, *_ARITHMETIC), _vit, _vit_costs),
+    "transformer": _Kind((*_ENCODER, *_ARITHMETIC), _transformer, _transformer_costs),
 }

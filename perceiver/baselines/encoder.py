@@ -1,32 +1,58 @@
 """The stack of Transformer layers that ViT and the Transformer share with the Perceiver's tower."""
 
+import dataclasses
+
 import jax
 
 from perceiver.blocks import Tower
+from perceiver.model import DTYPES, REMAT
+from perceiver.names import look_up
 
 
-def encode(z: jax.Array, *, layers: int, heads: int, widening: int, remat: bool) -> jax.Array:
-    """Runs a latent Transformer's self-attends (Sec. 3.1, App. C) over vectors of any number.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """A latent Transformer's self-attends (Sec. 3.1, App. C) over vectors of any number.
 
-    It belongs in a Haiku module.
-
-    Args:
-      z: [B, M, D].
+    Attributes:
+      channels: D, of each vector.
       layers: self-attends, each with weights of its own.
-      heads: of each.
+      heads: of each self-attend.
       widening: hidden channels of the dense blocks in multiples of D.
-      remat: compute each layer again in the backward pass.
-
-    Returns:
-      [B, M, D].
+      dtype: 'float32' or 'bfloat16', in which activations are kept and products computed.
+        Parameters, LayerNorm statistics and softmax stay float32; so should what comes before, as
+        bfloat16 could not tell neighbouring positions apart.
+      remat: 'none', or 'block' to compute each layer again in the backward pass.
 
     Raises:
-      ValueError: a size that is not positive, or heads that do not divide D.
+      ValueError: a size that is not positive, heads that do not divide D, another dtype or remat.
     """
-    for name, value in (("layers", layers), ("heads", heads), ("widening", widening)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
-    if z.shape[-1] % heads:
-        raise ValueError(f"heads is {heads}, which does not divide channels, {z.shape[-1]}")
-    tower = Tower(layers=layers, heads=heads, widening=widening, remat=remat, name="tower")
-    return tower(z, tower.parameters(z))
+
+    channels: int
+    layers: int
+    heads: int
+    widening: int
+    dtype: str
+    remat: str
+
+    def __post_init__(self):
+        for name in ("channels", "layers", "heads", "widening"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.channels % self.heads:
+            raise ValueError(
+                f"heads is {self.heads}, which does not divide channels, {self.channels}"
+            )
+        look_up(DTYPES, self.dtype, what="dtype")
+        look_up(REMAT, self.remat, what="remat")
+
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """Maps [B, M, D] to [B, M, D] in `dtype`, inside a Haiku module."""
+        z = z.astype(DTYPES[self.dtype])
+        tower = Tower(
+            layers=self.layers,
+            heads=self.heads,
+            widening=self.widening,
+            remat=REMAT[self.remat],
+            name="tower",
+        )
+        return tower(z, tower.parameters(z))

@@ -8,11 +8,9 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver.baselines.encoder import encode
+from perceiver.baselines.encoder import Encoder
 from perceiver.blocks import Linear
 from perceiver.byte_array import ByteArray
-from perceiver.model import DTYPES, REMAT
-from perceiver.names import look_up
 
 
 class Transformer(hk.Module):
@@ -21,61 +19,21 @@ class Transformer(hk.Module):
     It has no positions but those of its inputs, so their order changes nothing.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        channels: int,
-        layers: int,
-        heads: int,
-        widening: int,
-        dtype: str,
-        remat: str,
-        name: str = "transformer",
-    ):
-        """Sets the network up.
-
-        Args:
-          num_classes: outputs of the head.
-          channels: D, of each vector after the first linear layer.
-          layers: self-attends.
-          heads: of each self-attend.
-          widening: hidden channels of the dense blocks in multiples of D.
-          dtype: 'float32' or 'bfloat16', in which the self-attends keep activations and compute
-            products. Parameters, LayerNorm statistics, softmax, first layer and head stay float32:
-            bfloat16 could not tell neighbouring positions apart.
-          remat: 'none', or 'block' to compute each self-attend again in the backward pass.
-          name: of the module.
-
-        Raises:
-          ValueError: another dtype or remat, or channels that are not positive.
-        """
+    def __init__(self, num_classes: int, encoder: Encoder, *, name: str = "transformer"):
+        """Takes the outputs of the head, and the sizes of the self-attends."""
         super().__init__(name=name)
-        if channels < 1:
-            raise ValueError(f"channels is {channels}; it must be at least 1")
         self._num_classes = num_classes
-        self._channels = channels
-        self._layers = layers
-        self._heads = heads
-        self._widening = widening
-        self._dtype = look_up(DTYPES, dtype, what="dtype")
-        self._remat = look_up(REMAT, remat, what="remat")
+        self._encoder = encoder
 
     def __call__(self, inputs: ByteArray) -> jax.Array:
         """Class logits, float32 [B, num_classes], of inputs [B, M, C].
 
         Raises:
-          ValueError: masked inputs, or sizes that do not fit (`perceiver.baselines.encoder`).
+          ValueError: masked inputs.
         """
         if inputs.mask is not None:
             raise ValueError("the Transformer takes no masked inputs: every one must be valid")
-        z = Linear(self._channels, name="embed")(inputs.concatenate()).astype(self._dtype)
-        z = encode(
-            z,
-            layers=self._layers,
-            heads=self._heads,
-            widening=self._widening,
-            remat=self._remat,
-        )  # [B, M, D]
+        z = Linear(self._encoder.channels, name="embed")(inputs.concatenate())
+        z = self._encoder(z)  # [B, M, D]
         summary = z.astype(jnp.float32).mean(axis=1)  # [B, D]
         return Linear(self._num_classes, zero_init=True, name="head")(summary)

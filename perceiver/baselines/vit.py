@@ -7,12 +7,10 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver.baselines.encoder import encode
+from perceiver.baselines.encoder import Encoder
 from perceiver.baselines.grid import check_grid
 from perceiver.blocks import Linear, layer_norm
 from perceiver.byte_array import ByteArray
-from perceiver.model import DTYPES, REMAT
-from perceiver.names import look_up
 
 # Of the learned position embedding, as in the ViT paper's code.
 _POSITION_SCALE = 0.02
@@ -24,62 +22,44 @@ class ViT(hk.Module):
     def __init__(
         self,
         num_classes: int,
+        encoder: Encoder,
         *,
         grid: tuple[int, int],
         patch: int,
-        channels: int,
-        layers: int,
-        heads: int,
-        widening: int,
-        dtype: str,
-        remat: str,
         name: str = "vit",
     ):
-        """Sets the network up; patch 16, channels 768, layers 12, heads 12, widening 4 is ViT-B-16.
+        """Sets the network up; ViT-B-16 has 12 layers of 768 channels, 12 heads and widening 4.
 
         Args:
           num_classes: outputs of the head.
+          encoder: sizes of the self-attends.
           grid: rows and columns of the inputs.
           patch: rows and columns of a patch. A grid that is no multiple of it is padded with zeros
             as by a strided 'SAME' convolution, the smaller half at the top and at the left.
-          channels: D, of each patch's vector.
-          layers: self-attends.
-          heads: of each self-attend.
-          widening: hidden channels of the dense blocks in multiples of D.
-          dtype: 'float32' or 'bfloat16', in which the self-attends keep activations and compute
-            products. Parameters, LayerNorm statistics, softmax, patch layer and head stay float32:
-            bfloat16 could not tell neighbouring positions apart.
-          remat: 'none', or 'block' to compute each self-attend again in the backward pass.
           name: of the module.
 
         Raises:
-          ValueError: another dtype or remat, or a patch or channels that are not positive.
+          ValueError: a patch that is not positive.
         """
         super().__init__(name=name)
-        for what, value in (("patch", patch), ("channels", channels)):
-            if value < 1:
-                raise ValueError(f"{what} is {value}; it must be at least 1")
+        if patch < 1:
+            raise ValueError(f"patch is {patch}; it must be at least 1")
         self._num_classes = num_classes
+        self._encoder = encoder
         self._grid = grid
         self._patch = patch
-        self._channels = channels
-        self._layers = layers
-        self._heads = heads
-        self._widening = widening
-        self._dtype = look_up(DTYPES, dtype, what="dtype")
-        self._remat = look_up(REMAT, remat, what="remat")
 
     def __call__(self, inputs: ByteArray) -> jax.Array:
         """Class logits, float32 [B, num_classes], of inputs [B, M, C] in row-major order.
 
         Raises:
-          ValueError: inputs that do not fill the grid, masked inputs, or sizes that do not fit
-            (`perceiver.baselines.encoder`).
+          ValueError: inputs that do not fill the grid, or masked inputs.
         """
-        patches = Patches(self._channels, grid=self._grid, patch=self._patch)(inputs)
+        channels = self._encoder.channels
+        patches = Patches(channels, grid=self._grid, patch=self._patch)(inputs)
         batch = patches.shape[0]
-        token = hk.get_parameter("class_token", [self._channels], jnp.float32, init=jnp.zeros)
-        token = jnp.broadcast_to(token, (batch, 1, self._channels))
+        token = hk.get_parameter("class_token", [channels], jnp.float32, init=jnp.zeros)
+        token = jnp.broadcast_to(token, (batch, 1, channels))
         z = jnp.concatenate([token, patches], axis=1)  # [B, 1 + patches, D]
         z += hk.get_parameter(
             "positions",
@@ -87,13 +67,7 @@ class ViT(hk.Module):
             jnp.float32,
             init=hk.initializers.RandomNormal(_POSITION_SCALE),
         )
-        z = encode(
-            z.astype(self._dtype),
-            layers=self._layers,
-            heads=self._heads,
-            widening=self._widening,
-            remat=self._remat,
-        )
+        z = self._encoder(z)
         summary = layer_norm(z[:, 0].astype(jnp.float32))  # [B, D]
         return Linear(self._num_classes, zero_init=True, name="head")(summary)
 

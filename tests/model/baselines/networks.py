@@ -5,28 +5,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perceiver.baselines.encoder import Encoder
 from perceiver.baselines.resnet import ResNet
 from perceiver.baselines.transformer import Transformer
 from perceiver.baselines.vit import ViT
 from perceiver.byte_array import ByteArray
 
 CLASSES = 5
-LAYERS = dict(layers=2, heads=2, widening=3, dtype="float32", remat="none")
-TRANSFORMER = LAYERS | dict(channels=22)
-VIT = LAYERS | dict(channels=22, patch=3, grid=(7, 11))
+LAYERS = dict(channels=22, layers=2, heads=2, widening=3, dtype="float32", remat="none")
+PATCHES = dict(patch=3, grid=(7, 11))
 RESNET = dict(grid=(31, 37), blocks=(2, 1, 1, 1), channels=(12, 20, 28, 44), axis=None)
 
 
 def transformer(classes=CLASSES, **sizes):
     def forward(inputs):
-        return Transformer(classes, **(TRANSFORMER | sizes))(inputs)
+        return Transformer(classes, Encoder(**(LAYERS | sizes)))(inputs)
 
     return hk.without_apply_rng(hk.transform(forward))
 
 
 def vit(classes=CLASSES, **sizes):
     def forward(inputs):
-        return ViT(classes, **(VIT | sizes))(inputs)
+        patches = {key: sizes.get(key, value) for key, value in PATCHES.items()}
+        layers = {key: value for key, value in sizes.items() if key not in PATCHES}
+        return ViT(classes, Encoder(**(LAYERS | layers)), **patches)(inputs)
 
     return hk.without_apply_rng(hk.transform(forward))
 

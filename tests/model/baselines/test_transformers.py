@@ -9,7 +9,7 @@ import pytest
 from perceiver.baselines.vit import Patches
 from perceiver.byte_array import ByteArray
 from tests.model.baselines import reference
-from tests.model.baselines.networks import LAYERS, VIT, parameters, transformer, vit
+from tests.model.baselines.networks import LAYERS, PATCHES, parameters, transformer, vit
 from tests.model.networks import byte_array, plain
 from tests.model.test_perceiver import equations
 
@@ -24,7 +24,7 @@ def expected(kind, params, inputs, **sizes):
         run, options = reference.transformer, {}
     else:
         run = reference.vit
-        options = {name: sizes.get(name, VIT[name]) for name in ("grid", "patch")}
+        options = {name: sizes.get(name, PATCHES[name]) for name in PATCHES}
     return np.stack(
         [
             run(params, plain(inputs, b), sizes["layers"], sizes["heads"], **options)
