@@ -83,13 +83,18 @@ def test_what_was_run_here_is_told_in_full():
         assert name in dict(all_configs()), unknown(name, dict(all_configs()), what="variant")
         (figure,) = re.findall(r"[\d.]+%", reached)
         assert figure in README + told, f"{name}: {figure}"
-    for head in (
+    _, *parts = told.split("\n### ")
+    heads = [part.splitlines()[0] for part in parts]
+    assert heads == [
         "Point clouds: four networks, one budget",
         "Pictures, raw and permuted",
         "Sound, raw and as a spectrogram",
         "Sound and video together",
-    ):
-        assert f"\n### {head}\n" in told
+    ]
+    for part in parts:
+        assert "python -m experiments.train" in part
+        (curves,) = re.findall(r"!\[[^]]+\]\(([\w./]+)\)", part)
+        assert (ROOT / "docs" / curves).read_bytes().startswith(b"\x89PNG")
 
 
 def test_no_printed_result_is_missing_from_the_page():
