@@ -252,8 +252,14 @@ class TestConfigsThatAreRefused:
 
     def test_of_fused_modalities(self):
         """In the order of time their inputs are not one after another."""
-        with pytest.raises(UserError, match=r"\['audio', 'video'\].*unrolled=True takes one"):
+        with pytest.raises(UserError, match=r"unrolled=True takes one.*\['audio', 'video'\]"):
             network_of(self.config("sound_video"), 5)
+
+    def test_of_permuted_inputs(self):
+        config = self.config("video")
+        config.model.permutation = "fixed"
+        with pytest.raises(UserError, match="in its own order: .*permutation=fixed"):
+            network_of(config, 5)
 
     def test_of_inputs_that_do_not_divide(self):
         config = self.config("video")  # 16 x 8 x 8 patches

@@ -82,11 +82,19 @@ def test_real_clouds_stand_on_the_axis_that_the_loader_documents(real_data):
     assert extents.argmin() == 2  # sofas are lower than they are wide or deep
 
 
-def test_training_without_augmentation_is_the_file(small):
-    expected = np.concatenate([clouds_in(small, f"ply_data_train{n}.h5") for n in range(2)])
-    np.testing.assert_allclose(
-        in_order(training(small, 64, **PLAIN)), by_numpy(expected), atol=1e-5
-    )
+def test_training_without_augmentation_is_the_file_in_another_order(small):
+    """Points are laid on grids in the order in which they come."""
+    files = np.concatenate([clouds_in(small, f"ply_data_train{n}.h5") for n in range(2)])
+    expected, given = by_numpy(files), in_order(training(small, 64, **PLAIN))
+    orders = []
+    for cloud, wanted in zip(given, expected, strict=True):
+        distances = np.linalg.norm(cloud[:, None] - wanted[None], axis=-1)
+        order = distances.argmin(axis=1)
+        np.testing.assert_allclose(cloud, wanted[order], atol=1e-5)
+        assert sorted(order) == list(range(64))  # each point once
+        orders.append(tuple(order))
+    assert len(set(orders)) == len(orders)
+    assert tuple(range(64)) not in orders
 
 
 def test_training_draws_points_without_replacement(small):
@@ -126,8 +134,8 @@ def test_scale_is_one_factor_a_point(small):
 
 def test_translation_moves_points_by_up_to_the_limit(small):
     moved = training(small, 64, **(PLAIN | {"translation": 0.02}))
-    files = np.concatenate([clouds_in(small, f"ply_data_train{n}.h5") for n in range(2)])
-    for points, cloud in zip(in_order(moved), files, strict=True):
+    unmoved = training(small, 64, **PLAIN)  # in the same random order
+    for points, cloud in zip(in_order(moved), in_order(unmoved), strict=True):
         design = points - points.mean(axis=0)
         target = cloud - cloud.mean(axis=0)
         target /= np.abs(target).max()
