@@ -258,7 +258,7 @@ class TestConfigsThatAreRefused:
     def test_of_permuted_inputs(self):
         config = self.config("video")
         config.model.permutation = "fixed"
-        with pytest.raises(UserError, match="in its own order: .*permutation=fixed"):
+        with pytest.raises(UserError, match=r"in its own order: .*permutation=fixed"):
             network_of(config, 5)
 
     def test_of_inputs_that_do_not_divide(self):
