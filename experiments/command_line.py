@@ -44,18 +44,16 @@ def run(
       main: called with the config and the workdir; returns the exit status, None for success.
       usage: what the program does, with an example, for --help.
       required: the flags that must be given; main gets None for a config or workdir that is not.
-      optional: 'workdir' where it may be given; without it in either, there is no such flag.
+      optional: 'workdir' where it may be given and is used; --help lists the flags of these two.
     """
     config = config_flags.DEFINE_config_file(
         "config",
         None,
         "FILE[:variant] of configs/; override its values with --config.section.key=value",
     )
-    workdir = None
-    if "workdir" in (*required, *optional):
-        workdir = flags.DEFINE_string(
-            "workdir", None, "folder of the run: checkpoints, curves, results"
-        )
+    workdir = flags.DEFINE_string(
+        "workdir", None, "folder of the run: checkpoints, curves, results"
+    )
 
     def parse(argv: list[str]) -> list[str]:
         with _user_errors():
@@ -75,7 +73,7 @@ def run(
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
         with _user_errors():
-            return main(config.value, None if workdir is None else workdir.value)
+            return main(config.value, workdir.value)
 
     app.run(guarded, flags_parser=parse)
 

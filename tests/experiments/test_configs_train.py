@@ -65,6 +65,7 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # programs of all configs would take gigabytes
 
 
 def shrink(config):

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import termios
@@ -119,15 +120,21 @@ class TestFinishedRun:
         assert "resumed at step 12" in out
         assert read_metrics(finished[0]) == before
 
-    def test_another_network_is_refused(self, finished):
-        _, err = run(
-            "train",
+    def test_another_network_is_refused(self, finished, tmp_path):
+        """By its config; and by its arrays, where the workdir has lost the config."""
+        workdir = tmp_path / "run"
+        shutil.copytree(finished[0], workdir)
+        other = [
             *TINY,
-            f"--workdir={finished[0]}",
+            f"--workdir={workdir}",
             "--config.train.ema_decay=0.9",
             "--config.model.latent_channels=16",
-            status=1,
-        )
+        ]
+        _, err = run("train", *other, status=2)
+        assert err.startswith("error: config.model.latent_channels=16, but --workdir=")
+        assert "was trained with 8" in err
+        (workdir / "config.json").unlink()
+        _, err = run("train", *other, status=1)
         assert "is of another model" in err
         assert "float32[4, 8] in the checkpoint and float32[4, 16] here" in err
         assert "Traceback" not in err

@@ -14,6 +14,7 @@ from perceiver.modalities.audio import audio_bytes
 from perceiver.modalities.video import video_bytes
 from perceiver.model import Perceiver
 from tests.model import reference
+from tests.model.gradients import assert_gradient_agrees
 from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
 
 NAMES = ("video", "audio", "sensor")
@@ -208,22 +209,8 @@ class TestNetwork:
         parts = modalities(2, batch=1, masks=masks)
         classify, _ = fused_network()
         params = parameters(classify, parts)
-        weights = np.random.default_rng(8).normal(size=5)
-        loss = lambda p: (classify.apply(p, parts)[0] * weights).sum()  # noqa: E731
-        gradient = jax.jit(jax.grad(loss))(params)
-        draw = np.random.default_rng(9)
         assert {"video_encoding", "audio_encoding"} < set(params)
-        for module, arrays in params.items():
-            for name, array in arrays.items():
-                direction = draw.normal(size=array.shape)
-                ends = []
-                for sign in (1, -1):
-                    moved = np.float64(array) + sign * 1e-5 * direction
-                    moved = params | {module: arrays | {name: moved}}
-                    ends.append(expected(moved, parts)[0][0] @ weights)
-                wanted = (ends[0] - ends[1]) / 2e-5
-                got = float((np.float64(gradient[module][name]) * direction).sum())
-                assert got == pytest.approx(wanted, rel=1e-3, abs=1e-4), f"{module}/{name}"
+        assert_gradient_agrees(classify.apply, lambda p: expected(p, parts)[0], params, parts)
 
     def test_the_vectors_tell_modalities_apart(self):
         """The same inputs as video and as audio give other logits once exchanged with others."""

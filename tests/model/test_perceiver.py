@@ -9,6 +9,7 @@ import pytest
 
 from perceiver.byte_array import ByteArray
 from tests.model import reference
+from tests.model.gradients import assert_gradient_agrees
 from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
 
 ARRANGEMENTS = [
@@ -109,23 +110,7 @@ def test_gradient_equals_finite_differences_of_numpy(sizes):
     inputs = byte_array(batch=1, mask=mask)
     classify, _ = network(sizes)
     params = parameters(classify, inputs)
-    weights = np.random.default_rng(8).normal(size=5)
-    gradient = jax.jit(jax.grad(lambda p: (classify.apply(p, inputs)[0] * weights).sum()))(params)
-
-    def value(p):
-        return float(expected(p, inputs, sizes)[0][0] @ weights)
-
-    draw = np.random.default_rng(9)
-    for module, arrays in params.items():
-        for name, array in arrays.items():
-            direction = draw.normal(size=array.shape)
-            ends = []
-            for sign in (1, -1):
-                moved = np.float64(array) + sign * 1e-5 * direction
-                ends.append(value(params | {module: arrays | {name: moved}}))
-            wanted = (ends[0] - ends[1]) / 2e-5
-            got = float((np.float64(gradient[module][name]) * direction).sum())
-            assert got == pytest.approx(wanted, rel=1e-3, abs=1e-4), f"{module}/{name}"
+    assert_gradient_agrees(classify.apply, lambda p: expected(p, inputs, sizes)[0], params, inputs)
 
 
 def test_permuting_inputs_with_their_positions_changes_nothing():
