@@ -24,6 +24,8 @@ def perceiver() -> ConfigDict:
     model.latent_init_scale = 0.02
     model.modality_channels = 4  # of the widest modality's encoding, where several are fused
     model.modality_init_scale = 0.02  # not printed in the paper
+    # How cross-attends are computed, to the same numbers: dense, blockwise, separable, or auto.
+    model.attention = "auto"
     _arithmetic(model)
     return model
 
@@ -108,4 +110,5 @@ def _any(name: str) -> ConfigDict:
 
 def _arithmetic(model: ConfigDict) -> None:
     model.dtype = "float32"  # or bfloat16: activations and products
-    model.remat = "none"  # or block: recompute each block in the backward pass
+    # What the backward pass computes again: none, elementwise (all but matrix products) or block.
+    model.remat = "elementwise"

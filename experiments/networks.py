@@ -219,7 +219,8 @@ def _perceiver(config, num_classes, parts, _):
             "config.model.unrolled=True takes one modality, in its own order: it has "
             f"{modalities_of(config)} and config.model.permutation={config.model.permutation}"
         )
-    model = Perceiver(architecture(config), num_classes, **_values(config, *_ARITHMETIC))
+    how = _values(config, "attention", *_ARITHMETIC)
+    model = Perceiver(architecture(config), num_classes, **how)
     return model(parts)
 
 
@@ -265,7 +266,7 @@ def _transformer_costs(config, sizes):
 
 
 _KINDS = {
-    "perceiver": _Kind((*_PERCEIVER, *_ARITHMETIC), _perceiver, _perceiver_costs),
+    "perceiver": _Kind((*_PERCEIVER, "attention", *_ARITHMETIC), _perceiver, _perceiver_costs),
     "resnet": _Kind((*_RESNET, "grid"), _resnet, _resnet_costs),
     "vit": _Kind(("patch", "grid", *_ENCODER, *_ARITHMETIC), _vit, _vit_costs),
     "transformer": _Kind((*_ENCODER, *_ARITHMETIC), _transformer, _transformer_costs),

@@ -82,7 +82,7 @@ def check_same_network(workdir: Path, config: ConfigDict) -> None:
         raise UserError(f"{file} is damaged; remove it to go on without it") from error
     now = dict(flatten(ConfigDict(json.loads(config.model.to_json()))))
     for key in sorted(then.keys() | now.keys()):
-        if key.rpartition(".")[2] in ("dtype", "remat", "dropout"):
+        if key.rpartition(".")[2] in ("attention", "dtype", "remat", "dropout"):
             continue
         if then.get(key) != now.get(key):
             raise UserError(

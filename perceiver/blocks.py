@@ -5,12 +5,16 @@ statistics and softmax are float32; products are computed in the type of the lat
 """
 
 import functools
+from collections.abc import Callable
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from perceiver.attention import attention
+from perceiver.cross_attention import Folded, Keys, Projection
+from perceiver.normal_bytes import normal_rows
+from perceiver.rematerialisation import kept, rematerialised
 
 
 class Linear(hk.Module):
@@ -22,17 +26,38 @@ class Linear(hk.Module):
         self._channels = channels
         self._init = jnp.zeros if zero_init else hk.initializers.VarianceScaling(1.0)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [..., C] to [..., channels]."""
-        w = hk.get_parameter("w", [x.shape[-1], self._channels], jnp.float32, init=self._init)
+    @hk.name_like("__call__")
+    def parameters(self, input_channels: int) -> tuple[jax.Array, jax.Array]:
+        """Weights [C, channels] and offset [channels]."""
+        shape = [input_channels, self._channels]
+        w = hk.get_parameter("w", shape, jnp.float32, init=self._init)
         b = hk.get_parameter("b", [self._channels], jnp.float32, init=jnp.zeros)
-        return x @ w.astype(x.dtype) + b.astype(x.dtype)
+        return w, b
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [..., C] to [..., channels].
+
+        As one matrix product: the gradient of a product with more axes is one of transposed copies
+        on a CPU, into which XLA fuses all that came before.
+        """
+        w, b = self.parameters(x.shape[-1])
+        y = x.reshape(-1, x.shape[-1]) @ w.astype(x.dtype)
+        return y.reshape(*x.shape[:-1], -1) + b.astype(x.dtype)
 
 
-def layer_norm(x: jax.Array, *, name: str = "layer_norm") -> jax.Array:
+class LayerNorm(hk.Module):
     """LayerNorm over the last axis with scale and offset, statistics in float32."""
-    norm = hk.LayerNorm(axis=-1, create_scale=True, create_offset=True, name=name)
-    return norm(x.astype(jnp.float32)).astype(x.dtype)
+
+    @hk.name_like("__call__")
+    def parameters(self, channels: int) -> tuple[jax.Array, jax.Array]:
+        """Scale and offset, each [channels]."""
+        scale = hk.get_parameter("scale", [channels], jnp.float32, init=jnp.ones)
+        return scale, hk.get_parameter("offset", [channels], jnp.float32, init=jnp.zeros)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [..., C] to [..., C], of the same type."""
+        scale, offset = self.parameters(x.shape[-1])
+        return (normal_rows(x) * scale + offset).astype(x.dtype)
 
 
 def _split_heads(x: jax.Array, heads: int) -> jax.Array:
@@ -56,15 +81,16 @@ class Dense(hk.Module):
     def __call__(self, latents: jax.Array) -> jax.Array:
         """Maps [B, N, D] to [B, N, D]."""
         channels = latents.shape[-1]
-        hidden = Linear(self._widening * channels, name="linear_0")(layer_norm(latents))
+        normal = LayerNorm("layer_norm")(latents)
+        hidden = kept(Linear(self._widening * channels, name="linear_0")(normal), "hidden")
         return latents + Linear(channels, name="linear_1")(jax.nn.gelu(hidden))
 
 
 class CrossAttend(hk.Module):
     """The latents attend to the byte array, then a dense block (Sec. 3.1, App. C).
 
-    Keys and values depend neither on the latents nor on how often the module is applied, so they
-    are a call of their own: a shared cross-attend computes them once.
+    What they attend to depends neither on the latents nor on how often the module is applied, so
+    it is a call of its own: a shared cross-attend computes it once.
     """
 
     def __init__(self, *, channels: int, heads: int, widening: int, name: str):
@@ -75,39 +101,29 @@ class CrossAttend(hk.Module):
         self._widening = widening
 
     @hk.name_like("__call__")
-    def keys_and_values(self, inputs: jax.Array, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
-        """Projects inputs, float32 [B, M, C], to keys and values, each [B, M, H, K] in `dtype`.
+    def projection(self, input_channels: int) -> Projection:
+        """How normalised inputs of C channels become keys and values, LayerNorm's scale in it."""
+        scale, offset = LayerNorm("layer_norm_inputs").parameters(input_channels)
+        projections = []
+        for name in ("key", "value"):
+            w, b = Linear(self._channels, name=name).parameters(input_channels)
+            projections += [
+                _split_heads(scale[:, None] * w, self._heads),
+                _split_heads(offset @ w + b, self._heads),
+            ]
+        return Projection(*projections)
 
-        They are normalised before they are rounded to `dtype`: bfloat16 could not tell the 224
-        coordinates of a side apart.
-        """
-        normal = layer_norm(inputs, name="layer_norm_inputs").astype(dtype)
-        key = Linear(self._channels, name="key")(normal)
-        value = Linear(self._channels, name="value")(normal)
-        return _split_heads(key, self._heads), _split_heads(value, self._heads)
-
-    def __call__(
-        self,
-        latents: jax.Array,
-        keys: jax.Array,
-        values: jax.Array,
-        mask: jax.Array | None,
-    ) -> tuple[jax.Array, jax.Array]:
-        """Attends once.
-
-        Args:
-          latents: [B, N, D].
-          keys: [B, M, H, K], from `keys_and_values`.
-          values: [B, M, H, K].
-          mask: bool [B, M] or None.
-
-        Returns:
-          The new latents [B, N, D] and the attention logits before the softmax [B, H, N, M].
-        """
-        query = Linear(self._channels, name="query")(layer_norm(latents, name="layer_norm_latents"))
-        attended, logits = attention(_split_heads(query, self._heads), keys, values, mask)
+    def __call__(self, latents: jax.Array, seen: Keys | Folded) -> jax.Array:
+        """Attends once: latents [B, N, D] to [B, N, D]."""
+        attended = seen.attended(self.queries(latents))
         latents += Linear(latents.shape[-1], name="output")(_merge_heads(attended))
-        return Dense(self._widening)(latents), logits
+        return Dense(self._widening)(kept(latents, "middle"))
+
+    @hk.name_like("__call__")
+    def queries(self, latents: jax.Array) -> jax.Array:
+        """Queries [B, N, H, K] of latents [B, N, D]."""
+        query = Linear(self._channels, name="query")(LayerNorm("layer_norm_latents")(latents))
+        return _split_heads(kept(query, "query"), self._heads)
 
 
 class SelfAttend(hk.Module):
@@ -121,42 +137,50 @@ class SelfAttend(hk.Module):
 
     def __call__(self, latents: jax.Array) -> jax.Array:
         """Maps [B, N, D] to [B, N, D]."""
-        normal = layer_norm(latents)
+        normal = LayerNorm("layer_norm")(latents)
         query, key, value = (
-            _split_heads(Linear(latents.shape[-1], name=name)(normal), self._heads)
+            _split_heads(kept(Linear(latents.shape[-1], name=name)(normal), name), self._heads)
             for name in ("query", "key", "value")
         )
-        attended, _ = attention(query, key, value)
+        attended = attention(query, key, value)
         latents += Linear(latents.shape[-1], name="output")(_merge_heads(attended))
-        return Dense(self._widening)(latents)
+        return Dense(self._widening)(kept(latents, "middle"))
 
 
 class Tower(hk.Module):
-    """A latent Transformer: self-attends with weights of their own, run as one loop.
+    """A latent Transformer: self-attends with weights of their own.
 
     Each layer keeps its parameters under its own name, so that initialisation, LAMB's layer-wise
-    trust ratios and checkpoints are those of separate layers. They are stacked only to be looped
-    over, by `parameters`, which belongs outside any loop over towers.
+    trust ratios and checkpoints are those of separate layers.
     """
 
-    def __init__(self, *, layers: int, heads: int, widening: int, remat: bool, name: str):
-        """Takes the number of layers, heads, dense widening, and whether to rematerialise."""
+    def __init__(self, *, layers: int, heads: int, widening: int, remat: dict | None, name: str):
+        """Takes the number of layers, heads, dense widening, and a value of `REMAT`."""
         super().__init__(name=name)
         self._layers = layers
         self._make_layer = functools.partial(SelfAttend, heads=heads, widening=widening)
         self._remat = remat
 
+    def __call__(self, latents: jax.Array) -> jax.Array:
+        """Maps [B, N, D] to [B, N, D], the layers one after another in the program."""
+        for i in range(self._layers):
+            layer = self._make_layer(name=f"self_attend_{i}")
+            latents = rematerialised(layer, self._remat)(latents)
+        return latents
+
     @hk.name_like("__call__")
-    def parameters(self, latents: jax.Array) -> hk.MutableParams:
-        """The layers' parameters, each stacked to [layers, ...], for latents [B, N, D]."""
+    def looped(self, latents: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        """A function like this module whose layers are one loop in the program.
+
+        For that their parameters are stacked, here: it belongs outside any loop over towers. The
+        program is short however many layers there are, but stacking them, and taking each layer's
+        out again, costs a copy of all.
+        """
         layers = [self._make_layer(name=f"self_attend_{i}") for i in range(self._layers)]
         if hk.running_init():
             for layer in layers:
                 layer(latents)
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(_named_parameters, layers))
-
-    def __call__(self, latents: jax.Array, parameters: hk.MutableParams) -> jax.Array:
-        """Maps [B, N, D] to [B, N, D], given what `parameters` returned."""
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(_named_parameters, layers))
 
         def layer(z):
             return self._make_layer(name=_LAYER)(z)
@@ -166,7 +190,8 @@ class Tower(hk.Module):
         def body(z, layer_parameters):
             return apply(layer_parameters, None, z), None
 
-        return jax.lax.scan(jax.checkpoint(body) if self._remat else body, latents, parameters)[0]
+        body = rematerialised(body, self._remat, jax.checkpoint)
+        return lambda z: jax.lax.scan(body, z, stacked)[0]
 
 
 # What the layers of a tower are called inside its loop, where they have to be called the same.

@@ -12,19 +12,52 @@ import jax
 import jax.numpy as jnp
 
 
+class GridPositions(NamedTuple):
+    """Position encodings of a grid's points: the sum of a vector of the row and one of the column.
+
+    So a channel that depends on a row alone is 0 in `columns`. A grid of more dimensions has
+    several of them merged into its rows, or into its columns.
+
+    Attributes:
+      rows: [R, C_position].
+      columns: [W, C_position].
+    """
+
+    rows: jax.Array
+    columns: jax.Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """M = R W and C_position, the shape of `array()`."""
+        return len(self.rows) * len(self.columns), self.rows.shape[-1]
+
+    def array(self) -> jax.Array:
+        """The encodings written out, [M, C_position], in row-major order."""
+        return (self.rows[:, None] + self.columns).reshape(self.shape)
+
+    def with_constant(self, vector: jax.Array) -> "GridPositions":
+        """Every point's encoding followed by the same vector [C]."""
+        rows = jnp.broadcast_to(vector, (len(self.rows), len(vector)))
+        columns = jnp.zeros([len(self.columns), len(vector)], vector.dtype)
+        return GridPositions(
+            jnp.concatenate([self.rows, rows], axis=-1),
+            jnp.concatenate([self.columns, columns], axis=-1),
+        )
+
+
 class ByteArray(NamedTuple):
     """Inputs of a batch.
 
     Attributes:
       content: [B, M, C_content]; C_content may be 0, as for bare point clouds.
-      positions: [M, C_position] where a batch shares them, [B, M, C_position] where each example
-        has its own.
+      positions: [M, C_position] where a batch shares them, as an array or as those of a grid;
+        [B, M, C_position] where each example has its own.
       mask: bool [B, M], true where an input is valid; None where all are. What masked inputs hold
         changes nothing, not even NaN.
     """
 
     content: jax.Array
-    positions: jax.Array
+    positions: jax.Array | GridPositions
     mask: jax.Array | None = None
 
     @property
@@ -37,14 +70,24 @@ class ByteArray(NamedTuple):
         """C, the channels of content and position encoding together."""
         return self.content.shape[-1] + self.positions.shape[-1]
 
+    def position_array(self) -> jax.Array:
+        """The position encodings written out, [M, C_position] or [B, M, C_position]."""
+        grid = isinstance(self.positions, GridPositions)
+        return self.positions.array() if grid else self.positions
+
+    def positions_of_each(self) -> jax.Array:
+        """The position encodings written out for every example, [B, M, C_position]."""
+        batch, num_inputs, _ = self.content.shape
+        positions = self.position_array()
+        chex.assert_shape(positions, (..., num_inputs, None))
+        return jnp.broadcast_to(positions, (batch, num_inputs, positions.shape[-1]))
+
     def concatenate(self) -> jax.Array:
         """The byte array of the paper, float32 [B, M, C], with zeros where masked."""
-        batch, num_inputs, _ = self.content.shape
-        chex.assert_shape(self.positions, (..., num_inputs, None))
-        positions = jnp.broadcast_to(self.positions, (batch, num_inputs, self.positions.shape[-1]))
+        positions = self.positions_of_each()
         inputs = jnp.concatenate([self.content, positions], axis=-1).astype(jnp.float32)
         if self.mask is not None:
-            chex.assert_shape(self.mask, (batch, num_inputs))
+            chex.assert_shape(self.mask, inputs.shape[:2])
             inputs = jnp.where(self.mask[..., None], inputs, 0)
         return inputs
 
@@ -57,27 +100,20 @@ class ByteArray(NamedTuple):
         if order.ndim == 1:
             return ByteArray(
                 self.content[:, order],
-                self.positions[..., order, :],
+                self.position_array()[..., order, :],
                 None if self.mask is None else self.mask[:, order],
             )
         batch, num_inputs = order.shape
         chex.assert_shape(self.content, (batch, num_inputs, None))
-        positions = jnp.broadcast_to(self.positions, (batch, num_inputs, self.positions.shape[-1]))
         return ByteArray(
             jnp.take_along_axis(self.content, order[..., None], axis=1),
-            jnp.take_along_axis(positions, order[..., None], axis=1),
+            jnp.take_along_axis(self.positions_of_each(), order[..., None], axis=1),
             None if self.mask is None else jnp.take_along_axis(self.mask, order, axis=1),
         )
 
 
-def concatenate_parts(parts: Sequence[ByteArray]) -> tuple[jax.Array, jax.Array | None]:
-    """The inputs of several byte arrays after one another.
-
-    Args:
-      parts: byte arrays of the same batch and the same number of channels.
-
-    Returns:
-      float32 [B, M, C] with zeros where masked, and the mask, bool [B, M], or None without any.
+def same_width(parts: Sequence[ByteArray]) -> int:
+    """The channels that all of several byte arrays have.
 
     Raises:
       ValueError: other numbers of channels; `perceiver.fusion.fused` makes them equal.
@@ -85,10 +121,4 @@ def concatenate_parts(parts: Sequence[ByteArray]) -> tuple[jax.Array, jax.Array 
     widths = [part.channels for part in parts]
     if len(set(widths)) != 1:
         raise ValueError(f"byte arrays of {widths} channels can't be fused: make them equally wide")
-    inputs = jnp.concatenate([part.concatenate() for part in parts], axis=1)
-    if all(part.mask is None for part in parts):
-        return inputs, None
-    masks = [
-        jnp.ones(part.content.shape[:2], bool) if part.mask is None else part.mask for part in parts
-    ]
-    return inputs, jnp.concatenate(masks, axis=1)
+    return widths[0]

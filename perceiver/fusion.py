@@ -11,7 +11,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver.byte_array import ByteArray
+from perceiver.byte_array import ByteArray, GridPositions
 
 
 def fused(
@@ -58,6 +58,8 @@ class ModalityEncoding(hk.Module):
     def __call__(self, inputs: ByteArray) -> ByteArray:
         """The inputs [B, M, C] with C + channels channels; the vector counts as position."""
         vector = hk.get_parameter("encoding", [self._channels], jnp.float32, init=self._init)
+        if isinstance(inputs.positions, GridPositions):
+            return inputs._replace(positions=inputs.positions.with_constant(vector))
         vector = jnp.broadcast_to(vector, (*inputs.positions.shape[:-1], self._channels))
         return inputs._replace(positions=jnp.concatenate([inputs.positions, vector], axis=-1))
 
@@ -83,6 +85,6 @@ def modality_dropout(inputs: ByteArray, rng: jax.Array, index: jax.Array, rate: 
     kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate))(keys)  # [B]
     kept = kept[:, None, None]
     positions = inputs.positions
-    if positions.ndim == 3:
+    if len(positions.shape) == 3:
         positions = jnp.where(kept, positions, 0)
     return inputs._replace(content=jnp.where(kept, inputs.content, 0), positions=positions)

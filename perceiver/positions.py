@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perceiver.byte_array import GridPositions
 from perceiver.names import look_up
 
 
@@ -64,18 +65,22 @@ def fourier_features(
     return jnp.concatenate(features, axis=-1)
 
 
+# A grid's columns are the last dimension, or the last two where that is shorter than this: what is
+# done for each row is worth its while only where rows are long.
+_FEWEST_COLUMNS = 64
+
+
 def grid_fourier_features(
     shape: Sequence[int],
     *,
     bands: int,
     max_resolution: Sequence[float],
     spacing: str = "linear",
-) -> jax.Array:
+) -> GridPositions:
     """Encodes the points of a grid that spans [-1, 1] in each dimension, in row-major order.
 
-    A grid's encoding is made of one small table for each axis. The tables are computed in float64
-    and broadcast on the device: correct to float32 rounding, and no constant of size M in the
-    program.
+    A grid's encoding is made of one small table for each dimension. The tables are computed in
+    float64: correct to float32 rounding, and no constant of size M in the program.
 
     Args:
       shape: the grid's size in each of its d dimensions; M is their product.
@@ -91,16 +96,28 @@ def grid_fourier_features(
             f"max_resolution is {tuple(max_resolution)}; the inputs have {len(shape)} dimensions, "
             "one value for each"
         )
-    features = []
-    for d, (size, mu) in enumerate(zip(shape, max_resolution, strict=True)):
+    tables = []
+    for size, mu in zip(shape, max_resolution, strict=True):
         x = np.linspace(-1.0, 1.0, size)[:, None] if size > 1 else np.zeros([1, 1])
         angles = np.pi * x * fourier_frequencies(bands, mu, spacing)
-        table = np.concatenate([x, np.sin(angles), np.cos(angles)], axis=-1)  # [size, 2 K + 1]
-        along = [1] * len(shape)
-        along[d] = size
-        table = jnp.asarray(table.reshape(*along, -1), jnp.float32)
-        features.append(jnp.broadcast_to(table, (*shape, table.shape[-1])))
-    return jnp.concatenate(features, axis=-1).reshape(int(np.prod(shape)), -1)
+        tables.append(np.concatenate([x, np.sin(angles), np.cos(angles)], axis=-1))
+    split = len(shape) - 1
+    if split > 1 and shape[-1] < _FEWEST_COLUMNS:
+        split -= 1
+    rows, columns = _merged(tables[:split]), _merged(tables[split:])
+    return GridPositions(
+        jnp.asarray(np.pad(rows, [(0, 0), (0, columns.shape[-1])]), jnp.float32),
+        jnp.asarray(np.pad(columns, [(0, 0), (rows.shape[-1], 0)]), jnp.float32),
+    )
+
+
+def _merged(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Encodings [size_d, C_d] of several dimensions as those of one, row-major: [prod, sum]."""
+    merged = np.zeros([1, 0])
+    for table in tables:
+        before = np.repeat(merged, len(table), axis=0)
+        merged = np.concatenate([before, np.tile(table, (len(merged), 1))], axis=-1)
+    return merged
 
 
 class LearnedPositions(hk.Module):

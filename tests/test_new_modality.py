@@ -57,7 +57,7 @@ def test_content_is_in_multiples_of_gravity_and_positions_are_times(page):
     for t, x in enumerate((-1, -0.5, 0, 0.5, 1)):
         sines = [np.sin(f * np.pi * x) for f in (1, 4)]
         cosines = [np.cos(f * np.pi * x) for f in (1, 4)]
-        np.testing.assert_allclose(inputs.positions[t], [x, *sines, *cosines], atol=1e-6)
+        np.testing.assert_allclose(inputs.position_array()[t], [x, *sines, *cosines], atol=1e-6)
 
 
 def test_by_hand(page):

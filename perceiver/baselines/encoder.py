@@ -5,8 +5,9 @@ import dataclasses
 import jax
 
 from perceiver.blocks import Tower
-from perceiver.model import DTYPES, REMAT
+from perceiver.model import DTYPES
 from perceiver.names import look_up
+from perceiver.rematerialisation import REMAT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Encoder:
       dtype: 'float32' or 'bfloat16', in which activations are kept and products computed.
         Parameters, LayerNorm statistics and softmax stay float32; so should what comes before, as
         bfloat16 could not tell neighbouring positions apart.
-      remat: 'none', or 'block' to compute each layer again in the backward pass.
+      remat: what the backward pass computes again, a key of `perceiver.rematerialisation.REMAT`.
 
     Raises:
       ValueError: a size that is not positive, heads that do not divide D, another dtype or remat.
@@ -55,4 +56,4 @@ class Encoder:
             remat=REMAT[self.remat],
             name="tower",
         )
-        return tower(z, tower.parameters(z))
+        return tower.looped(z)(z)

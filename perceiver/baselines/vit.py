@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from perceiver.baselines.encoder import Encoder
 from perceiver.baselines.grid import check_grid
-from perceiver.blocks import Linear, layer_norm
+from perceiver.blocks import LayerNorm, Linear
 from perceiver.byte_array import ByteArray
 
 # Of the learned position embedding, as in the ViT paper's code.
@@ -68,7 +68,7 @@ class ViT(hk.Module):
             init=hk.initializers.RandomNormal(_POSITION_SCALE),
         )
         z = self._encoder(z)
-        summary = layer_norm(z[:, 0].astype(jnp.float32))  # [B, D]
+        summary = LayerNorm("layer_norm")(z[:, 0].astype(jnp.float32))  # [B, D]
         return Linear(self._num_classes, zero_init=True, name="head")(summary)
 
 
@@ -99,7 +99,7 @@ class Patches(hk.Module):
         patches = hk.get_parameter("b", [self._channels], jnp.float32, init=jnp.zeros)
         for part, weights in (
             (inputs.content, w[:, :, :split]),
-            (inputs.positions, w[:, :, split:]),
+            (inputs.position_array(), w[:, :, split:]),
         ):
             if part.shape[-1]:
                 patches += jax.lax.conv_general_dilated(

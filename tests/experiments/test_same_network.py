@@ -23,6 +23,7 @@ def test_the_same_and_what_changes_training_or_arithmetic_alone(trained):
     check_same_network(workdir, config)
     config.model.dtype = "bfloat16"
     config.model.remat = "block"
+    config.model.attention = "dense"
     config.model.inputs.video.dropout = 0.0
     config.optimizer.learning_rate = 1.0
     check_same_network(workdir, config)

@@ -70,7 +70,7 @@ def byte_array(batch=2, num_inputs=53, content=3, positions=10, seed=1, mask=Non
 
 def plain(inputs: ByteArray, example: int) -> np.ndarray:
     """One example of the byte array as the paper has it, float64 [M, C]."""
-    positions = np.float64(inputs.positions)
+    positions = np.float64(inputs.position_array())
     if positions.ndim == 3:
         positions = positions[example]
     return np.concatenate([np.float64(inputs.content[example]), positions], -1)

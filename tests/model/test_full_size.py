@@ -11,7 +11,7 @@ import pytest
 
 from experiments.command_line import CONFIGS, load_config
 from experiments.networks import network as network_of
-from perceiver.attention import attention
+from perceiver.attention import attention, attention_logits
 from perceiver.byte_array import ByteArray
 from perceiver.modalities.image import image_bytes
 from tests.model import reference
@@ -103,8 +103,8 @@ def test_attention_over_50176_inputs(masked):
     def attend(rows, columns, v, mask):
         k = (rows[:, :, None] + 3 * columns[:, None, :]).reshape(4, -1).T  # [M, 4]
         q = 2.0 * jnp.eye(4)  # sqrt(4), so that the logits are k
-        out, got = attention(q[None, :, None], k[None, :, None], jnp.asarray(v[..., :4]), mask)
-        return out, got
+        q, k = q[None, :, None], k[None, :, None]
+        return attention(q, k, jnp.asarray(v[..., :4]), mask), attention_logits(q, k)
 
     out, got = attend(np.float32(rows), np.float32(columns), v, mask if masked else None)
     np.testing.assert_allclose(got[0, 0], logits, atol=1e-5)

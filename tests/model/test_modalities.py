@@ -61,7 +61,7 @@ def test_patches_of_a_video_are_cut_time_first():
                 )
                 m += 1
     # The first channel of each dimension is the coordinate itself: time, row, column.
-    corners = np.asarray(inputs.positions)[:, [0, 7, 14]]
+    corners = np.asarray(inputs.position_array())[:, [0, 7, 14]]
     np.testing.assert_array_equal(corners[0], [-1, -1, -1])
     np.testing.assert_array_equal(corners[1], [-1, -1, 1])
     np.testing.assert_array_equal(corners[4], [1, -1, -1])
@@ -71,7 +71,7 @@ def test_raw_sound_is_cut_into_runs_of_samples():
     sound = np.random.default_rng(2).integers(-32768, 32768, (2, 24), np.int16)
     inputs = made(audio_bytes, sound, patch=8, **BARE)
     np.testing.assert_array_equal(inputs.content, (sound / 32768).reshape(2, 3, 8))
-    np.testing.assert_array_equal(inputs.positions[:, 0], [-1, 0, 1])
+    np.testing.assert_array_equal(inputs.position_array()[:, 0], [-1, 0, 1])
     np.testing.assert_array_equal(
         made(audio_bytes, sound.astype(np.float32) / 32768, patch=8, **BARE).content, inputs.content
     )
@@ -145,7 +145,7 @@ def test_the_papers_inputs_are_counted():
 def test_learned_positions_are_the_same_for_a_batch():
     inputs = made(audio_bytes, np.zeros((2, 24), np.int16), patch=8, positions="learned", **BARE)
     assert inputs.positions.shape == (3, 5)
-    assert np.std(inputs.positions) > 0.1
+    assert np.std(inputs.position_array()) > 0.1
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_frequencies_run_from_1_to_nyquist():
 def test_grid_equals_numpy(shape, spacing):
     resolution = tuple(10.0 + 3 * d for d in range(len(shape)))
     got = jax.jit(
-        lambda: grid_fourier_features(shape, bands=6, max_resolution=resolution, spacing=spacing)
+        grid_fourier_features(shape, bands=6, max_resolution=resolution, spacing=spacing).array
     )()
     coordinates = reference.grid(*shape)
     if shape[0] == 1:
@@ -48,7 +48,7 @@ def test_imagenet_has_258_channels():
     got = grid_fourier_features((224, 224), bands=64, max_resolution=(224, 224))
     assert got.shape == (50176, 258)
     wanted = reference.fourier_features(reference.grid(224, 224), 64, (224, 224))
-    np.testing.assert_allclose(got, wanted, atol=1e-7)
+    np.testing.assert_allclose(got.array(), wanted, atol=1e-7)
 
 
 def test_points_equal_numpy():
@@ -66,7 +66,7 @@ def test_grid_bytes_are_pixels_in_row_major_order():
     bytes_ = grid_bytes(images, **(IMAGE | dict(bands=2, max_resolution=())))
     np.testing.assert_array_equal(bytes_.content[1, 1 * 5 + 2], images[1, 1, 2])
     wanted = reference.fourier_features(reference.grid(3, 5), 2, (3, 5))
-    np.testing.assert_allclose(bytes_.positions, wanted, atol=1e-7)
+    np.testing.assert_allclose(bytes_.position_array(), wanted, atol=1e-7)
     assert bytes_.channels == 4 + 2 * (2 * 2 + 1)
 
 
@@ -87,7 +87,7 @@ def test_learned_positions():
     (positions,) = jax.tree.leaves(params)
     assert positions.shape == (1024, 128)
     assert positions.std() == pytest.approx(0.8796, rel=0.01)  # of scale 1, cut at 2
-    np.testing.assert_array_equal(forward.apply(params, None, images).positions, positions)
+    np.testing.assert_array_equal(forward.apply(params, None, images).position_array(), positions)
 
 
 def test_no_positions():

@@ -1,0 +1,226 @@
+"""The ways of a cross-attend, each against NumPy float64, under jit, forward and gradient."""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perceiver.architecture import Architecture
+from perceiver.byte_array import ByteArray, GridPositions
+from perceiver.cross_attention import WAYS
+from perceiver.fusion import fused
+from perceiver.model import Perceiver
+from perceiver.normal_bytes import grid_of
+from perceiver.positions import grid_fourier_features
+from tests.model import reference
+from tests.model.gradients import assert_gradient_agrees
+from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
+
+SIZES = dict(num_cross_attends=3, num_towers=3)
+
+
+def on_grid(batch=2, shape=(5, 11), content=3, mask=None):
+    positions = grid_fourier_features(shape, bands=3, max_resolution=(10.0,) * len(shape))
+    inputs = byte_array(batch=batch, num_inputs=int(np.prod(shape)), content=content, mask=mask)
+    return inputs._replace(positions=positions)
+
+
+def random_mask(batch, num_inputs):
+    return jnp.asarray(np.random.default_rng(3).random((batch, num_inputs)) < 0.6)
+
+
+KINDS = {
+    "grid": on_grid,
+    "grid of three dimensions": lambda: on_grid(shape=(3, 4, 5)),
+    "masked grid": lambda: on_grid(mask=random_mask(2, 55)),
+    "grid without content": lambda: on_grid(content=0),
+    "shared positions": byte_array,
+    "masked": lambda: byte_array(mask=random_mask(2, 53)),
+    "positions of each": lambda: byte_array()._replace(
+        positions=jnp.asarray(np.random.default_rng(5).uniform(-1, 1, (2, 53, 10)), jnp.float32)
+    ),
+}
+
+
+def expected(params, inputs, sizes, **options):
+    sizes = SMALL | sizes
+    return [
+        reference.perceiver(
+            params,
+            plain(inputs, b),
+            order(sizes),
+            sizes["self_attends_per_tower"],
+            cross_heads=sizes.get("cross_heads", 1),
+            self_heads=sizes["self_heads"],
+            mask=None if inputs.mask is None else np.asarray(inputs.mask[b]),
+            **options,
+        )
+        for b in range(len(inputs.content))
+    ]
+
+
+def assert_maps_equal(got, wanted, mask):
+    """Where inputs are valid; what masked ones hold is not looked at."""
+    assert got.shape == np.shape(wanted)
+    seen = np.ones(got.shape, bool) if mask is None else mask[:, None, None]
+    np.testing.assert_allclose(
+        np.where(seen, got, 0), np.where(seen, wanted, 0), rtol=1e-4, atol=2e-5
+    )
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_and_maps_equal_numpy(way, kind):
+    inputs = KINDS[kind]()
+    classify, encode = network(SIZES, attention=way)
+    params = parameters(classify, inputs)
+    wanted = expected(params, inputs, SIZES)
+    logits = jax.jit(classify.apply)(params, inputs)
+    np.testing.assert_allclose(logits, [x for x, _ in wanted], rtol=2e-5, atol=2e-5)
+    _, maps = jax.jit(encode, static_argnames="logits_of")(params, inputs, logits_of=(0, 2))
+    for index, got in maps.items():
+        assert_maps_equal(got, [m[index] for _, m in wanted], inputs.mask)
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_several_heads_equal_numpy(way):
+    inputs = on_grid(content=4)  # 4 + 14 channels
+    sizes = SIZES | dict(cross_heads=6)
+    classify, _ = network(sizes, attention=way)
+    params = parameters(classify, inputs)
+    logits = jax.jit(classify.apply)(params, inputs)
+    wanted = [x for x, _ in expected(params, inputs, sizes)]
+    np.testing.assert_allclose(logits, wanted, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+@pytest.mark.parametrize("kind", ["grid", "masked"])
+def test_gradient_equals_finite_differences_of_numpy(way, kind):
+    inputs = jax.tree.map(lambda x: x[:1], KINDS[kind]()._replace(positions=None))
+    inputs = inputs._replace(positions=KINDS[kind]().positions)
+    sizes = SIZES | dict(share_towers=False)
+    classify, _ = network(sizes, attention=way)
+    params = parameters(classify, inputs)
+    assert_gradient_agrees(classify.apply, lambda p: expected(p, inputs, sizes)[0], params, inputs)
+
+
+@pytest.mark.parametrize(
+    ("way", "remat"), [("dense", "block"), ("blockwise", "none"), ("separable", "block")]
+)
+def test_gradients_of_everything_learned_are_those_of_the_dense_way(way, remat):
+    """Of fused inputs: the modalities' encodings, the content, and all parameters."""
+    video, audio = on_grid(shape=(3, 4, 5)), byte_array(num_inputs=23, content=1, positions=4)
+
+    def logits(video_content, audio_content, way, remat):
+        parts = fused(
+            {
+                "audio": audio._replace(content=audio_content),
+                "video": video._replace(content=video_content),
+            },
+            channels=2,
+            init_scale=1.0,
+        )
+        return Perceiver(Architecture(**(SMALL | SIZES)), 5, attention=way, remat=remat)(parts)
+
+    made = hk.without_apply_rng(hk.transform(logits))
+    contents = (video.content, audio.content)
+    params = hk.transform(lambda *c: logits(*c, "dense", "none")).init(jax.random.key(0), *contents)
+    draw = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda x: jnp.asarray(draw.normal(size=x.shape) / np.sqrt(x.shape[0]), jnp.float32), params
+    )
+
+    def gradients(way, remat):
+        def loss(params, video, audio):
+            return jnp.square(made.apply(params, video, audio, way, remat)).sum()
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(params, *contents)
+
+    wanted = gradients("dense", "none")
+    largest = max(np.abs(x).max() for x in jax.tree.leaves(wanted))
+    assert all(np.abs(x).max() > 1e-4 * largest for x in jax.tree.leaves(wanted[1:]))
+    for got, x in zip(*map(jax.tree.leaves, (gradients(way, remat), wanted)), strict=True):
+        np.testing.assert_allclose(got, x, rtol=0, atol=3e-6 * largest)
+
+
+@pytest.mark.parametrize(
+    ("shape", "way", "shared"),
+    [
+        ((6, 11), "dense", True),
+        ((6, 11), "blockwise", True),
+        ((6, 11), "separable", True),
+        ((6, 11), "separable", False),
+        ((2, 33), "separable", True),
+    ],
+    ids=str,
+)
+def test_unrolled_equals_numpy(shape, way, shared):
+    """Shares that are whole rows of the grid, and shares that are not."""
+    inputs = on_grid(shape=shape, mask=random_mask(2, 66))
+    sizes = SIZES | dict(unrolled=True, share_cross_attends=shared)
+    classify, encode = network(sizes, attention=way)
+    params = parameters(classify, inputs)
+    wanted = expected(params, inputs, sizes, unrolled=True)
+    logits = jax.jit(classify.apply)(params, inputs)
+    np.testing.assert_allclose(logits, [x for x, _ in wanted], rtol=2e-5, atol=2e-5)
+    _, maps = jax.jit(encode, static_argnames="logits_of")(params, inputs, logits_of=(1,))
+    assert_maps_equal(maps[1], [m[1] for _, m in wanted], inputs.mask[:, 22:44])
+
+
+def largest_array(jaxpr):
+    """Elements of the largest array of a program, those within loops too."""
+    sizes = [0]
+    for equation in jaxpr.eqns:
+        sizes += [int(np.prod(v.aval.shape)) for v in equation.outvars]
+        for value in jax.tree.leaves(
+            equation.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")
+        ):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                sizes.append(largest_array(inner))
+    return max(sizes)
+
+
+@pytest.mark.parametrize(
+    ("way", "limit"), [("auto", 40_000), ("separable", 40_000), ("blockwise", 9_000_000)]
+)
+def test_no_array_has_all_logits_or_all_positions(way, limit):
+    """Of 448 x 448 pixels with 50 latents, forward and gradient: 10 million logits."""
+    inputs = ByteArray(
+        jax.ShapeDtypeStruct((1, 448 * 448, 3), jnp.float32),
+        GridPositions(*[jax.ShapeDtypeStruct((448, 38), jnp.float32)] * 2),
+    )
+    classify, _ = network(dict(num_latents=50), attention=way)
+    params = jax.eval_shape(classify.init, jax.random.key(0), inputs)
+    loss = lambda p, x: jnp.square(classify.apply(p, x)).sum()  # noqa: E731
+    program = jax.make_jaxpr(jax.grad(loss))(params, inputs)
+    content = 448 * 448 * 4  # and the mean
+    assert largest_array(program.jaxpr) <= max(content, limit)
+
+
+def test_auto_is_dense_for_few_logits():
+    inputs = on_grid()
+    programs = {}
+    for way in WAYS:
+        classify, _ = network(SIZES, attention=way)
+        programs[way] = str(jax.make_jaxpr(classify.apply)(parameters(classify, inputs), inputs))
+    assert programs["auto"] == programs["dense"] != programs["separable"]
+
+
+def test_another_way_is_refused():
+    inputs = byte_array()
+    with pytest.raises(ValueError, match="unknown attention 'flash'"):
+        network(attention="flash")[0].init(jax.random.key(0), inputs)
+
+
+def test_grid_of_one_row_is_written_out():
+    """Sound lies on one axis: there is nothing to separate."""
+    inputs = on_grid(shape=(60,))
+    assert len(inputs.positions.rows) == 1
+    classify, _ = network(SIZES, attention="separable")
+    params = parameters(classify, inputs)
+    wanted = [x for x, _ in expected(params, inputs, SIZES)]
+    logits = jax.jit(classify.apply)(params, inputs)
+    np.testing.assert_allclose(logits, wanted, rtol=2e-5, atol=2e-5)
+    assert grid_of(inputs).content.shape == (1, 2, 60, 4)
