@@ -1,202 +1,117 @@
-"""Times parts of a run on this machine. `data`: the input pipelines, without a model."""
+"""Times a config on this machine: its network, forward and in training, and its input pipelines."""
 
-import dataclasses
-import itertools
 import json
-import os
-import platform
-import statistics
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from experiments import build, checks
-from experiments.command_line import run_subcommand
+from experiments.benchmarks.apart import compile_seconds, compile_table, memory, memory_table
+from experiments.benchmarks.data import data_speed, data_table
+from experiments.benchmarks.forms import forms
+from experiments.benchmarks.scaling import scaling, scaling_table, sizes_of
+from experiments.benchmarks.speed import speed, speed_table
+from experiments.command_line import UserError, run_subcommand
 
-if TYPE_CHECKING:
-    from perceiver.data.source import Source
+USAGE = """Times a config on this machine.
 
-USAGE = """Times parts of a run on this machine.
+forward: the class logits of a batch in evaluation.
+step:    a training step; each starts from the state of the one before.
+compile: seconds to trace and to compile both, each time in a fresh process, without a cache.
+memory:  the most memory that both hold, each in a fresh process, and what XLA plans.
+scaling: time and memory of forward pass and gradient against the number of pixels, each in a fresh
+         process; --sizes are sides of square pictures, --plot=FILE.png draws them.
+data:    examples a second of the training and of the evaluation pipeline, without a model. What
+         limits them shows in `cores busy` (where it is below the number of cores, they wait for the
+         disk, or for other programs) and in what an override changes, such as
+         --config.data.randaugment_layers=0.
 
-data: examples a second of the training and of the evaluation pipeline, without a model: the median
-of --repeats runs of --seconds each, after one to warm up. What limits them shows in `cores busy`
-(where it is below the number of cores, they wait for the disk, or for other programs) and in what
-an override changes, such as --config.data.randaugment_layers=0.
+Networks get inputs that are made up once, on the device, so that only `data` needs TensorFlow and
+a data set. Times are the median, lowest and highest of --repeats runs of about --seconds each.
+FLOPs are those of the network's formulae (`experiments.model_table`), three times the forward
+pass's in training, and are compared with what the device reaches in large matrix products.
+
+--against times a second form in turns with the config's: other values of the config, as in
+--against=config.model.remat=block, or --against=plain, the Perceiver in plain JAX without loops or
+sharing of work (experiments/plain_perceiver.py).
 
   python -m experiments.benchmark data --config=configs/digits.py --seconds=10 --repeats=3
+  python -m experiments.benchmark memory --config=configs/imagenet.py --batch=1
+  python -m experiments.benchmark scaling --config=configs/imagenet.py --plot=scaling.png
+  python -m experiments.benchmark step --config=configs/digits.py --against=plain
 """
 
-# Of a batch. Larger ones are no faster, and a run would have few of them.
-_MOST_EXAMPLES = 128
-_MOST_BYTES = 256 * 2**20
+# Seconds of a run, where --seconds is not given.
+_SECONDS = 1.0
+_SECONDS_OF_DATA = 10.0  # as batches are made ahead
 
-# A split that is shorter is repeated, or starting it anew would be what is timed.
-_SHORTEST_PASS = 100_000
-
-
-def data(config: ConfigDict, _: str | None) -> None:
-    """Times the pipelines of a config and prints the table."""
-    checks.check_numbers(config)
-
-    from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
-
-    dataset = registry.load(**build.data_options(config))
-    result = {
-        "config": config_flags.get_config_filename(flags.FLAGS["config"]),
-        "cpu": cpu_name(),
-        "cores": num_cores(),
-        "seconds": flags.FLAGS.seconds,
-        "repeats": flags.FLAGS.repeats,
-        "train": timed_split("train", dataset.train, config),
-        "eval": timed_split("eval", dataset.eval, config),
-    }
-    print(json.dumps(result, indent=2) if flags.FLAGS.format == "json" else table(result))
+# The flags that a subcommand takes beside --config and --format.
+_TAKES = {
+    "forward": ("batch", "against", "seconds", "repeats"),
+    "step": ("batch", "against", "seconds", "repeats"),
+    "compile": ("batch", "against", "repeats"),
+    "memory": ("batch", "against"),
+    "scaling": ("batch", "sizes", "plot", "seconds", "repeats"),
+    "data": ("seconds", "repeats"),
+}
 
 
-def timed_split(split: str, source: "Source", config: ConfigDict) -> dict:
-    """Sizes and speed of the pipeline of one split, as plain values."""
-    batches = training_batches if split == "train" else evaluation_batches
-    one = next(batches(source, config, 2))  # two: examples may be mixed in pairs
-    bytes_of_one = sum(value.nbytes for value in one.values()) // 2
-    wanted = config[split].batch_size
-    batch_size = fitting(wanted, bytes_of_one)
-    runs = timed(
-        batches(source, config, batch_size),
-        seconds=flags.FLAGS.seconds,
-        repeats=flags.FLAGS.repeats,
-    )
-    return {
-        "num_examples": source.num_examples,
-        "windows": source.eval_windows if split == "eval" else 0,
-        "config_batch_size": wanted,
-        "batch_size": batch_size,
-        "batch_bytes": bytes_of_one * batch_size,
-        "features": {name: f"{v.dtype} {list(v.shape[1:])}" for name, v in one.items()},
-        "examples_per_second": spread([r.examples / r.seconds for r in runs]),
-        "examples_per_second_per_core": spread(
-            [r.examples / r.seconds / num_cores() for r in runs]
-        ),
-        "cpu_milliseconds_per_example": spread([1e3 * r.cpu_seconds / r.examples for r in runs]),
-        "cores_busy": spread([r.cpu_seconds / r.seconds for r in runs]),
-    }
+def measure(name: str, config: ConfigDict) -> tuple[dict[str, Any], Callable[[dict], str]]:
+    """Measures what a subcommand says: plain values, and what makes a table of them."""
+    given = flags.FLAGS
+    runs = dict(seconds=given.seconds or _SECONDS, repeats=given.repeats)
+    if name in ("forward", "step"):
+        both = forms(config, given.against)
+        return speed(name, both, batch=given.batch, **runs), speed_table
+    if name == "compile":
+        both = forms(config, given.against)
+        return compile_seconds(both, batch=given.batch, repeats=given.repeats), compile_table
+    if name == "memory":
+        return memory(forms(config, given.against), batch=given.batch), memory_table
+    if name == "scaling":
+        return scaling(config, sizes_of(given.sizes), batch=given.batch, **runs), scaling_table
+    runs["seconds"] = given.seconds or _SECONDS_OF_DATA
+    return data_speed(config, **runs), data_table
 
 
-def fitting(wanted: int, bytes_of_one: int) -> int:
-    """The batch size to time, given the config's and the bytes of an example."""
-    return min(wanted, _MOST_EXAMPLES, max(2, _MOST_BYTES // bytes_of_one // 2 * 2))
+def benchmark(name: str) -> Callable[[ConfigDict, str | None], None]:
+    """A subcommand: it measures and prints."""
 
+    def main(config: ConfigDict, _: str | None) -> None:
+        for flag in {x for takes in _TAKES.values() for x in takes} - {*_TAKES[name]}:
+            if flags.FLAGS[flag].present:
+                takers = [other for other, takes in _TAKES.items() if flag in takes]
+                raise UserError(f"--{flag} is not for {name}; it is for {', '.join(takers)}")
+        plot = flags.FLAGS.plot
+        if plot is not None and not Path(plot).absolute().parent.is_dir():
+            raise UserError(f"--plot={plot}: there is no such folder; make it first")
+        values, table = measure(name, config)
+        file = config_flags.get_config_filename(flags.FLAGS["config"])
+        result = {"config": file, **values}
+        print(json.dumps(result, indent=2) if flags.FLAGS.format == "json" else table(result))
+        if plot is not None:
+            from experiments.benchmarks.plot import draw_scaling  # only here is matplotlib needed
 
-def training_batches(
-    source: "Source", config: ConfigDict, batch_size: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """Endless batches, as training has them."""
-    return build.train_iterator(config, source, batch_size=batch_size)
+            draw_scaling(result, Path(plot))
 
-
-def evaluation_batches(
-    source: "Source", _: ConfigDict, batch_size: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """Endless batches, as evaluation has them: the split over and over."""
-    from perceiver.data.pipeline import eval_batches
-
-    size = source.num_examples
-    repeated = dataclasses.replace(
-        source,
-        num_examples=size * -(-_SHORTEST_PASS // size),
-        example=lambda index, seed: source.example(index % size, seed),
-        name=lambda index: source.name(index % size),
-    )
-    while True:
-        yield from eval_batches(repeated, batch_size=batch_size)
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What a stretch of time made."""
-
-    examples: int
-    seconds: float
-    cpu_seconds: float  # of all threads
-
-
-def timed(batches: Iterator[dict[str, np.ndarray]], *, seconds: float, repeats: int) -> list[Run]:
-    """Takes batches for `repeats` stretches of at least `seconds`, after one that is not counted.
-
-    The stretches follow each other without a pause, so that batches made ahead in one and taken in
-    the next even out.
-    """
-    runs = []
-    for _ in range(1 + repeats):
-        began, began_cpu = time.monotonic(), time.process_time()
-        examples = 0
-        while time.monotonic() - began < seconds:
-            batch = next(batches)
-            examples += len(batch["index"]) if "mask" not in batch else int(batch["mask"].sum())
-        runs.append(Run(examples, time.monotonic() - began, time.process_time() - began_cpu))
-    return runs[1:]
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
-def table(result: dict) -> str:
-    """The result as lines to read."""
-    splits = [result["train"], result["eval"]]
-
-    def row(name: str, cells: list[str]) -> str:
-        return f"{name:<20}" + "".join(f"{cell:>32}" for cell in cells)
-
-    def figures(name: str, key: str, digits: int) -> str:
-        texts = [{k: f"{v:,.{digits}f}" for k, v in split[key].items()} for split in splits]
-        return row(name, [f"{t['median']} ({t['min']} to {t['max']})" for t in texts])
-
-    lines = [
-        f"{result['config']} on {result['cpu']}, {result['cores']} cores",
-        f"median (lowest to highest) of {result['repeats']} runs of {result['seconds']:g} s",
-        "",
-        row("", ["train", "eval"]),
-        row("examples", [f"{s['num_examples']:,}" for s in splits]),
-        row("windows of each", [f"{s['windows'] or 1}" for s in splits]),
-        row("config's batch", [f"{s['config_batch_size']:,}" for s in splits]),
-        row("batch timed", [f"{s['batch_size']:,}" for s in splits]),
-        row("bytes of it", [f"{s['batch_bytes']:,}" for s in splits]),
-        figures("examples a second", "examples_per_second", 1),
-        figures("a second and core", "examples_per_second_per_core", 1),
-        figures("CPU ms an example", "cpu_milliseconds_per_example", 3),
-        figures("cores busy", "cores_busy", 2),
-        "",
-    ]
-    names = dict.fromkeys(itertools.chain(*(s["features"] for s in splits)))
-    lines += [row(name, [s["features"].get(name, "") for s in splits]) for name in names]
-    return "\n".join(lines)
-
-
-def num_cores() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def cpu_name() -> str:
-    """What the processor calls itself."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return main
 
 
 if __name__ == "__main__":
-    flags.DEFINE_float("seconds", 10.0, "how long each run lasts, at least", lower_bound=0.01)
-    flags.DEFINE_integer("repeats", 3, "how many runs", lower_bound=1)
+    flags.DEFINE_integer("batch", None, "examples of a batch; else what fits", lower_bound=1)
+    flags.DEFINE_string("against", None, "a second form to time: plain, or config.KEY=VALUE,...")
+    flags.DEFINE_list(
+        "sizes", ["100", "178", "316", "562", "1000"], "sides of pictures, in pixels, of scaling"
+    )
+    flags.DEFINE_string("plot", None, "PNG for the curves of scaling")
+    flags.DEFINE_float(
+        "seconds",
+        None,
+        f"how long a run lasts, about; else {_SECONDS:g}, of data {_SECONDS_OF_DATA:g}",
+        lower_bound=0.01,
+    )
+    flags.DEFINE_integer("repeats", 5, "how many runs", lower_bound=1)
     flags.DEFINE_enum("format", "text", ["text", "json"], "a table to read, or JSON")
-    run_subcommand({"data": data}, USAGE, required=("config",))
+    run_subcommand({name: benchmark(name) for name in _TAKES}, USAGE, required=("config",))

@@ -1,149 +1,186 @@
-"""The benchmark of the data: what it counts, and what it says to a user."""
+"""The benchmarks as users start them: what they print, without TensorFlow, and their mistakes."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import benchmark
-from perceiver.data.source import Source
-from perceiver.data.tensorflow_cpu import tf
-from tests.experiments.processes import ROOT, finish, run, start
+from tests.experiments.processes import TINY, finish, run, start
 
-QUICK = ["--seconds=0.2", "--repeats=3"]
-
-
-def batches(seconds, *, busy):
-    """Batches of 5, the last one padding, that take so long to make."""
-    while True:
-        began = time.monotonic()
-        while busy and time.monotonic() - began < seconds:
-            pass
-        if not busy:
-            time.sleep(seconds)
-        yield {"index": np.arange(5), "mask": np.array([1, 1, 1, 1, 0], np.float32)}
+NETWORK = TINY[:5]
+TINIEST = [*NETWORK, "--config.model.num_cross_attends=1", "--config.model.num_towers=1"]
+QUICK = ["--seconds=0.02", "--repeats=2"]
 
 
-def test_waiting_takes_no_processor():
-    runs = benchmark.timed(batches(0.02, busy=False), seconds=0.2, repeats=2)
-    assert len(runs) == 2  # the first is not counted
-    for one in runs:
-        assert one.examples / one.seconds == pytest.approx(4 / 0.02, rel=0.25)
-        assert one.seconds >= 0.2
-        assert one.cpu_seconds < 0.1 * one.seconds
+@pytest.fixture
+def _without_tensorflow(tmp_path, monkeypatch):
+    """Processes, and those that they start, fail where they import TensorFlow."""
+    for name in ("tensorflow", "tensorflow_datasets"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('TensorFlow is not wanted here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def test_work_takes_a_processor():
-    for one in benchmark.timed(batches(0.01, busy=True), seconds=0.2, repeats=2):
-        # Beside other programs, some of the time is theirs.
-        assert 0.3 * one.seconds < one.cpu_seconds < 1.1 * one.seconds
+def assert_spread(values):
+    assert 0 < values["min"] <= values["median"] <= values["max"]
 
 
-def test_spread():
-    assert benchmark.spread([3.0, 1.0, 2.0, 9.0]) == {"median": 2.5, "min": 1.0, "max": 9.0}
+@pytest.mark.usefixtures("_without_tensorflow")
+@pytest.mark.slow
+def test_a_step_against_the_plain_form():
+    """The FLOPs are worked out for N=4, D=8, one layer, 2 towers, 64 inputs of 1 + 18 channels.
+
+    Multiply-accumulates: a cross-attend has queries 4*8*8, keys and values 2*64*19*8, logits and
+    sum 2*4*64*8, output 4*8*8 and dense block 2*4*8*8, and 3 FLOPs for each of 4*64 logits; a
+    self-attend 6 products 4*8*8 and 2*4*4*8, and 3 FLOPs for each of 2*4*4 logits; the head 8*10.
+    """
+    arguments = [*NETWORK, *QUICK, "--batch=8", "--against=plain", "--format=json"]
+    result = json.loads(run("benchmark", "step", *arguments)[0])
+    cross = 2 * (2 * 256 + 2 * 64 * 19 * 8 + 2 * 4 * 64 * 8 + 512) + 3 * 4 * 64
+    layer = 2 * (6 * 256 + 2 * 4 * 4 * 8) + 3 * 2 * 4 * 4
+    assert result["flops_per_example"] == 3 * (2 * cross + 2 * layer + 2 * 8 * 10)
+    assert (result["batch_size"], result["config_batch_size"]) == (8, 64)
+    assert (result["measured"], result["dtype"], result["repeats"]) == ("step", "float32", 2)
+    rate = max(result["matrix_flops_per_second"].values())
+    own, plain = result["forms"]
+    assert (own["form"], plain["form"]) == ("config", "plain")
+    assert own["peak_memory_bytes"] > 1e8  # an interpreter with JAX takes as much
+    assert plain["peak_memory_bytes"] is None
+    for form in (own, plain):
+        assert form["first_call_seconds"] > form["seconds"]["max"]  # it compiles
+        for key in ("seconds", "examples_per_second", "flops_per_second", "share_of_matrix_rate"):
+            assert_spread(form[key])
+        assert form["examples_per_second"]["max"] == pytest.approx(8 / form["seconds"]["min"])
+        flops = result["flops_per_example"] * form["examples_per_second"]["max"]
+        assert form["flops_per_second"]["max"] == pytest.approx(flops)
+        assert form["share_of_matrix_rate"]["max"] == pytest.approx(flops / rate)
+    assert_spread(result["times_as_fast"])
 
 
-@pytest.mark.parametrize(
-    ("wanted", "bytes_of_one", "fits"),
-    [
-        (64, 150_528, 64),
-        (1024, 150_528, 128),  # pictures of 224 x 224
-        (64, 4_816_896, 54),  # 32 frames of them: 55 take 256 MB, and pairs are even
-        (64, 77_070_336, 2),  # 16 windows
-    ],
-)
-def test_batches_are_of_a_sensible_size(wanted, bytes_of_one, fits):
-    assert benchmark.fitting(wanted, bytes_of_one) == fits
+@pytest.mark.usefixtures("_without_tensorflow")
+def test_a_forward_pass_against_another_value():
+    arguments = [*TINIEST, *QUICK, "--against=config.model.remat=block"]
+    out, _ = run("benchmark", "forward", *arguments)
+    lines = out.splitlines()
+    assert lines[0].startswith("configs/digits.py on ")
+    assert lines[1].startswith("forward, float32, batch 360 (config: 360), 0.00005376")
+    (header,) = [line.split() for line in lines if line.split()[1:] == ["config.model.remat=block"]]
+    assert header[0] == "config"
+    rows = {line[:18].strip(): line[18:].split() for line in lines}
+    assert float(rows["seconds a call"][0]) > 0
+    assert rows["peak memory"][1] == "GB"
+    assert lines[-1].startswith("config is ")
+    assert lines[-1].endswith(" times as fast as config.model.remat=block")
 
 
-@pytest.mark.parametrize("batch_size", [2, 5])
-def test_evaluation_goes_through_the_split_over_and_over(monkeypatch, batch_size):
-    monkeypatch.setattr(benchmark, "_SHORTEST_PASS", 7)  # of 9 examples, so it ends
-    source = Source(3, lambda index, seed: {"label": tf.cast(index, tf.int32) + 10})
-    stream = benchmark.evaluation_batches(source, None, batch_size)
-    seen = []
-    while len(seen) < 27:
-        batch = next(stream)
-        seen += list(batch["label"][batch["mask"] == 1])
-    assert seen[:27] == [10, 11, 12] * 9
+@pytest.mark.usefixtures("_without_tensorflow")
+@pytest.mark.slow
+def test_memory():
+    arguments = [*TINIEST, "--format=json"]
+    result = json.loads(run("benchmark", "memory", *arguments)[0])
+    forward, step = result["programs"]
+    assert (forward["program"], step["program"]) == ("forward", "step")
+    assert (forward["batch_size"], step["batch_size"]) == (360, 64)
+    for one in (forward, step):
+        assert 1e8 < one["before_bytes"] < one["peak_bytes"] < 5e9
+        assert one["xla"]["temporary_bytes"] > 0
+    # A step gives its state back in the memory of the last: parameters, their average, LAMB's two.
+    parameters = forward["xla"]["argument_bytes"] - 360 * (8 * 8 + 4)  # pictures, their numbers
+    assert 4 * parameters <= step["xla"]["aliased_bytes"] < 6 * parameters
+    assert forward["xla"]["aliased_bytes"] == 0
 
 
-def test_figures_of_a_config():
-    out, _ = run("benchmark", "data", "--config=configs/digits.py", "--format=json", *QUICK)
+@pytest.mark.usefixtures("_without_tensorflow")
+@pytest.mark.slow
+def test_compile():
+    arguments = [*TINIEST, "--repeats=1", "--against=plain", "--format=json"]
+    result = json.loads(run("benchmark", "compile", *arguments)[0])
+    named = [(one["program"], one["form"]) for one in result["programs"]]
+    assert named == [(p, f) for p in ("forward", "step") for f in ("config", "plain")]
+    for one in result["programs"]:
+        for stage in ("set_up_seconds", "trace_seconds", "compile_seconds"):
+            assert_spread(one[stage])
+
+
+@pytest.mark.usefixtures("_without_tensorflow")
+@pytest.mark.slow
+def test_scaling(tmp_path):
+    picture = tmp_path / "scaling.png"
+    arguments = [*TINIEST, *QUICK, "--sizes=48,24,96", f"--plot={picture}", "--format=json"]
+    out, err = run("benchmark", "scaling", *arguments)
     result = json.loads(out)
-    assert result["config"] == "configs/digits.py"
-    assert result["cores"] == len(os.sched_getaffinity(0))
-    assert result["cpu"]
-    train, evaluation = result["train"], result["eval"]
-    assert (train["num_examples"], evaluation["num_examples"]) == (1437, 360)
-    assert (train["config_batch_size"], train["batch_size"]) == (64, 64)
-    assert (evaluation["config_batch_size"], evaluation["batch_size"]) == (360, 128)
-    assert train["batch_bytes"] == 64 * (8 * 8 + 4 + 4)  # pixels, label, number
-    assert evaluation["batch_bytes"] == 128 * (8 * 8 + 4 + 4 + 4)  # and mask
-    assert train["features"]["image"] == "uint8 [8, 8, 1]"
-    for split in (train, evaluation):
-        rate, cores = split["examples_per_second"], split["cores_busy"]
-        assert 0 < rate["min"] <= rate["median"] <= rate["max"]
-        assert rate["median"] > 100  # 64 pixels out of the memory
-        per_core = split["examples_per_second_per_core"]["median"]
-        assert per_core * result["cores"] == pytest.approx(rate["median"])
-        assert 0 < cores["median"] <= result["cores"] * 1.1
+    assert [point["inputs"] for point in result["points"]] == [576, 576, 2304, 2304, 9216, 9216]
+    for point in result["points"]:
+        assert_spread(point["seconds"])
+        assert point["before_bytes"] < point["peak_bytes"]
+    for exponents in result["exponents"].values():
+        assert exponents["planned memory"] == pytest.approx(1, abs=0.25)  # and not 2
+    assert "gradient of 96 x 96 pixels: " in err
+    with Image.open(picture) as drawn:
+        assert drawn.format == "PNG"
 
 
-def test_a_table_to_read_of_ones_own_pictures(tmp_path):
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        for i in range(5):
-            Image.new("RGB", (50, 40), (i, i, i)).save(tmp_path / name / f"{i}.png")
-    arguments = ["--config=configs/folder.py", f"--config.data.dir={tmp_path}", *QUICK]
-    out, _ = run("benchmark", "data", *arguments, "--config.train.batch_size=1024")
-    rows = {line[:20].strip(): line[20:].split() for line in out.splitlines()}
-    assert rows["examples"] == ["9", "1"]  # a tenth is held out
-    assert rows["config's batch"] == ["1,024", "32"]
-    assert rows["batch timed"] == ["128", "32"]
-    assert rows["image"] == ["uint8", "[64,", "64,", "3]"] * 2
-    assert float(rows["examples a second"][0].replace(",", "")) > 0
+@pytest.mark.slow
+def test_several_devices():
+    """Each takes its share of the batch, and the matrix rate is that of both."""
+    arguments = [*TINIEST, *QUICK, "--batch=6", "--format=json"]
+    result = json.loads(run("benchmark", "step", *arguments, devices=2)[0])
+    assert result["surroundings"]["devices"] == 2
+    (own,) = result["forms"]
+    rate = 2 * max(result["matrix_flops_per_second"].values())
+    share = own["flops_per_second"]["median"] / rate
+    assert own["share_of_matrix_rate"]["median"] == pytest.approx(share)
 
 
-def test_it_touches_no_device():
-    """JAX would end the program if it were asked for one."""
-    command = [sys.executable, "-m", "experiments.benchmark", "data", "--config=configs/digits.py"]
-    done = subprocess.run(
-        [*command, "--seconds=0.05", "--repeats=1"],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "no_such_platform"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
+DIGITS = "--config=configs/digits.py"
 MISTAKES = {
-    "nothing": ([], "a subcommand (data) comes before the flags, as in: python -m experiments"),
-    "no subcommand": (["--config=configs/digits.py"], "a subcommand (data) comes before the flags"),
-    "another": (["dta", "--config=configs/digits.py"], "unknown subcommand 'dta': did you mean"),
-    "one too many": (["data", "now", "--config=configs/digits.py"], "'now' is not a flag"),
-    "no config": (["data"], "--config is missing, as in: python -m experiments.benchmark data"),
-    "no time": (["data", "--config=configs/digits.py", "--seconds=0"], "--seconds=0"),
-    "no run": (["data", "--config=configs/digits.py", "--repeats=0"], "--repeats=0"),
-    "no batch": (
-        ["data", "--config=configs/digits.py", "--config.eval.batch_size=0"],
+    "nothing": (
+        [],
+        "a subcommand (forward, step, compile, memory, scaling, data) comes before the flags, as "
+        "in: python -m experiments.benchmark",
+    ),
+    "no subcommand": ([DIGITS], "data) comes before the flags"),
+    "another": (["dta", DIGITS], "unknown subcommand 'dta': did you mean 'data'?"),
+    "one too many": (["data", "now", DIGITS], "'now' is not a flag"),
+    "no config": (["data"], "--config is missing, as in: python -m experiments.benchmark"),
+    "no time": (["data", DIGITS, "--seconds=0"], "--seconds=0"),
+    "no run": (["data", DIGITS, "--repeats=0"], "--repeats=0"),
+    "no evaluation batch": (
+        ["data", DIGITS, "--config.eval.batch_size=0"],
         "config.eval.batch_size=0; give at least 1",
     ),
     "no data": (
         ["data", "--config=configs/folder.py", "--config.data.dir={tmp}/none"],
         "{tmp}/none",
     ),
+    "no batch": (["step", DIGITS, "--batch=0"], "--batch=0"),
+    "another's flag": (["step", DIGITS, "--sizes=8"], "--sizes is not for step; it is for scaling"),
+    "an unknown form": (
+        ["step", DIGITS, "--against=dense"],
+        "--against=dense; give plain, or config.KEY=VALUE",
+    ),
+    "no Perceiver": (
+        ["forward", "--config=configs/modelnet40.py:vit_8", "--against=plain"],
+        "--against=plain is a Perceiver; config.model.name=vit",
+    ),
+    "a form that is refused in a process of its own": (
+        ["memory", DIGITS, "--against=config.model.self_heads=5"],
+        "self_heads is 5, which does not divide latent_channels, 64",
+    ),
+    "no size": (["scaling", DIGITS, "--sizes=8,0"], "--sizes has '0'; give sides of pictures"),
+    "no pictures": (
+        ["scaling", "--config=configs/modelnet40.py"],
+        "scaling takes a config for pictures alone, such as configs/imagenet.py; "
+        "config.model.inputs has points",
+    ),
+    "no folder": (["scaling", DIGITS, "--plot={tmp}/none/a.png"], "--plot={tmp}/none/a.png: "),
 }
+_SLOW = ("a form that is refused in a process of its own", "no data", "no time", "no run")
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=pytest.mark.slow) if x in _SLOW else x for x in MISTAKES],
+)
 def test_a_mistake_is_answered_in_one_line(name, tmp_path):
     arguments, said = MISTAKES[name]
     given = [argument.format(tmp=tmp_path) for argument in arguments]
@@ -153,7 +190,10 @@ def test_a_mistake_is_answered_in_one_line(name, tmp_path):
     assert "Traceback" not in err
 
 
-def test_help_names_the_subcommand():
+def test_help_names_the_subcommands():
     out, err = finish(start("benchmark", "--help"), status=1)  # absl's status for help
+    for name in ("forward", "step", "compile", "memory", "scaling", "data"):
+        assert f"\n{name}:" in out + err
     assert "python -m experiments.benchmark data --config=configs/" in out + err
-    assert "--seconds" in out + err
+    for flag in ("seconds", "repeats", "batch", "against", "sizes", "plot", "format"):
+        assert f"\n  --{flag}: " in out + err

@@ -1,0 +1,120 @@
+"""The benchmark of the data: what it counts."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.benchmarks import data
+from perceiver.data.source import Source
+from perceiver.data.tensorflow_cpu import tf
+from tests.experiments.processes import ROOT, run
+
+QUICK = ["--seconds=0.2", "--repeats=3"]
+
+
+def batches(seconds, *, busy):
+    """Batches of 5, the last one padding, that take so long to make."""
+    while True:
+        began = time.monotonic()
+        while busy and time.monotonic() - began < seconds:
+            pass
+        if not busy:
+            time.sleep(seconds)
+        yield {"index": np.arange(5), "mask": np.array([1, 1, 1, 1, 0], np.float32)}
+
+
+def test_waiting_takes_no_processor():
+    runs = data.timed(batches(0.02, busy=False), seconds=0.2, repeats=2)
+    assert len(runs) == 2  # the first is not counted
+    for one in runs:
+        assert one.examples / one.seconds == pytest.approx(4 / 0.02, rel=0.25)
+        assert one.seconds >= 0.2
+        assert one.cpu_seconds < 0.1 * one.seconds
+
+
+def test_work_takes_a_processor():
+    for one in data.timed(batches(0.01, busy=True), seconds=0.2, repeats=2):
+        # Beside other programs, some of the time is theirs.
+        assert 0.3 * one.seconds < one.cpu_seconds < 1.1 * one.seconds
+
+
+@pytest.mark.parametrize(
+    ("wanted", "bytes_of_one", "fits"),
+    [
+        (64, 150_528, 64),
+        (1024, 150_528, 128),  # pictures of 224 x 224
+        (64, 4_816_896, 54),  # 32 frames of them: 55 take 256 MB, and pairs are even
+        (64, 77_070_336, 2),  # 16 windows
+    ],
+)
+def test_batches_are_of_a_sensible_size(wanted, bytes_of_one, fits):
+    assert data.fitting(wanted, bytes_of_one) == fits
+
+
+@pytest.mark.parametrize("batch_size", [2, 5])
+def test_evaluation_goes_through_the_split_over_and_over(monkeypatch, batch_size):
+    monkeypatch.setattr(data, "_SHORTEST_PASS", 7)  # of 9 examples, so it ends
+    source = Source(3, lambda index, seed: {"label": tf.cast(index, tf.int32) + 10})
+    stream = data.evaluation_batches(source, None, batch_size)
+    seen = []
+    while len(seen) < 27:
+        batch = next(stream)
+        seen += list(batch["label"][batch["mask"] == 1])
+    assert seen[:27] == [10, 11, 12] * 9
+
+
+def test_figures_of_a_config():
+    out, _ = run("benchmark", "data", "--config=configs/digits.py", "--format=json", *QUICK)
+    result = json.loads(out)
+    assert result["config"] == "configs/digits.py"
+    assert result["cores"] == len(os.sched_getaffinity(0))
+    assert result["cpu"]
+    train, evaluation = result["train"], result["eval"]
+    assert (train["num_examples"], evaluation["num_examples"]) == (1437, 360)
+    assert (train["config_batch_size"], train["batch_size"]) == (64, 64)
+    assert (evaluation["config_batch_size"], evaluation["batch_size"]) == (360, 128)
+    assert train["batch_bytes"] == 64 * (8 * 8 + 4 + 4)  # pixels, label, number
+    assert evaluation["batch_bytes"] == 128 * (8 * 8 + 4 + 4 + 4)  # and mask
+    assert train["features"]["image"] == "uint8 [8, 8, 1]"
+    for split in (train, evaluation):
+        rate, cores = split["examples_per_second"], split["cores_busy"]
+        assert 0 < rate["min"] <= rate["median"] <= rate["max"]
+        assert rate["median"] > 100  # 64 pixels out of the memory
+        per_core = split["examples_per_second_per_core"]["median"]
+        assert per_core * result["cores"] == pytest.approx(rate["median"])
+        assert 0 < cores["median"] <= result["cores"] * 1.1
+
+
+def test_a_table_to_read_of_ones_own_pictures(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            Image.new("RGB", (50, 40), (i, i, i)).save(tmp_path / name / f"{i}.png")
+    arguments = ["--config=configs/folder.py", f"--config.data.dir={tmp_path}", *QUICK]
+    out, _ = run("benchmark", "data", *arguments, "--config.train.batch_size=1024")
+    rows = {line[:20].strip(): line[20:].split() for line in out.splitlines()}
+    assert rows["examples"] == ["9", "1"]  # a tenth is held out
+    assert rows["config's batch"] == ["1,024", "32"]
+    assert rows["batch timed"] == ["128", "32"]
+    assert rows["image"] == ["uint8", "[64,", "64,", "3]"] * 2
+    assert float(rows["examples a second"][0].replace(",", "")) > 0
+
+
+def test_it_touches_no_device():
+    """JAX would end the program if it were asked for one."""
+    command = [sys.executable, "-m", "experiments.benchmark", "data", "--config=configs/digits.py"]
+    done = subprocess.run(
+        [*command, "--seconds=0.05", "--repeats=1"],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "no_such_platform"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

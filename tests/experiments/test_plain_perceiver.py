@@ -1,0 +1,101 @@
+"""The plain Perceiver against the network itself, and against the NumPy one, under jit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.plain_perceiver import plain_perceiver
+from perceiver.architecture import Architecture
+from perceiver.byte_array import ByteArray
+from tests.model import reference
+from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
+
+# Fewer layers than in tests of the model: written out, they take long to compile.
+FEW = SMALL | dict(num_cross_attends=2, num_towers=2, self_attends_per_tower=1)
+NETWORKS = {
+    "shared": dict(num_cross_attends=3, num_towers=2),
+    "nothing shared": dict(share_cross_attends=False, share_towers=False, cross_heads=13),
+    "all at the start": dict(
+        cross_attends_at_start=True, num_towers=1, self_attends_per_tower=2, dense_widening=3
+    ),
+    "unrolled": dict(num_cross_attends=3, num_towers=0, unrolled=True),
+}
+
+
+def both(sizes, inputs, dtype="float32"):
+    """The network, the plain one, functions of parameters; and parameters."""
+    classify, _ = network(FEW | sizes, dtype=dtype)
+    architecture = Architecture(**(FEW | sizes))
+    return (
+        lambda params: classify.apply(params, inputs),
+        lambda params: plain_perceiver(params, architecture, [inputs], dtype),
+        parameters(classify, inputs),
+    )
+
+
+_SLOW = ("all at the start", "unrolled")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=pytest.mark.slow) if x in _SLOW else x for x in NETWORKS],
+)
+def test_it_is_the_network(name):
+    inputs = byte_array(num_inputs=51)  # of which each cross-attend may take a third
+    real, simple, params = both(NETWORKS[name], inputs)
+    weights = np.random.default_rng(4).normal(size=(2, 5))
+
+    def of(classify):
+        def scalar(params):
+            logits = classify(params)
+            return (logits * weights).sum(), logits
+
+        (_, logits), gradient = jax.jit(jax.value_and_grad(scalar, has_aux=True))(params)
+        return logits, gradient
+
+    (wanted, wanted_gradient), (got, got_gradient) = of(real), of(simple)
+    np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
+    # A key's bias moves all logits of a query alike: its gradient is zero but for rounding.
+    largest = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(wanted_gradient))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * largest),
+        got_gradient,
+        wanted_gradient,
+    )
+
+
+def test_it_equals_numpy():
+    inputs, sizes = byte_array(), dict(cross_heads=13, share_towers=False)
+    _, simple, params = both(sizes, inputs)
+    logits = jax.jit(simple)(params)
+    for example in range(2):
+        wanted, _ = reference.perceiver(
+            params, plain(inputs, example), order(FEW | sizes), 1, cross_heads=13, self_heads=2
+        )
+        np.testing.assert_allclose(logits[example], wanted, rtol=2e-5, atol=2e-5)
+
+
+def test_several_byte_arrays_follow_one_another():
+    inputs = byte_array()
+    halves = [
+        ByteArray(inputs.content[:, part], inputs.positions[part])
+        for part in (slice(20), slice(20, None))
+    ]
+    _, simple, params = both({}, inputs)
+    logits = jax.jit(plain_perceiver, static_argnums=1)(params, Architecture(**FEW), halves)
+    np.testing.assert_allclose(logits, simple(params), rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_is_near():
+    real, simple, params = both({}, byte_array(), dtype="bfloat16")
+    exact = both({}, byte_array())[1](params)
+    for classify in (real, simple):
+        error = np.linalg.norm(jax.jit(classify)(params) - exact) / np.linalg.norm(exact)
+        assert 1e-4 < error < 0.05  # 8 bits, layer after layer; and not float32
+
+
+def test_it_refuses_masks():
+    inputs = byte_array(mask=jnp.ones((2, 53), bool))
+    with pytest.raises(ValueError, match="takes no masks"):
+        plain_perceiver({}, Architecture(**FEW), [inputs])
