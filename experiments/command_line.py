@@ -18,6 +18,7 @@ from ml_collections import ConfigDict, config_flags
 from perceiver.data.errors import DataError
 from perceiver.names import unknown
 from perceiver.training.checkpoints import CheckpointError
+from perceiver.training.host_memory import keep_freed_memory
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
@@ -72,6 +73,7 @@ def run(
     def guarded(_: list[str]) -> int | None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
+        keep_freed_memory()  # before JAX and TensorFlow start their threads
         with _user_errors():
             return main(config.value, workdir.value)
 

@@ -108,36 +108,49 @@ def main(config: ConfigDict, workdir: str) -> int | None:
             Progress(last, start=step, examples_per_step=config.train.batch_size) as progress,
             StopRequest() as stop,
         ):
-            previous = None
+
+            def report(step: int, metrics: dict[str, jax.Array], *, kept: bool) -> None:
+                """Waits for a step, logs it, and ends the run where it went wrong."""
+                jax.block_until_ready(metrics)
+                progress.mark(step)
+                logging = is_due(step, config.train.log_every, last=last)
+                if not (logging or kept):
+                    return
+                values = {k: float(v) for k, v in devices.first(metrics).items()}
+                if logging:
+                    log.write(step, "train", **values)
+                    shown = {"loss": "loss", "accuracy": "top1"}
+                    speed = progress.update(
+                        step, {s: values[k] for s, k in shown.items() if k in values}
+                    )
+                    log.write_speed(step, **speed)
+                check_finite(step, values)
+
+            unreported = None
             while step < last:
-                batch = devices.shard(next(iterator))
+                with progress.waiting_for_data():
+                    batch = devices.shard(next(iterator))
                 state, metrics = train_step(state, batch)
                 step += 1
-                if previous is not None:
-                    # The next batch is made while a step runs; more must not pile up.
-                    jax.block_until_ready(previous)
-                    progress.mark(step - 1)
-                previous = metrics
+                # A step late, so that the devices have the next one to do meanwhile; later than
+                # that, steps would pile up.
+                if unreported:
+                    report(*unreported, kept=False)
+                unreported = (step, metrics)
 
-                logging = is_due(step, config.train.log_every, last=last)
                 evaluating = is_due(step, eval_every, last=last)
                 saving = is_due(step, checkpoint_every, last=last) or evaluating
                 stopped_by = stop.requested
                 results = None
-                if logging or saving or stopped_by:
-                    values = {k: float(v) for k, v in devices.first(metrics).items()}
-                    if logging:
-                        log.write(step, "train", **values)
-                        shown = {"loss": "loss", "accuracy": "top1"}
-                        progress.update(
-                            step, {s: values[k] for s, k in shown.items() if k in values}
-                        )
-                    check_finite(step, values)  # before anything of this step is kept
+                kept = saving or bool(stopped_by)
+                if kept or step == last:
+                    report(*unreported, kept=kept)  # before anything of this step is saved
+                    unreported = None
                 if evaluating:
                     results = evaluate(state.for_evaluation())
                     log.write(step, "eval", **results)
                     progress.message(f"step {step}: {summary(results)}")
-                if saving or stopped_by:
+                if kept:
                     checkpoints.save(step, devices.first(state), iterator.state(), results)
                 if stopped_by:
                     checkpoints.wait()

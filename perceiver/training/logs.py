@@ -80,6 +80,21 @@ class MetricLog:
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, int(step))
 
+    def write_speed(self, step: int, **values: float) -> None:
+        """Writes TensorBoard scalars 'speed/<name>', and no line.
+
+        `metrics.jsonl` is the same for the same config and seed; how long a step took is not.
+
+        Args:
+          step: completed steps.
+          **values: as in `write`.
+
+        Raises:
+          TypeError: a value that is not a scalar number.
+        """
+        for name, value in values.items():
+            self._events.add_scalar(f"speed/{name}", _number(name, value), int(step))
+
     def close(self) -> None:
         """Flushes and closes both logs; may be called again."""
         self._file.close()

@@ -62,6 +62,7 @@ class TestFinishedRun:
         assert f"curves: {workdir}/curves.png" in out
         assert "step 12/12  loss " in err  # plain lines where there is no terminal
         assert "examples/s" in err
+        assert "  data " in err  # the share of the time that the loop waited for it
         assert "Traceback" not in err
 
     def test_logs_one_line_a_step(self, finished):
@@ -219,6 +220,24 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
     assert "at step " in err
     assert "Traceback" not in err
     assert read_metrics(tmp_path)  # flushed up to the end
+
+
+def test_nothing_is_saved_of_a_step_that_went_wrong(tmp_path):
+    """Metrics are read a step late, but not where a checkpoint follows: here after every step."""
+    _, err = run(
+        "train",
+        *TINY,
+        f"--workdir={tmp_path}",
+        "--config.optimizer.name=sgd",
+        "--config.optimizer.learning_rate=1e30",
+        "--config.train.log_every=5",
+        "--config.train.checkpoint_every=1",
+        "--config.train.keep_checkpoints=12",
+        status=1,
+    )
+    wrong = int(err.rsplit("at step ", 1)[1].split(";")[0])
+    saved = {int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()}
+    assert saved == set(range(1, wrong))
 
 
 def test_a_terminal_gets_a_bar(tmp_path):

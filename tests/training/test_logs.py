@@ -70,6 +70,17 @@ def test_one_line_a_write(tmp_path):
     }
 
 
+def test_how_long_steps_took_is_for_tensorboard_alone(tmp_path):
+    """Two runs of one seed write the same lines."""
+    with MetricLog(tmp_path, resume_step=0) as log:
+        log.write(5, "train", loss=1.0)
+        log.write_speed(5, seconds_per_step=0.25, data_wait=0.5)
+    assert strict_lines(tmp_path) == [{"step": 5, "split": "train", "loss": 1.0}]
+    scalars, _ = events(tmp_path)
+    assert ("speed/seconds_per_step", 5, 0.25) in scalars
+    assert ("speed/data_wait", 5, 0.5) in scalars
+
+
 def test_what_is_not_finite_is_null_and_read_as_nan(tmp_path):
     with MetricLog(tmp_path, resume_step=0) as log:
         log.write(1, "train", loss=float("nan"), norm=jnp.inf, low=-np.inf, fine=1.0)

@@ -34,9 +34,9 @@ def test_plain_lines(clock):
         shown.update(251, {"loss": 0.40625, "learning_rate": 4e-3})
     # 200 steps of 64 in 20 s; 1,236 steps to go at 10 a second. Then 50 steps of 64 in 5 s.
     assert out.getvalue().splitlines() == [
-        "step 201/1437  loss 0.41  accuracy 91.2%  640 examples/s  2:04 left",
+        "step 201/1437  loss 0.41  accuracy 91.2%  640 examples/s  data 0%  2:04 left",
         "evaluating",
-        "step 251/1437  loss 0.4062  learning_rate 0.004  640 examples/s  1:59 left",
+        "step 251/1437  loss 0.4062  learning_rate 0.004  640 examples/s  data 0%  1:59 left",
     ]
 
 
@@ -49,7 +49,7 @@ def test_the_first_update_starts_a_clock_that_nobody_marked(clock):
     shown.update(20, {"loss": 1.0})
     assert out.getvalue().splitlines() == [
         "step 10/100  loss 2",
-        "step 20/100  loss 1  10,000 examples/s  0:08 left",
+        "step 20/100  loss 1  10,000 examples/s  data 0%  0:08 left",
     ]
 
 
@@ -59,7 +59,7 @@ def test_time_left_after_a_resume_counts_this_runs_steps_only(clock):
     shown.mark(40_001)
     clock.now += 1000
     shown.update(40_501, {})  # 0.5 steps a second, 9,499 to go: 18,998 s
-    assert out.getvalue() == "step 40501/50000  256 examples/s  5:16:38 left\n"
+    assert out.getvalue() == "step 40501/50000  256 examples/s  data 0%  5:16:38 left\n"
 
 
 def test_time_left_has_the_pauses_in_it_and_the_speed_has_not(clock):
@@ -70,7 +70,27 @@ def test_time_left_has_the_pauses_in_it_and_the_speed_has_not(clock):
     shown.update(100, {})
     clock.now += 10
     shown.update(200, {})
-    assert out.getvalue().splitlines()[-1] == "step 200/300  100 examples/s  0:50 left"
+    assert out.getvalue().splitlines()[-1] == "step 200/300  100 examples/s  data 0%  0:50 left"
+
+
+def test_the_share_of_the_time_that_the_loop_waited_for_data(clock):
+    out = io.StringIO()
+    shown = Progress(100, examples_per_step=10, stream=out)
+    with shown.waiting_for_data():
+        clock.now += 50  # before the clock starts: the first batch
+    shown.mark(0)
+    for _ in range(10):
+        with shown.waiting_for_data():
+            clock.now += 0.3
+        clock.now += 0.1
+    assert shown.update(10, {}) == pytest.approx({"seconds_per_step": 0.4, "data_wait": 0.75})
+    clock.now += 5
+    assert shown.update(20, {}) == {"seconds_per_step": 0.5, "data_wait": 0.0}
+    assert [line.split("  ")[2] for line in out.getvalue().splitlines()] == ["data 75%", "data 0%"]
+
+
+def test_a_speed_that_is_not_known_is_not_given(clock):
+    assert Progress(9, examples_per_step=1, stream=io.StringIO()).update(1, {}) == {}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +122,7 @@ def test_a_bar_on_a_terminal(clock):
         shown.update(200, {"loss": 0.4})
     frames = out.getvalue().replace("\n", "\r").split("\r")
     assert any(" 50%|" in frame and "100/200" in frame for frame in frames)  # where it resumed
-    values = "loss 0.41  accuracy 91.2%  640 examples/s  0:05 left"
+    values = "loss 0.41  accuracy 91.2%  640 examples/s  data 0%  0:05 left"
     assert any(" 75%|" in frame and "150/200" in frame and values in frame for frame in frames)
     assert "saved step 150" in frames  # on a line of its own
     assert "100%|" in out.getvalue()
