@@ -21,6 +21,7 @@ from perceiver.costs import Cost, total
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.curves import draw_curves
 from perceiver.training.durations import is_due
+from perceiver.training.host_memory import release_freed_memory
 from perceiver.training.logs import MetricLog, write_json
 from perceiver.training.parallel import AXIS, DataParallel
 from perceiver.training.progress import Progress
@@ -102,6 +103,7 @@ def main(config: ConfigDict, workdir: str) -> int | None:
         write_run(workdir, config, cost.parameters)
         introduce(config, cost, num_classes, num_examples, watched.num_examples, step, last)
         state = devices.replicate(state)
+        release_freed_memory()
         results = None
         with (
             MetricLog(workdir, resume_step=step) as log,

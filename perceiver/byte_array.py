@@ -13,10 +13,10 @@ import jax.numpy as jnp
 
 
 class GridPositions(NamedTuple):
-    """Position encodings of a grid's points: the sum of a vector of the row and one of the column.
+    """Position encodings of a grid's points: a vector of the row plus one of the column.
 
-    So a channel that depends on a row alone is 0 in `columns`. A grid of more dimensions has
-    several of them merged into its rows, or into its columns.
+    Every channel depends on one of the two alone, and is 0 in the other. A grid of more dimensions
+    has several of them merged into its rows, or into its columns.
 
     Attributes:
       rows: [R, C_position].

@@ -143,11 +143,12 @@ def grid_of(inputs: ByteArray) -> GridBytes:
     mean_content = content.sum(-1) / max(channels, 1)  # [R, B, W]
     spread_content = jnp.square(content - mean_content[..., None]).sum(-1)
     mean_row, mean_column = (x.sum(-1) / max(of_positions, 1) for x in (rows, columns))
-    row, column = rows - mean_row[:, None], columns - mean_column[:, None]
+    # Deviations of a row and a column are multiplied, too: as no channel is both's, that gives
+    # less the product of their means.
     spread_positions = (
-        jnp.square(row).sum(-1)[:, None]
-        + jnp.square(column).sum(-1)
-        + 2 * jnp.matmul(row, column.T, precision=jax.lax.Precision.HIGHEST)
+        jnp.square(rows - mean_row[:, None]).sum(-1)[:, None]
+        + jnp.square(columns - mean_column[:, None]).sum(-1)
+        - 2 * of_positions * mean_row[:, None] * mean_column
     )
     mean_positions = (mean_row[:, None] + mean_column)[:, None]  # [R, 1, W]
     mean = (channels * mean_content + of_positions * mean_positions) / total

@@ -20,6 +20,7 @@ from experiments.benchmarks.forms import Form
 from experiments.command_line import UserError
 from experiments.plain_perceiver import plain_perceiver
 from perceiver.costs import total
+from perceiver.training.host_memory import release_freed_memory
 from perceiver.training.parallel import AXIS, DataParallel
 from perceiver.training.step import Variables, make_train_step
 
@@ -122,6 +123,7 @@ def step(form: Form, batch_size: int) -> Program:
     real = networks.network(config, config.data.num_classes)
     state = jax.jit(functools.partial(build.initial_state, config, real, optimizer))()
     state = devices.replicate(state)
+    release_freed_memory()  # as training does
     batch = inputs(config, batch_size) | {
         objective.label: labels(objective.label, batch_size, config.data.num_classes)
     }

@@ -47,3 +47,14 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     # Arenas of threads, XLA's among them, are unmapped whatever the threshold is.
     process.mallopt(_M_ARENA_MAX, 1)
     return True
+
+
+def release_freed_memory() -> None:
+    """Gives the system back what is free inside the heap, where glibc can.
+
+    To be called before the first step: what setting up has freed would stay beside a step's
+    temporaries, which do not fit into it.
+    """
+    process = ctypes.CDLL(None)
+    if hasattr(process, "malloc_trim"):
+        process.malloc_trim(0)

@@ -44,6 +44,14 @@ def test_grid_equals_numpy(shape, spacing):
     np.testing.assert_allclose(got, wanted, atol=1e-7)
 
 
+def test_long_dimension_equals_numpy():
+    """A clip's 61,440 samples, at frequencies up to Nyquist."""
+    options = dict(bands=64, max_resolution=(61_440,))
+    got = jax.jit(grid_fourier_features((61_440,), **options).array)()
+    wanted = reference.fourier_features(reference.grid(61_440), 64, (61_440,))
+    np.testing.assert_allclose(got, wanted, atol=2e-7)
+
+
 def test_imagenet_has_258_channels():
     got = grid_fourier_features((224, 224), bands=64, max_resolution=(224, 224))
     assert got.shape == (50176, 258)
