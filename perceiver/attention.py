@@ -82,8 +82,8 @@ def _attention_forward(q, k, v, mask):
     return attended, (q, k, v, mask, attended, log_sum)
 
 
-def _attention_backward(kept, slope):
-    q, k, v, mask, attended, log_sum = kept
+def _attention_backward(saved, slope):
+    q, k, v, mask, attended, log_sum = saved
     if mask is not None:
         slope *= mask.any(-1)[:, None, None, None].astype(slope.dtype)
     logits = _masked(_product("bhnk,bhmk->bhnm", q, k), mask)

@@ -155,8 +155,8 @@ def _attend_forward(queries, parts):
     return attended, (queries, parts, learned, attended, log_sum)
 
 
-def _attend_backward(kept, slope):
-    queries, parts, learned, attended, log_sum = kept
+def _attend_backward(saved, slope):
+    queries, parts, learned, attended, log_sum = saved
     if isinstance(slope, SymbolicZero):
         slope = jnp.zeros(attended.shape)
     mean_slope = (slope * attended).sum(-1)  # [B, Q]

@@ -5,7 +5,7 @@ Four ways give the same numbers, to rounding:
 dense: keys and values of all inputs, and all logits at once: the paper as it is written.
 blockwise: a block of inputs at a time, without keys and values (see `perceiver.normal_bytes`).
 separable: as blockwise, and of inputs on a grid not even the position encodings are written out.
-auto: for each cross-attend the cheapest of these.
+auto: dense where logits are few, else separable.
 """
 
 from collections.abc import Sequence
@@ -69,9 +69,16 @@ class Keys(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """Normalised inputs, and the projections, which are folded into queries and outputs."""
+    """Normalised inputs, and the projections, which are folded into queries and outputs.
+
+    Attributes:
+      parts: the inputs.
+      sizes: how many inputs a share of each part has, without padding.
+      projection: to keys and values.
+    """
 
     parts: tuple[Rows | GridBytes, ...]
+    sizes: tuple[int, ...]
     projection: Projection
 
     def share(self, index: int | jax.Array, shares: int) -> "Folded":
@@ -92,10 +99,13 @@ class Folded(NamedTuple):
         return values.astype(query.dtype)
 
     def logits(self, query: jax.Array) -> jax.Array:
-        """Logits before mask and softmax, float32 [B, H, N, M]."""
+        """Logits of one share before mask and softmax, float32 [B, H, N, M]."""
         batch, num_latents, heads, _ = query.shape
         folded = self._folded(query)
-        logits = [products(part, folded) for part in self.parts]  # [B, M_i, H N]
+        logits = [  # [B, M_i, H N]
+            products(part, folded)[:, :size]
+            for part, size in zip(self.parts, self.sizes, strict=True)
+        ]
         logits = jnp.concatenate(logits, axis=1)
         logits = logits.swapaxes(1, 2).reshape(batch, heads, num_latents, -1)
         constant = jnp.einsum("bnhk,hk->bhn", _scaled(query), self.projection.key_offset)
@@ -148,11 +158,24 @@ def _even_block(inputs: int) -> int:
 
 
 def seen(
-    parts: tuple[Rows | GridBytes, ...], way: str, projection: Projection, dtype: jnp.dtype
+    parts: tuple[Rows | GridBytes, ...],
+    way: str,
+    projection: Projection,
+    *,
+    sizes: tuple[int, ...],
+    dtype: jnp.dtype,
 ) -> Keys | Folded:
-    """What latents attend to: keys and values in `dtype`, or what stands for them."""
+    """What latents attend to.
+
+    Args:
+      parts: the inputs, as `normalised` has made them.
+      way: the way that it has taken.
+      projection: of the cross-attend.
+      sizes: how many inputs a share of each part has.
+      dtype: of keys and values, where these are written out.
+    """
     if way != "dense":
-        return Folded(parts, projection)
+        return Folded(parts, sizes, projection)
     heads = projection.key_offset.shape
 
     def projected(weights, offset):

@@ -145,6 +145,7 @@ class Perceiver(hk.Module):
         input_channels = same_width(parts)
         share = sizes.inputs_of_a_cross_attend(num_inputs)
         shares = num_inputs // share
+        of_share = tuple(part.num_inputs // shares for part in parts)
         batch = parts[0].content.shape[0]
         way, inputs = normalised(
             parts,
@@ -165,9 +166,8 @@ class Perceiver(hk.Module):
             projection = module.projection(input_channels)
             first, count = (users[0], len(users)) if sizes.unrolled else (0, 1)
             own = tuple(shares_of(part, first, count, shares) for part in inputs)
-            return _Attend(
-                module, seen(own, way, projection, self._dtype), first, count, remat=self._remat
-            )
+            inside = seen(own, way, projection, sizes=of_share, dtype=self._dtype)
+            return _Attend(module, inside, first, count, remat=self._remat)
 
         return [prepare(i) for i in range(sizes.num_cross_attend_parameter_sets())]
 

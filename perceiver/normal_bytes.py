@@ -56,35 +56,41 @@ class GridBytes(NamedTuple):
         """See `perceiver.blockwise.Attended`."""
         of_content, of_positions = self._split(queries)
         of_content = jnp.concatenate([of_content, queries.sum(-1, keepdims=True)], -1)
-        columns = jnp.einsum("wc,bqc->bwq", self.columns, of_positions)
-        rows = jnp.einsum("rc,bqc->rbq", self.rows, of_positions)
+        columns = _exact("wc,bqc->bwq", self.columns, of_positions)
+        rows = _exact("rc,bqc->rbq", self.rows, of_positions)
         return (of_content.swapaxes(1, 2), columns), rows
 
     def dot(self, block, projected):
         """See `perceiver.blockwise.Attended`."""
         content, scale = block
         (of_content, columns), row = projected
-        return (content @ of_content + columns + row[:, None]) * scale[..., None]  # [B, W, Q]
+        y = _exact("bwc,bcq->bwq", content, of_content) + columns + row[:, None]
+        return y * scale[..., None]
 
     def gather(self, block, weights):
         """See `perceiver.blockwise.Attended`."""
         content, scale = block
         weights = weights * scale[..., None]
-        of_content = jnp.einsum("bwc,bwq->bcq", content, weights)
+        of_content = _exact("bwc,bwq->bcq", content, weights)
         return (of_content, weights), weights.sum(1)
 
     def total(self, sums):
         """See `perceiver.blockwise.Attended`."""
         (of_content, columns), rows = sums
         of_content = of_content.swapaxes(1, 2)  # [B, Q, C_content + 1]
-        of_positions = jnp.einsum("wc,bwq->bqc", self.columns, columns)
-        of_positions += jnp.einsum("rc,rbq->bqc", self.rows, rows)
+        of_positions = _exact("wc,bwq->bqc", self.columns, columns)
+        of_positions += _exact("rc,rbq->bqc", self.rows, rows)
         x = jnp.concatenate([of_content[..., :-1], of_positions], -1)
         return x + of_content[..., -1:]
 
     def _split(self, x):
         split = self.content.shape[-1] - 1
         return x[..., :split], x[..., split:]
+
+
+def _exact(equation, x, y):
+    """A product in float32 on accelerators as well: these are small, and differences of pixels."""
+    return jnp.einsum(equation, x, y, precision=jax.lax.Precision.HIGHEST)
 
 
 def normal_rows(inputs: jax.Array) -> jax.Array:
@@ -162,7 +168,7 @@ def grid_of(inputs: ByteArray) -> GridBytes:
 
 
 def products(part: Rows | GridBytes, y: jax.Array) -> jax.Array:
-    """Products y . n_m with all inputs of a part, without padding, float32 [B, M, Q].
+    """Products y . n_m with all inputs of a part, those of padding too, float32 [B, M, Q].
 
     On a grid the positions' share of them is that of a row plus that of a column.
 

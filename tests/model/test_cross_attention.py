@@ -83,6 +83,19 @@ def test_logits_and_maps_equal_numpy(way, kind):
         assert_maps_equal(got, [m[index] for _, m in wanted], inputs.mask)
 
 
+def test_inputs_that_no_blocks_divide_equal_numpy():
+    """2,503 is prime: the last block is padded, which neither logits nor maps show."""
+    inputs = byte_array(batch=1, num_inputs=2503)
+    classify, encode = network(SIZES, attention="blockwise")
+    params = parameters(classify, inputs)
+    wanted = expected(params, inputs, SIZES)
+    latents_and_maps = jax.jit(encode, static_argnames="logits_of")
+    _, maps = latents_and_maps(params, inputs, logits_of=(1,))
+    assert_maps_equal(maps[1], [m[1] for _, m in wanted], None)
+    logits = jax.jit(classify.apply)(params, inputs)
+    np.testing.assert_allclose(logits, [x for x, _ in wanted], rtol=2e-5, atol=2e-5)
+
+
 @pytest.mark.parametrize("way", WAYS[1:])
 def test_several_heads_equal_numpy(way):
     inputs = on_grid(content=4)  # 4 + 14 channels
