@@ -2,8 +2,9 @@
 
     python -m experiments.train --config=configs/digits.py --workdir=runs/digits
 
-Should reach at least 98% on its 360 test images with the seed below (98.33% measured); takes about
-a minute on 2 CPU cores.
+Should reach 98% on its 360 test images, within a handful: 97.22% measured with the seed below,
+97.78% with seed 1, and 98.33% when sums were rounded otherwise. Takes about a minute on 2 CPU
+cores.
 """
 
 from ml_collections import ConfigDict
