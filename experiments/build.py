@@ -3,6 +3,7 @@
 What a config asks for and can't be had is a `UserError` here, before anything is compiled.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import haiku as hk
@@ -14,8 +15,9 @@ from experiments.networks import initial_variables
 from perceiver.training.durations import to_interval, to_steps
 from perceiver.training.objectives import Objective, make_objective
 from perceiver.training.optimizer import make_optimizer
+from perceiver.training.parallel import AXIS
 from perceiver.training.schedules import learning_rate
-from perceiver.training.step import TrainState, init_state
+from perceiver.training.step import TrainState, init_state, make_train_step
 
 if TYPE_CHECKING:
     from perceiver.data.pipeline import TrainIterator
@@ -84,6 +86,26 @@ def objective(config: ConfigDict, *, training: bool) -> Objective:
     smoothing = config.train.label_smoothing
     made = user_values(make_objective, config.train.loss, label_smoothing=smoothing)
     return made if training else make_objective(config.train.loss, label_smoothing=0.0)
+
+
+def train_step(
+    config: ConfigDict,
+    network: hk.TransformedWithState,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    objective: Objective,
+) -> Callable:
+    """The training step, to be mapped over devices; see `make_train_step`."""
+    return make_train_step(
+        network.apply,
+        optimizer,
+        schedule,
+        objective=objective,
+        seed=config.train.seed,
+        ema_decay=config.train.ema_decay,
+        accumulate=config.train.accumulate,
+        axis=AXIS,
+    )
 
 
 def initial_state(

@@ -23,9 +23,9 @@ from perceiver.training.curves import draw_curves
 from perceiver.training.durations import is_due
 from perceiver.training.host_memory import release_freed_memory
 from perceiver.training.logs import MetricLog, write_json
-from perceiver.training.parallel import AXIS, DataParallel
+from perceiver.training.parallel import DataParallel
 from perceiver.training.progress import Progress
-from perceiver.training.step import TrainState, make_train_step
+from perceiver.training.step import TrainState
 from perceiver.training.stopping import EXIT_STOPPED, StopRequest
 
 USAGE = """Trains a network as a config says; resumes where the workdir has a checkpoint.
@@ -69,17 +69,7 @@ def main(config: ConfigDict, workdir: str) -> int | None:
     # Steps, on all devices.
     devices = DataParallel()
     train_step = devices.map(
-        make_train_step(
-            network.apply,
-            optimizer,
-            schedule,
-            objective=objective,
-            seed=config.train.seed,
-            ema_decay=config.train.ema_decay,
-            accumulate=config.train.accumulate,
-            axis=AXIS,
-        ),
-        donate=(0,),
+        build.train_step(config, network, optimizer, schedule, objective), donate=(0,)
     )
     evaluate = Evaluator(
         networks.predictor(network),

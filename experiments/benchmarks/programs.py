@@ -21,8 +21,8 @@ from experiments.command_line import UserError
 from experiments.plain_perceiver import plain_perceiver
 from perceiver.costs import total
 from perceiver.training.host_memory import release_freed_memory
-from perceiver.training.parallel import AXIS, DataParallel
-from perceiver.training.step import Variables, make_train_step
+from perceiver.training.parallel import DataParallel
+from perceiver.training.step import Variables
 
 # FLOPs of a call and device, where the batch size is not given: seconds on any of its kind.
 _MOST_FLOPS = {"cpu": 1e12}
@@ -109,16 +109,7 @@ def step(form: Form, batch_size: int) -> Program:
     # How long an epoch is changes the learning rate only.
     optimizer, schedule = build.optimizer(config, 1_000_000 * config.train.batch_size)
     objective = build.objective(config, training=True)
-    train_step = make_train_step(
-        network.apply,
-        optimizer,
-        schedule,
-        objective=objective,
-        seed=config.train.seed,
-        ema_decay=config.train.ema_decay,
-        accumulate=config.train.accumulate,
-        axis=AXIS,
-    )
+    train_step = build.train_step(config, network, optimizer, schedule, objective)
     # The parameters are the same in every form.
     real = networks.network(config, config.data.num_classes)
     state = jax.jit(functools.partial(build.initial_state, config, real, optimizer))()
