@@ -8,6 +8,7 @@ import numpy as np
 from perceiver.architecture import Architecture
 from perceiver.byte_array import ByteArray
 from perceiver.model import Perceiver
+from tests.model import reference
 
 # Prime sizes where heads allow it, so that no two dimensions can be taken for each other.
 SMALL = dict(
@@ -92,3 +93,21 @@ def order(sizes: dict) -> list[str]:
         names += [f"tower_{0 if shared_towers else t}" for t in range(done, end)]
         done = end
     return names
+
+
+def expected(params, inputs: ByteArray, sizes: dict, **options):
+    """Of each example, logits and maps of `reference.perceiver`, given sizes as `network` is."""
+    sizes = SMALL | sizes
+    return [
+        reference.perceiver(
+            params,
+            plain(inputs, b),
+            order(sizes),
+            sizes["self_attends_per_tower"],
+            cross_heads=sizes.get("cross_heads", 1),
+            self_heads=sizes["self_heads"],
+            mask=None if inputs.mask is None else np.asarray(inputs.mask[b]),
+            **options,
+        )
+        for b in range(len(inputs.content))
+    ]

@@ -13,9 +13,8 @@ from perceiver.fusion import fused
 from perceiver.model import Perceiver
 from perceiver.normal_bytes import grid_of
 from perceiver.positions import grid_fourier_features
-from tests.model import reference
 from tests.model.gradients import assert_gradient_agrees
-from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
+from tests.model.networks import SMALL, byte_array, expected, network, parameters
 
 SIZES = dict(num_cross_attends=3, num_towers=3)
 
@@ -41,23 +40,6 @@ KINDS = {
         positions=jnp.asarray(np.random.default_rng(5).uniform(-1, 1, (2, 53, 10)), jnp.float32)
     ),
 }
-
-
-def expected(params, inputs, sizes, **options):
-    sizes = SMALL | sizes
-    return [
-        reference.perceiver(
-            params,
-            plain(inputs, b),
-            order(sizes),
-            sizes["self_attends_per_tower"],
-            cross_heads=sizes.get("cross_heads", 1),
-            self_heads=sizes["self_heads"],
-            mask=None if inputs.mask is None else np.asarray(inputs.mask[b]),
-            **options,
-        )
-        for b in range(len(inputs.content))
-    ]
 
 
 def assert_maps_equal(got, wanted, mask):

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from perceiver.byte_array import ByteArray
-from tests.model import reference
 from tests.model.gradients import assert_gradient_agrees
-from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
+from tests.model.networks import byte_array, expected, network, parameters
 
 ARRANGEMENTS = [
     dict(num_cross_attends=1, num_towers=3),
@@ -20,23 +19,6 @@ ARRANGEMENTS = [
     dict(num_cross_attends=4, num_towers=2),
     dict(num_cross_attends=3, num_towers=0),
 ]
-
-
-def expected(params, inputs, sizes, **options):
-    sizes = SMALL | sizes
-    return [
-        reference.perceiver(
-            params,
-            plain(inputs, b),
-            order(sizes),
-            sizes["self_attends_per_tower"],
-            cross_heads=sizes.get("cross_heads", 1),
-            self_heads=sizes["self_heads"],
-            mask=None if inputs.mask is None else np.asarray(inputs.mask[b]),
-            **options,
-        )
-        for b in range(len(inputs.content))
-    ]
 
 
 def assert_agrees(sizes, inputs, **options):

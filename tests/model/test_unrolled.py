@@ -13,7 +13,7 @@ from experiments.networks import network as network_of
 from perceiver.modalities.video import video_bytes
 from tests.model import reference
 from tests.model.gradients import assert_gradient_agrees
-from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
+from tests.model.networks import SMALL, byte_array, expected, network, parameters
 
 STEPS, SHARE = 4, 13
 UNROLLED = SMALL | dict(num_cross_attends=STEPS, num_towers=STEPS, unrolled=True)
@@ -30,26 +30,11 @@ def random_mask(batch=2):
     return jnp.asarray(mask)
 
 
-def expected(params, inputs, sizes):
-    return [
-        reference.perceiver(
-            params,
-            plain(inputs, b),
-            order(sizes),
-            sizes["self_attends_per_tower"],
-            self_heads=sizes["self_heads"],
-            mask=None if inputs.mask is None else np.asarray(inputs.mask[b]),
-            unrolled=True,
-        )
-        for b in range(len(inputs.content))
-    ]
-
-
 def assert_agrees(sizes, inputs, **options):
     sizes = UNROLLED | sizes
     classify, encode = network(sizes, **options)
     params = parameters(classify, inputs)
-    wanted = expected(params, inputs, sizes)
+    wanted = expected(params, inputs, sizes, unrolled=True)
     logits = jax.jit(classify.apply)(params, inputs)
     np.testing.assert_allclose(logits, [x for x, _ in wanted], rtol=2e-5, atol=2e-5)
     return params, encode, wanted
@@ -148,7 +133,9 @@ def test_gradient_equals_finite_differences_of_numpy(sizes):
     inputs = inputs_of(batch=1, mask=random_mask(1))
     classify, _ = network(sizes)
     params = parameters(classify, inputs)
-    assert_gradient_agrees(classify.apply, lambda p: expected(p, inputs, sizes)[0], params, inputs)
+    assert_gradient_agrees(
+        classify.apply, lambda p: expected(p, inputs, sizes, unrolled=True)[0], params, inputs
+    )
 
 
 @pytest.mark.slow
