@@ -12,7 +12,7 @@ from perceiver.architecture import Architecture
 from perceiver.blocks import CrossAttend, Linear, Tower
 from perceiver.byte_array import ByteArray, same_width
 from perceiver.cross_attention import WAYS, Folded, Keys, normalised, seen
-from perceiver.names import look_up
+from perceiver.names import look_up, unknown
 from perceiver.normal_bytes import shares_of
 from perceiver.rematerialisation import REMAT, rematerialised
 
@@ -58,7 +58,9 @@ class Perceiver(hk.Module):
         super().__init__(name=name)
         self._architecture = architecture
         self._num_classes = num_classes
-        self._attention = look_up({way: way for way in WAYS}, attention, what="attention")
+        if attention not in WAYS:
+            raise ValueError(unknown(attention, WAYS, what="attention"))
+        self._attention = attention
         self._dtype = look_up(DTYPES, dtype, what="dtype")
         self._remat = look_up(REMAT, remat, what="remat")
 
