@@ -1,12 +1,13 @@
 """Curves of a run, drawn from its metrics: loss, accuracy and learning rate against the step.
 
-And curves of several runs in one picture: accuracy in evaluation, and the training loss.
+And curves of several runs in one picture: evaluation, training loss and learning rate.
 """
 
 import io
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ _COLOURS_OF_RUNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b
 _STYLES_OF_RUNS = ("-", "--", ":", "-.")  # once all colours are taken
 MOST_RUNS = len(_COLOURS_OF_RUNS) * len(_STYLES_OF_RUNS)
 _TITLES = {"top1": ("Accuracy", "top-1 accuracy"), "mAP": ("Mean average precision", "mAP")}
+_MARKED = {"train": 10, "eval": 50}  # points, at most; evaluations are few, and apart
+_LONGEST_NAME = 100  # characters that fit in a legend
 _SMOOTHED_FROM = 100  # points; below, the eye does it
 
 
@@ -43,6 +46,8 @@ def draw_curves(workdir: str | Path, out: str | Path | None = None) -> Path:
       ValueError: its metrics have no line yet.
     """
     records = read_run(workdir)
+    if not records:
+        raise ValueError(f"{workdir} has no metrics yet: wait for the first log step.")
     figure = Figure(figsize=(8, 8.5), layout="constrained")
     loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=(4, 4, 1.6))
     _draw(loss, records, "loss", title="Loss", unit="loss (nats)")
@@ -51,73 +56,91 @@ def draw_curves(workdir: str | Path, out: str | Path | None = None) -> Path:
     _draw(accuracy, records, metric, title=title, unit=unit)
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     _draw(rate, records, "learning_rate", title="Learning rate", unit="rate")
-    rates = [record["learning_rate"] for record in records if "learning_rate" in record]
-    if rates and max(rates) > 50 * min(rates) > 0:  # several divisions by ten
-        rate.set_yscale("log")
+    _logarithmic_if_wide(rate)
     return _written(figure, rate, Path(workdir) / "curves.png" if out is None else Path(out))
 
 
-def draw_comparison(runs: Mapping[str, Sequence[dict[str, Any]]], out: str | Path) -> Path:
-    """Draws several runs over each other: their metric in evaluation, and their training loss.
+def draw_comparison(
+    runs: Mapping[str, Sequence[dict[str, Any]]],
+    out: str | Path,
+    *,
+    held_out: Collection[str] = (),
+    software: str | None = None,
+) -> Path:
+    """Draws several runs over each other: evaluation, training loss and learning rate.
+
+    Evaluations get a panel for each metric, and for the test split and the part set apart.
 
     Args:
       runs: what each of them logged, as `read_run` gives it, by the name for the legend.
       out: the PNG to write.
+      held_out: names of the runs that were evaluated on a part of the training split set apart.
+      software: the program to name in the PNG, under 'Software'; None names matplotlib.
 
     Returns:
       The path of the picture.
 
     Raises:
-      ValueError: more than MOST_RUNS, or runs with different metrics.
+      ValueError: more than MOST_RUNS.
+      OSError: the picture can't be written.
     """
     if len(runs) > MOST_RUNS:
         raise ValueError(f"{len(runs)} runs are more than can be told apart: give {MOST_RUNS}.")
-    metrics = {name: metric for name, run in runs.items() if (metric := metric_of(run))}
-    if len(set(metrics.values())) > 1:
-        with_top1, with_map = (
-            next(name for name, metric in metrics.items() if metric == wanted)
-            for wanted in ("top1", "mAP")
-        )
-        raise ValueError(
-            f"{with_top1} has top1 and {with_map} has mAP: compare runs with the same metric."
-        )
-    metric = next(iter(metrics.values()), "top1")
-    rows = -(-len(runs) // 3)
-    figure = Figure(figsize=(8, 7 + 0.25 * rows), layout="constrained")
-    accuracy, loss = figure.subplots(2, 1, sharex=True)
-    title, unit = _TITLES[metric]
-    _frame(accuracy, title=f"{title}, evaluation", unit=unit)
-    accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    evaluated = {name: (metric_of(run), name in held_out) for name, run in runs.items()}
+    watched = sorted({(m, part) for m, part in evaluated.values() if m}) or [("top1", False)]
+    columns = _legend_columns(runs)
+    legend_height = 0.18 * -(-len(runs) // columns)
+    figure = Figure(figsize=(9, 3.2 * len(watched) + 4.8 + legend_height), layout="constrained")
+    *accuracies, loss, rate = figure.subplots(
+        len(watched) + 2, 1, sharex=True, height_ratios=[4] * (len(watched) + 1) + [1.6]
+    )
+    panels = []  # axes, value, split, and whose
+    for axes, (metric, part) in zip(accuracies, watched, strict=True):
+        title, unit = _TITLES[metric]
+        _frame(axes, title=f"{title}, {'held-out part' if part else 'evaluation'}", unit=unit)
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        those = {name for name, found in evaluated.items() if found == (metric, part)}
+        panels.append((axes, metric, "eval", those))
     _frame(loss, title="Loss, training", unit="loss (nats)")
+    _frame(rate, title="Learning rate", unit="rate")
+    panels += [(loss, "loss", "train", runs), (rate, "learning_rate", "train", runs)]
     # Neighbours in the legend differ in colour.
     looks = itertools.product(_STYLES_OF_RUNS, _COLOURS_OF_RUNS)
     handles = []
     for (name, records), (style, colour) in zip(runs.items(), looks, strict=False):
-        for axes, value, split in ((accuracy, metric, "eval"), (loss, "loss", "train")):
-            _line(axes, records, value, split, label=name, colour=colour, style=style)
-        handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=1.6, label=name))
-    for axes in (accuracy, loss):
+        for axes, value, split, those in panels:
+            if name in those:
+                _line(axes, records, value, split, label=name, colour=colour, style=style)
+        handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=1.6))
+    for axes, value, _, _ in panels:
         if not axes.lines:
             _say_not_logged(axes)
+        elif value in ("loss", "learning_rate"):
+            _logarithmic_if_wide(axes)
     legend = figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(3, len(runs)), frameon=False
+        handles=handles,
+        labels=[str(number) for number in range(len(runs))],
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
     )
-    for text in legend.get_texts():
+    for text, name in zip(legend.get_texts(), runs, strict=True):
         text.set_parse_math(False)  # a $ in a name is a $
-    return _written(figure, loss, Path(out))
+        # Only now: a label that begins with _ would be left out.
+        text.set_text(_shortened(name))
+    return _written(figure, rate, Path(out), software=software)
 
 
 def read_run(workdir: str | Path) -> list[dict[str, Any]]:
-    """What a run logged so far; see `read_metrics`.
+    """What a run logged so far; see `read_metrics`. Empty where it has no line yet.
 
     Raises:
       FileNotFoundError: the directory has no metrics.
-      ValueError: its metrics have no line yet, or one that is not as it should be.
+      ValueError: its metrics have a line that is not as it should be.
       OSError: the metrics can't be read.
     """
     records = read_metrics(workdir)
-    if not records:
-        raise ValueError(f"{workdir} has no metrics yet: wait for the first log step.")
     for number, record in enumerate(records, start=1):
         for key, value in record.items():
             if key != "split" and (isinstance(value, bool) or not isinstance(value, int | float)):
@@ -134,14 +157,37 @@ def metric_of(records: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def _written(figure: Figure, lowest: Axes, path: Path) -> Path:
+def _legend_columns(names: Iterable[str]) -> int:
+    """How many names stand beside each other, at most three."""
+    return max(1, min(3, 110 // (max(len(_shortened(name)) for name in names) + 10)))
+
+
+def _shortened(name: str) -> str:
+    """A name that fits the picture, its middle left out."""
+    half = _LONGEST_NAME // 2 - 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}...{name[-half:]}"
+
+
+def _logarithmic_if_wide(axes: Axes) -> None:
+    """Takes a logarithmic axis where values are several divisions by ten apart, none of them 0."""
+    values = np.concatenate([line.get_ydata() for line in axes.lines] or [np.ones(1)])
+    values = values[np.isfinite(values)]
+    if values.size and values.max() > 50 * values.min() > 0:
+        axes.set_yscale("log")
+
+
+def _written(figure: Figure, lowest: Axes, path: Path, *, software: str | None = None) -> Path:
     """Writes a figure, whose panels share the steps below the lowest."""
     lowest.set_xlabel("step")
     whole = MaxNLocator("auto", integer=True, min_n_ticks=1, steps=(1, 2, 5, 10))
     lowest.xaxis.set_major_locator(whole)
     lowest.xaxis.set_major_formatter(EngFormatter(sep=""))
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
+    metadata = {"Software": software} if software else None
+    with warnings.catch_warnings():
+        # A name in letters that the font lacks is boxes in the legend; nothing else is lost.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(picture, format="png", dpi=120, metadata=metadata)
     replace_file(path, picture.getvalue())
     return path
 
@@ -192,7 +238,7 @@ def _line(
         color=colour,
         linestyle=style,
         linewidth=1.6,
-        marker="o" if len(points) <= 50 else None,  # one point is no line
+        marker="o" if len(points) <= _MARKED[split] else None,  # one point is no line
         markersize=4,
         label=label,
     )

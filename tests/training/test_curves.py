@@ -115,6 +115,7 @@ def test_nothing_to_draw_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="working directory"):
         draw_curves(tmp_path)
     MetricLog(tmp_path, resume_step=0).close()
+    assert read_run(tmp_path) == []
     with pytest.raises(ValueError, match="no metrics yet"):
         draw_curves(tmp_path)
 
@@ -154,7 +155,7 @@ def test_runs_are_drawn_over_each_other(tmp_path, figures):
         "a": run_of(
             tmp_path,
             "a",
-            (1, "train", {"loss": 2.0, "top1": 0.2}),
+            (1, "train", {"loss": 2.0, "top1": 0.2, "learning_rate": 0.5}),
             (2, "eval", {"loss": 9.0, "top1": 0.3}),
             (4, "eval", {"loss": 9.0, "top1": 0.4}),
         ),
@@ -165,13 +166,15 @@ def test_runs_are_drawn_over_each_other(tmp_path, figures):
     assert path == tmp_path / "both.png"
     assert imread(path).size
     shown = panels(figures[0])
-    assert list(shown) == ["Accuracy, evaluation", "Loss, training"]
-    accuracy, loss = shown.values()
+    assert list(shown) == ["Accuracy, evaluation", "Loss, training", "Learning rate"]
+    accuracy, loss, rate = shown.values()
     assert list(accuracy) == ["a", "b"]
     np.testing.assert_array_equal(accuracy["a"], [[2, 4], [0.3, 0.4]])
     np.testing.assert_array_equal(accuracy["b"], [[400], [0.6]])
     assert list(loss) == ["a", "b", "without evaluation"]
     np.testing.assert_array_equal(loss["a"], [[1], [2.0]])
+    assert list(rate) == ["a"]
+    np.testing.assert_array_equal(rate["a"], [[1], [0.5]])
     windows = np.lib.stride_tricks.sliding_window_view(3 + noise, 8)
     np.testing.assert_allclose(loss["b"][1], windows.mean(axis=1))
     (legend,) = figures[0].legends
@@ -186,17 +189,35 @@ def test_runs_are_drawn_over_each_other(tmp_path, figures):
                 assert line.get_color() == colours[name]
 
 
-def test_mean_average_precision_is_compared_where_it_was_logged(tmp_path, figures):
-    one = run_of(tmp_path, "a", (1, "eval", {"loss": 1.0, "mAP": 0.25}))
-    assert metric_of(one) == "mAP"
-    draw_comparison({"a": one}, tmp_path / "a.png")
+def test_each_metric_has_a_panel_of_its_own(tmp_path, figures):
+    """Neither mAP and accuracy, nor what was chosen by and what is reported, share an axis."""
+    sounds = run_of(tmp_path, "a", (1, "eval", {"loss": 1.0, "mAP": 0.25}))
+    assert metric_of(sounds) == "mAP"
+    draw_comparison({"a": sounds}, tmp_path / "a.png")
     shown = panels(figures[0])
     np.testing.assert_array_equal(shown["Mean average precision, evaluation"]["a"], [[1], [0.25]])
     assert [text.get_text() for text in figures[0].axes[1].texts] == ["not logged"]
-    other = run_of(tmp_path, "b", (1, "train", {"loss": 1.0, "top1": 0.25}))
-    with pytest.raises(ValueError, match="b has top1 and a has mAP"):
-        draw_comparison({"a": one, "b": other}, tmp_path / "both.png")
-    assert not (tmp_path / "both.png").exists()
+    test = run_of(tmp_path, "b", (1, "eval", {"loss": 1.0, "top1": 0.5}))
+    apart = run_of(tmp_path, "c", (2, "eval", {"loss": 1.0, "top1": 0.75}))
+    draw_comparison({"a": sounds, "b": test, "c": apart}, tmp_path / "all.png", held_out=["c"])
+    shown = panels(figures[1])
+    assert {title: list(lines) for title, lines in shown.items()} == {
+        "Mean average precision, evaluation": ["a"],
+        "Accuracy, evaluation": ["b"],
+        "Accuracy, held-out part": ["c"],
+        "Loss, training": [],
+        "Learning rate": [],
+    }
+
+
+def test_names_of_any_form_stand_in_the_legend(tmp_path, figures):
+    names = ["_hidden", "$\\frac{$", "-x; $(touch y)", "a" * 99 + "b" * 99]
+    drawn = {name: [{"step": 1, "split": "train", "loss": 1.0}] for name in names}
+    draw_comparison(drawn, tmp_path / "names.png")
+    shown = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert shown == [*names[:3], "a" * 48 + "..." + "b" * 48]
+    extent = figures[0].legends[0].get_window_extent()
+    assert 0 <= extent.x0 < extent.x1 <= figures[0].bbox.width
 
 
 # Of linear red, green and blue, at full strength: Machado, Oliveira and Fernandes (2009).

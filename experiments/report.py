@@ -1,0 +1,207 @@
+"""Any runs side by side: what each reached, where their settings differ, and their curves.
+
+python -m experiments.report runs/a runs/b
+python -m experiments.report runs/sweep --format=markdown
+"""
+
+import argparse
+import csv
+import io
+import json
+import math
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import report_tables as tables
+from experiments.argument_parser import Parser
+from experiments.command_line import EXIT_FAILED, EXIT_USER_ERROR, UserError
+from experiments.run_records import Run, find, read, shown
+from perceiver.training.curves import MOST_RUNS, draw_comparison
+
+RUN_HERE = "python -m experiments.report"
+PICTURE = Path("report.png")
+_NO_FIGURES = ("name", "folder", "records", "settings")  # of a run: told otherwise, or too long
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=RUN_HERE,
+        description="Compares runs, the best first: what each reached, the settings in which they "
+        "differ, means over seeds where runs differ in the seed alone, and a picture of their "
+        "metric in evaluation, training loss and learning rate against the step.",
+        epilog=f"example: {RUN_HERE} runs/a fourier=runs/b runs/sweep --output=both.png",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="[NAME=]DIR",
+        help="a run's --workdir, or a folder that has runs one or two levels below; without NAME "
+        "runs are called as their folders are",
+    )
+    parser.add_argument(
+        "--format",
+        default="text",
+        choices=("text", "markdown", "json", "csv"),
+        help="tables to read, Markdown, one JSON object, or one line of CSV a run",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE.png",
+        help=f"the picture to write; by default {PICTURE} in the current folder with text and "
+        "markdown, none with json and csv. Only a picture that this program made is replaced.",
+    )
+    return parser
+
+
+def report(arguments: Sequence[str], form: str, output: str | None) -> int:
+    """Reads the runs, writes the picture, prints the tables.
+
+    Args:
+      arguments: [NAME=]DIR, see `find`.
+      form: 'text', 'markdown', 'json' or 'csv'.
+      output: the picture to write.
+
+    Returns:
+      The exit status: EXIT_FAILED where a damaged run was left out.
+
+    Raises:
+      UserError: folders that are no runs, all of them damaged, or a picture that can't be written.
+    """
+    picture = _picture(form, output)
+    runs, damaged = [], []
+    for name, folder in find(arguments).items():
+        try:
+            runs.append(read(name, folder))
+        except UserError as error:
+            damaged.append(f"{name} is left out: {error}")
+    if not runs:
+        raise UserError(damaged[0] + (f"; and {len(damaged) - 1} more" if damaged[1:] else ""))
+    runs = tables.in_order(runs)
+    logged = [run for run in runs if run.records]
+    if picture and logged:
+        _draw(logged[:MOST_RUNS], picture)
+    print(_FORMS[form](runs, picture if logged else None))
+    if picture and not logged:
+        print("no picture: nothing is logged yet", file=sys.stderr)
+    elif picture and len(logged) > MOST_RUNS:
+        print(f"{picture} has the first {MOST_RUNS} of {len(logged)} runs", file=sys.stderr)
+    for problem in damaged:
+        _say_error(problem)
+    return EXIT_FAILED if damaged else 0
+
+
+def _picture(form: str, output: str | None) -> Path | None:
+    """Where the picture goes; checked before anything is read."""
+    if output is None and form in ("json", "csv"):
+        return None
+    path = PICTURE if output is None else Path(output).expanduser()
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--output={output} is not the name of a PNG; give one that ends in .png")
+    try:
+        with path.open("rb") as file:
+            ours = RUN_HERE.encode() in file.read(1024)  # in the PNG's text, before its pixels
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise UserError(f"--output={path} can't be written: {error.strerror}") from error
+    if not ours:
+        raise UserError(f"{path} is there, not made by {RUN_HERE}; give another --output=FILE.png")
+    return path
+
+
+def _draw(runs: Sequence[Run], picture: Path) -> None:
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw_comparison(
+            {run.name: run.records for run in runs},
+            picture,
+            held_out=[run.name for run in runs if run.held_out],
+            software=RUN_HERE,
+        )
+    except OSError as error:
+        raise UserError(f"--output={picture} can't be written: {error.strerror}") from error
+
+
+def _sections(runs: Sequence[Run]) -> list[tuple[str, tables.Cells]]:
+    """The tables, each with what it is."""
+    sections = [("", tables.run_cells(runs))]
+    different = tables.differences(runs)
+    if different:
+        names = [run.name for run in runs if run.settings is not None]
+        sections.append(
+            ("Settings that differ:", tables.difference_cells(different, names)),
+        )
+    seeds = tables.over_seeds(runs)
+    if seeds:
+        heading = "Over seeds, of runs that are done, mean ± standard deviation of a run:"
+        sections.append((heading, tables.seed_cells(seeds)))
+    return sections
+
+
+def _text(runs: Sequence[Run], picture: Path | None) -> str:
+    parts = [f"{head}\n{tables.text(x)}".strip("\n") for head, x in _sections(runs)]
+    return "\n\n".join([*parts, *([f"picture: {picture}"] if picture else [])])
+
+
+def _markdown(runs: Sequence[Run], picture: Path | None) -> str:
+    parts = [f"{head}\n\n{tables.markdown(x)}".strip("\n") for head, x in _sections(runs)]
+    return "\n\n".join([*parts, *([f"![curves](<{picture}>)"] if picture else [])])
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    """What is told of a run, as plain values; null for what is not finite."""
+    return {"run": run.name, "folder": shown(str(run.folder))} | {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in run._asdict().items()
+        if key not in _NO_FIGURES
+    }
+
+
+def _json(runs: Sequence[Run], _: Path | None) -> str:
+    found = {
+        "runs": [_figures(run) for run in runs],
+        "differences": tables.differences(runs),
+        "seeds": [
+            {key: None if value != value else value for key, value in group._asdict().items()}
+            for group in tables.over_seeds(runs)
+        ],
+    }
+    return json.dumps(found, indent=2)
+
+
+def _csv(runs: Sequence[Run], _: Path | None) -> str:
+    different = tables.differences(runs)
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow([*_figures(runs[0]), *different])
+    for run in runs:
+        settings = (of.get(run.name, "") for of in different.values())
+        writer.writerow([*_figures(run).values(), *map(str, settings)])
+    return lines.getvalue().rstrip("\n")
+
+
+_FORMS = {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs; returns the exit status."""
+    try:
+        options = _parser().parse_args(arguments)
+        return report(options.runs, options.format, options.output)
+    except UserError as error:
+        _say_error(str(error))
+        return EXIT_USER_ERROR
+
+
+def _say_error(problem: str) -> None:
+    print(f"error: {shown(problem)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
+    sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal lacks letters for
+    sys.exit(main(sys.argv[1:]))
