@@ -24,7 +24,10 @@ NAMED = [(file, name) for file in FILES for name in json.loads(FILES[file].read_
 def commands(file) -> dict[str, list[str]]:
     """The arguments of experiments.train for each point, as the sweep prints its commands."""
     out = subprocess.check_output(
-        [sys.executable, "launch/sweep.py", FILES[file], "--workdir=/runs", "--dry-run"],
+        [
+            *(sys.executable, "-m", "launch.sweep"),
+            *(f"--sweep={FILES[file]}", "--workdir=/runs", "--dry-run"),
+        ],
         cwd=ROOT,
         text=True,
     )
