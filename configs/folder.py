@@ -51,6 +51,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.data = data.clips(*_CLIPS[variant])
         config.data.name = "clip_folder"
         config.data.prepared = "data/prepared"  # where clips are put, decoded once
+        config.data.max_failed = 0.0  # share of a split's files that may be left out as damaged
         config.data.image_size = 64
         config.data.crop_area = (0.3, 1.0)
         bands = {"audio": 32, "spectrogram": 16, "video": 8}

@@ -40,7 +40,8 @@ def main(config: ConfigDict, _: str | None) -> None:
     """Loads, draws, writes."""
     checks.check_numbers(config)
     values = flags.FLAGS
-    out = Path(values.out).expanduser()
+    with writing(values.out):
+        out = Path(values.out).expanduser()
     if out.suffix.lower() != ".png":
         raise UserError(f"--out={values.out} is not the name of a PNG; give one that ends in .png")
     with writing(out):
@@ -157,12 +158,14 @@ def caption(example: Example, class_names: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: str | Path) -> Iterator[None]:
     """A context in which a fault of the disk is the answer to --out."""
     try:
         yield
     except OSError as error:
         raise UserError(f"--out={path} can't be written: {error.strerror}") from error
+    except RuntimeError as error:  # of a ~ before the name of nobody here
+        raise UserError(f"--out={path} can't be written: {error}") from error
 
 
 if __name__ == "__main__":

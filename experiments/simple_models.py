@@ -79,6 +79,9 @@ def main(config: ConfigDict, workdir: str | None) -> None:
         f"of {', '.join(modalities)}, read in {time.monotonic() - began:.1f} s"
     )
 
+    present = int(held.labels.any(axis=0).sum())
+    if not one_label:
+        print(f"mAP is over the {present:,} of {num_classes:,} classes present in evaluation")
     print(f"{'model':<20}{'top-1' if one_label else 'mAP':>8}{'n':>9}{'seconds':>10}")
     results = {}
     models = {
@@ -94,6 +97,8 @@ def main(config: ConfigDict, workdir: str | None) -> None:
         print(f"{name:<20}{figure:>8.2%}{count:>9,}{seconds:>10.1f}  {note}".rstrip(), flush=True)
     if folder:
         sizes = {"num_examples": count, "train_examples": len(train.labels), "features": width}
+        if not one_label:
+            sizes["num_classes"] = present
         write_json(folder / "simple_models.json", {**sizes, "models": results})
         print(f"result: {folder / 'simple_models.json'}")
 

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Callable
 
 from perceiver.data.errors import DataError
-from perceiver.data.folders import existing
+from perceiver.data.folders import existing, readable
 
 _READERS = 16  # folders read at once: on a network disk most of the time is waiting
 
@@ -48,6 +48,7 @@ class FileKind:
         )
 
 
+@readable()
 def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tuple[Files, Files]:
     """The training and the evaluation files below `dir`.
 
@@ -66,8 +67,9 @@ def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tupl
       the split is made here, a class may have none in one of the two.
 
     Raises:
-      DataError: no folder, no classes, a class without files, classes in one split only, or a
-        file that is empty or that the kind refuses; the file or class is named.
+      DataError: no folder, one that can't be read, no classes, a class without files, classes in
+        one split only, or a file that is empty or that the kind refuses; the file, folder or class
+        is named.
     """
     root = existing(dir, kind.layout)
     splits = [name for name in ("train", "val") if (root / name).is_dir()]

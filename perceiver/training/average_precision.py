@@ -18,8 +18,8 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> tuple[floa
       The mean, and how many classes it is over.
 
     Raises:
-      ValueError: shapes that differ, or no class has a positive.
-      FloatingPointError: scores that are no numbers.
+      ValueError: shapes that differ.
+      FloatingPointError: scores that are no numbers, or no class has a positive.
     """
     if scores.shape != labels.shape or scores.ndim != 2:
         raise ValueError(
@@ -27,7 +27,7 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> tuple[floa
         )
     present = labels.any(axis=0)
     if not present.any():
-        raise ValueError("no class has a positive example: there is no average precision")
+        raise FloatingPointError("no class has a positive example: there is no mAP; see the data")
     broken = ~np.isfinite(scores).all(axis=1)
     if broken.any():
         raise FloatingPointError(

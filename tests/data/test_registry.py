@@ -31,27 +31,6 @@ def test_options_are_checked_by_name():
         registry.load("digits")
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [("image_folder", "train/<class>/"), ("modelnet40", "modelnet40_ply_hdf5_2048.zip")],
-)
-@pytest.mark.parametrize("made", [False, True])
-def test_a_dir_that_is_none_is_answered_with_the_layout(
-    name, shown, made, tmp_path, folder_options
-):
-    path = tmp_path / "nowhere"
-    if made:
-        path.write_text("a file in its place")
-    options = folder_options
-    if name == "modelnet40":
-        options = {"num_points": 8, "scale": (1, 1), "translation": 0, "rotation": "none"}
-    with pytest.raises(DataError) as raised:
-        registry.load(name, dir=str(path), **options)
-    assert str(path) in str(raised.value)
-    assert shown in str(raised.value)
-    assert len(str(raised.value).splitlines()) == 1
-
-
 def test_errors_import_without_tensorflow():
     program = "import sys, perceiver.data.errors; sys.exit('tensorflow' in sys.modules)"
     repository = pathlib.Path(__file__).parents[2]

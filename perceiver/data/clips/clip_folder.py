@@ -157,7 +157,7 @@ def _check_failures(report: preparation.Report, dir: str, max_failed: float) -> 
         raise DataError(
             f"{os.path.join(dir, first['file'])}: {first['reason']} ({failed} of the "
             f"{report.listed} clips of {report.split} cannot be used; {report.failures} names "
-            "them): replace or remove them, or raise max_failed"
+            "them): replace or remove them, or raise config.data.max_failed"
         )
     if failed:
         print(

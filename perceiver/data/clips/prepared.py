@@ -4,12 +4,10 @@ import dataclasses
 import os
 from collections.abc import Callable
 
-import tensorflow_datasets as tfds
-from google.protobuf import json_format
-
+from perceiver.data import folders, tfds_folder
 from perceiver.data.clips import schema
 from perceiver.data.clips.recipe import ClipRecipe
-from perceiver.data.errors import DataError, reason
+from perceiver.data.errors import DataError
 from perceiver.data.records import Records, open_records
 from perceiver.data.source import Features, Source
 from perceiver.data.tensorflow_cpu import tf
@@ -89,19 +87,16 @@ def open_prepared(dir: str, prepare: str) -> Prepared:
     Raises:
       DataError: there is none, or one of another kind.
     """
-    for needed in ("dataset_info.json", "features.json"):
+    folders.check_listable(str(dir))
+    for needed in tfds_folder.INFO_FILES:
         if not dir or not tf.io.gfile.exists(os.path.join(dir, needed)):
             raise DataError(
                 f"no prepared clips in {str(dir)!r} ({needed} is missing): prepare them with "
                 f"`{prepare}`"
             )
-    try:
-        info = tfds.builder_from_directory(dir).info
-    except (ValueError, json_format.Error) as error:
-        raise DataError(
-            f"the description of {str(dir)!r} is damaged ({reason(error)}): run the "
-            "command that prepared it again, which writes it anew"
-        ) from error
+    info = tfds_folder.open_folder(
+        str(dir), "run the command that prepared it again, which writes it anew"
+    ).info
     lacking = [name for name in schema.features([]) if name not in info.features]
     if lacking:
         raise DataError(

@@ -141,7 +141,10 @@ def _check_archives(folder: str, expected: Sequence[Archive]) -> None:
 def _check_space(out: str, needed: int) -> None:
     if "://" in out:
         return  # a bucket does not fill up
-    os.makedirs(out, exist_ok=True)
+    try:
+        os.makedirs(out, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out!r} cannot be written ({error.strerror})") from error
     free = shutil.disk_usage(out).free
     if free < needed:
         raise DataError(

@@ -4,13 +4,13 @@ A data set is read as it lies on disk, in the files that TFDS prepared, but by r
 with the pictures left encoded, so that a training crop is decoded from the file without the rest.
 """
 
-import json
 import os
 import re
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from perceiver.data import folders, tfds_folder
 from perceiver.data.errors import DataError
 from perceiver.data.images import imagenet
 from perceiver.data.images.recipe import ImageRecipe
@@ -19,9 +19,6 @@ from perceiver.data.records import Records, open_records
 from perceiver.data.source import Dataset, Features, Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.names import unknown
-
-# What TFDS writes last into the folder of a data set.
-_INFO_FILES = ("dataset_info.json", "features.json")
 
 
 @takes_recipe(ImageRecipe)
@@ -90,6 +87,7 @@ def _builder(tfds_name: str, dir: str) -> tfds.core.DatasetBuilder:
     """Opens what is in `dir`, without the code that made it and without a look elsewhere."""
     if not dir:
         raise DataError("dir is empty: give TFDS's data folder")
+    folders.check_listable(dir)
     whole_name, _, version = tfds_name.partition(":")
     name, _, config = whole_name.partition("/")
     folder = os.path.join(dir, *whole_name.split("/"))
@@ -106,9 +104,7 @@ def _builder(tfds_name: str, dir: str) -> tfds.core.DatasetBuilder:
         place = os.path.join(folder, version) if version else folder
         raise DataError(_missing(tfds_name, name, dir, place, versions))
     path = os.path.join(folder, version or versions[-1])
-    for file in _INFO_FILES:
-        _check_json(os.path.join(path, file))
-    return tfds.builder_from_directory(path)
+    return tfds_folder.open_folder(path, "prepare the data set again")
 
 
 def _missing(tfds_name: str, name: str, dir: str, place: str, versions: list[str]) -> str:
@@ -128,6 +124,7 @@ def _missing(tfds_name: str, name: str, dir: str, place: str, versions: list[str
 def _folders(path: str) -> list[str]:
     if not tf.io.gfile.isdir(path):
         return []
+    folders.check_listable(path)
     names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(path))
     return [name for name in names if tf.io.gfile.isdir(os.path.join(path, name))]
 
@@ -136,16 +133,6 @@ def _versions(path: str) -> list[str]:
     """Versions of a data set that were prepared to the end, oldest first."""
     found = [name for name in _folders(path) if re.fullmatch(r"\d+\.\d+\.\d+", name)]
     return sorted(found, key=lambda version: [int(part) for part in version.split(".")])
-
-
-def _check_json(path: str) -> None:
-    try:
-        with tf.io.gfile.GFile(path) as file:
-            whole = isinstance(json.loads(file.read()), dict)
-    except (tf.errors.OpError, ValueError) as error:
-        raise DataError(f"{path} is missing or damaged: prepare the data set again") from error
-    if not whole:
-        raise DataError(f"{path} is damaged: prepare the data set again")
 
 
 def _keys(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import numpy as np
 from perceiver.data import class_folders
 from perceiver.data.class_folders import FileKind, Files
 from perceiver.data.errors import DataError
+from perceiver.data.folders import readable
 from perceiver.data.points import clouds, files
 from perceiver.data.points.clouds import CloudRecipe
 from perceiver.data.recipes import takes_recipe
@@ -56,6 +57,7 @@ def load(*, dir: str, val_fraction: float, split_seed: int, recipe: CloudRecipe)
     )
 
 
+@readable()
 def _find(root: pathlib.Path, val_fraction: float, split_seed: int) -> tuple[Files, Files] | None:
     """The files of folders <class>/{train,test}; None where that is not how they are laid out."""
     if not root.is_dir():

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from perceiver.data.errors import DataError
-from perceiver.data.folders import existing
+from perceiver.data.folders import existing, readable
 from perceiver.data.points import files, hdf5
 from perceiver.data.points.classes import MODELNET40, OFFICIAL
 from perceiver.data.points.trees import Archive, Folder, Tree
@@ -71,6 +71,7 @@ class Form:
     splits: dict[str, Split]
 
 
+@readable()
 def find(
     source: str, *, classes: int | None = None, partial: bool = False, num_points: int = 1
 ) -> Form:

@@ -5,7 +5,9 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
+from perceiver.data import tfds_folder
 from perceiver.data.errors import DataError, reason
+from perceiver.data.folders import readable
 from perceiver.data.points import forms
 from perceiver.data.tensorflow_cpu import tf
 
@@ -15,6 +17,7 @@ _VERSION = "[0-9]*.[0-9]*.[0-9]*/"
 _PLACES = ("", _VERSION, f"modelnet[14]0/{_VERSION}", f"modelnet/modelnet[14]0/{_VERSION}")
 
 
+@readable()
 def find(dir: str) -> pathlib.Path | None:
     """The folder of a data set, in or below `dir`; None if there is none.
 
@@ -45,8 +48,8 @@ def read(folder: pathlib.Path, *, num_points: int, partial: bool) -> forms.Form:
       DataError: a data set of something else, damaged records, too few points, or other counts
         than the official ones.
     """
+    builder = tfds_folder.open_folder(str(folder), "make the data set again")
     try:
-        builder = tfds.builder_from_directory(folder)
         shape = builder.info.features["points"].shape
         class_names = tuple(builder.info.features["label"].names)
         sizes = {split: builder.info.splits[split].num_examples for split in ("train", "test")}

@@ -290,7 +290,7 @@ def test_a_data_set_of_another_kind_is_refused(tmp_path):
 @pytest.mark.parametrize("content", ["", '{"a', "[]"])
 def test_a_damaged_description_is_named(prepared, name, content):
     (prepared / name).write_text(content)
-    with pytest.raises(DataError, match=r"description .* is damaged") as raised:
+    with pytest.raises(DataError, match=rf"{name} is missing or damaged") as raised:
         load(prepared)
     assert str(prepared) in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1

@@ -138,31 +138,6 @@ def test_greyscale_becomes_the_channels_asked_for(tmp_path, folder_options):
     np.testing.assert_array_equal(three["image"], np.repeat(one["image"], 3, -1))
 
 
-@pytest.mark.parametrize(
-    ("mode", "suffix"),
-    [("CMYK", ".jpg"), ("L", ".jpg"), ("RGBA", ".png"), ("P", ".png"), ("I;16", ".png")],
-)
-@pytest.mark.parametrize("renamed", [False, True])
-def test_kinds_of_pictures_are_told_by_content(tmp_path, folder_options, mode, suffix, renamed):
-    (tmp_path / "a").mkdir()
-    if mode == "I;16":
-        picture = Image.fromarray(np.full((30, 30), 100 * 257, np.uint16))
-    else:
-        picture = Image.new("RGB", (30, 30), (100, 100, 100))
-        picture = picture.convert(mode, palette=Image.Palette.ADAPTIVE)
-    for number in range(4):
-        path = tmp_path / "a" / f"{number}{suffix}"
-        picture.save(path)
-        if renamed:
-            path.rename(path.with_suffix(".png" if suffix == ".jpg" else ".jpg"))
-    data = image_folder.load(dir=str(tmp_path), **folder_options)
-    for image in (
-        next(eval_batches(data.eval, batch_size=1))["image"],
-        next(train_iterator(data.train, batch_size=2, seed=0))["image"],
-    ):
-        np.testing.assert_allclose(image, 100, atol=2)
-
-
 def test_a_picture_of_one_pixel_works(tmp_path, folder_options):
     (tmp_path / "a").mkdir()
     for number in range(4):

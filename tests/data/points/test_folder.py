@@ -133,11 +133,6 @@ def refused(folder, *parts, **options):
         assert str(part) in message
 
 
-def test_fewer_points_than_needed_are_named(classes):
-    add(classes / "few", 1, size=15)
-    refused(classes, classes / "few" / "-0 'x'.npy", "15 points, and 16 are needed")
-
-
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [

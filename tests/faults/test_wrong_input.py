@@ -1,11 +1,12 @@
 """A user's mistakes: one line that says what to do, exit status 2, before anything compiles."""
 
 import os
+import subprocess
 
 import pytest
 from PIL import Image
 
-from tests.experiments.processes import finish, start
+from tests.faults.conftest import NOBODY
 
 DIGITS = ["--config=configs/digits.py"]
 FOLDER = ["--config=configs/folder.py"]
@@ -132,6 +133,16 @@ MISTAKES = {
         [*DIGITS, "--workdir={tmp}/file"],
         ["{tmp}/file can't be written"],
     ),
+    "a workdir of nobody": (
+        "train",
+        [*DIGITS, "--workdir=~nosuchuser/run"],
+        ["--workdir=~nosuchuser/run", "give the folder's path"],
+    ),
+    "a workdir in a bucket": (
+        "train",
+        [*DIGITS, "--workdir=gs://bucket/run"],
+        ["--workdir=gs://bucket/run is no folder; mount the storage"],
+    ),
     "evaluating what is not there": (
         "evaluate",
         [*DIGITS, "--workdir={tmp}/none"],
@@ -166,7 +177,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_answered_in_one_line(name, tmp_path):
+def test_a_mistake_is_answered_in_one_line(name, tmp_path, mains):
     for folder in ("cat", "dog"):
         (tmp_path / "pictures" / folder).mkdir(parents=True)
         (tmp_path / "readable" / folder).mkdir(parents=True)
@@ -175,20 +186,58 @@ def test_a_mistake_is_answered_in_one_line(name, tmp_path):
     (tmp_path / "pictures" / "dog" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "file").touch()
     main, arguments, said = MISTAKES[name]
-    process = start(main, *(a.format(tmp=tmp_path) for a in arguments), devices=8)
-    _, err = finish(process, status=2)
-    (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
-    assert err.strip().splitlines()[-1] == line
+    line = mains.refusal(main, *(a.format(tmp=tmp_path) for a in arguments))
     for words in said:
         assert words.format(tmp=tmp_path) in line
-    assert "Traceback" not in err
     assert not os.path.exists(tmp_path / "run" / "checkpoints")
     assert not os.path.exists(tmp_path / "run" / "config.json")
 
 
 @pytest.mark.parametrize("main", ["train", "evaluate", "model_table", "show_data"])
-def test_help_shows_an_example(main):
-    process = start(main, "--help")
-    out, err = finish(process, status=1)  # absl's status for help
+def test_help_shows_an_example(main, mains):
+    status, out, err = mains(main, "--help")
+    assert status == 1  # absl's for help
     assert f"python -m experiments.{main} --config=configs/" in out + err
     assert "--config" in out + err
+
+
+# A folder that this process may not write to.
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A file system that nobody may write to, not even root."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("below", ["", "/new/run"])
+def test_a_read_only_workdir_is_refused(below, read_only, mains):
+    line = mains.refusal("train", *DIGITS, f"--workdir={read_only}{below}")
+    assert f"--workdir={read_only}{below} can't be written: Read-only file system" in line
+
+
+@pytest.mark.parametrize("below", ["", "/new/run"])
+def test_a_workdir_of_another_user_is_refused(below, public_folder, mains):
+    theirs = public_folder / "theirs"
+    theirs.mkdir(mode=0o755)
+    if os.geteuid():
+        theirs.chmod(0o555)
+    line = mains.refusal(
+        "train", *DIGITS, f"--workdir={theirs}{below}", user=None if os.geteuid() else NOBODY
+    )
+    assert f"--workdir={theirs}{below} can't be written: Permission denied" in line
+    assert not list(theirs.iterdir())
+
+
+def test_a_picture_where_nothing_can_be_written_is_refused(read_only, mains):
+    line = mains.refusal("show_data", *DIGITS, f"--out={read_only}/sheet.png")
+    assert f"--out={read_only}/sheet.png can't be written: Read-only file system" in line
+    line = mains.refusal("show_data", *DIGITS, "--out=~nobody-here/sheet.png")
+    assert "--out=~nobody-here/sheet.png can't be written" in line
