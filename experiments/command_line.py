@@ -6,15 +6,20 @@
 import contextlib
 import importlib.util
 import re
+import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from experiments import processes
+from experiments.processes import MeetingError, ProcessesError
 from perceiver.data.errors import DataError
 from perceiver.names import unknown
 from perceiver.training.checkpoints import CheckpointError
@@ -22,6 +27,7 @@ from perceiver.training.host_memory import keep_freed_memory
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 T = TypeVar("T")
 
@@ -38,6 +44,7 @@ def run(
     *,
     required: Sequence[str] = ("config", "workdir"),
     optional: Sequence[str] = (),
+    many_processes: bool = False,
 ) -> None:
     """Runs a main: parses flags, and turns a user's mistake into one line and exit status 2.
 
@@ -45,8 +52,13 @@ def run(
       main: called with the config and the workdir; returns the exit status, None for success.
       usage: what the program does, with an example, for --help.
       required: the flags that must be given; main gets None for a config or workdir that is not.
-      optional: 'workdir' where it may be given and is used; --help lists the flags of these two.
+      optional: flags that --help lists beside them: 'workdir' where it may be given and is used,
+        and flags of the main's own.
+      many_processes: whether the main can run as one of several processes, which then meet first.
     """
+    if many_processes:
+        processes.define_flags()
+        optional = (*optional, *processes.FLAGS)
     config = config_flags.DEFINE_config_file(
         "config",
         None,
@@ -74,7 +86,9 @@ def run(
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
         keep_freed_memory()  # before JAX and TensorFlow start their threads
-        with _user_errors():
+        with _many_ended() if many_processes else contextlib.nullcontext(), _user_errors():
+            if many_processes:
+                processes.connect()
             return main(config.value, workdir.value)
 
     app.run(guarded, flags_parser=parse)
@@ -121,14 +135,39 @@ def user_values(function: Callable[..., T], *args, **kwargs) -> T:
 
 
 @contextlib.contextmanager
+def _many_ended() -> Iterator[None]:
+    """A context that one process of several leaves at once where it fails, so that all end."""
+    try:
+        yield
+    except SystemExit as end:
+        if jax.distributed.is_initialized():
+            if processes.is_of_all(end):
+                processes.name_the_gone()
+            processes.leave(end.code)
+        raise
+    except Exception as error:
+        if not jax.distributed.is_initialized():
+            raise
+        if processes.is_of_all(error):
+            print(f"error: {processes.in_a_line(error)}", file=sys.stderr)
+            processes.name_the_gone()
+        else:
+            traceback.print_exc()
+        processes.leave(EXIT_FAILED)
+
+
+@contextlib.contextmanager
 def _user_errors() -> Iterator[None]:
     """A context in which a mistake or a fault that has a message of its own ends the program."""
     try:
         yield
-    except (UserError, DataError) as error:
+    except (UserError, DataError, ProcessesError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
-    except (CheckpointError, FloatingPointError) as error:
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except (CheckpointError, FloatingPointError, MeetingError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
 

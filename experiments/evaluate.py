@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from experiments import build, checks, networks
-from experiments.command_line import UserError, run
+from experiments import build, checks, networks, processes
+from experiments.command_line import UserError, flatten, run
 from experiments.evaluation import Evaluator, summary
 from experiments.workdir import check_same_network
 from perceiver.training.checkpoints import Checkpoints
@@ -26,6 +26,7 @@ USAGE = """Evaluates the newest checkpoint of a workdir, or --config.eval.checkp
 
 def main(config: ConfigDict, workdir: str) -> None:
     """Restores, evaluates, reports."""
+    processes.agree(dict(flatten(config)))
     workdir = Path(workdir)
     checks.check(config)
     wanted = checkpoint(config.eval.checkpoint)
@@ -85,4 +86,4 @@ def checkpoint(value: str) -> int | str | None:
 
 
 if __name__ == "__main__":
-    run(main, USAGE)
+    run(main, USAGE, many_processes=True)

@@ -1,31 +1,34 @@
 """Trains a network as a config says, and evaluates it on the way.
 
-In the workdir: config.json, metrics.jsonl, TensorBoard events, checkpoints/, curves.png, eval.json.
-Started again in the same workdir it resumes. SIGTERM and SIGUSR1 save and end it with status 75; a
-second signal ends it at once.
+In the workdir: config.json, metrics.jsonl, TensorBoard events, checkpoints/, curves.png, eval.json,
+and lock while it runs. Started again in the same workdir it resumes. SIGTERM, SIGUSR1 and Ctrl-C
+save and end it with status 75; a second signal ends it at once. Process 0 of several writes.
 """
 
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import build, checks, networks
-from experiments.command_line import UserError, run
+from experiments import build, checks, networks, processes
+from experiments.command_line import UserError, flatten, run
 from experiments.evaluation import Evaluator, summary
-from experiments.workdir import check_same_network, prepare_workdir, write_run
+from experiments.run_lock import RunLock
+from experiments.workdir import check_resumable, prepare_workdir, write_run
 from perceiver.costs import Cost, total
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.curves import draw_curves
 from perceiver.training.durations import is_due
+from perceiver.training.finite import blame
 from perceiver.training.host_memory import release_freed_memory
-from perceiver.training.logs import MetricLog, write_json
+from perceiver.training.logs import MetricLog, NoLog, write_json
 from perceiver.training.parallel import DataParallel
 from perceiver.training.progress import Progress
-from perceiver.training.step import TrainState
+from perceiver.training.step import TrainState, inputs_of
 from perceiver.training.stopping import EXIT_STOPPED, StopRequest
 
 USAGE = """Trains a network as a config says; resumes where the workdir has a checkpoint.
@@ -34,13 +37,27 @@ USAGE = """Trains a network as a config says; resumes where the workdir has a ch
 """
 
 
-def main(config: ConfigDict, workdir: str) -> int | None:
-    """Returns the exit status."""
+def main(config: ConfigDict, workdir: str, *, insist: bool = False) -> int | None:
+    """Trains where no other run does.
+
+    Args:
+      config: of the run.
+      workdir: its folder, the same one for all processes.
+      insist: whether to resume with values of the config that make it another run.
+
+    Returns:
+      The exit status.
+    """
+    processes.agree(dict(flatten(config)))
     checks.check(config)
     checks.check_batch(config)
-    workdir = prepare_workdir(workdir)
-    check_same_network(workdir, config)
+    with RunLock(prepare_workdir(workdir)) as folder:
+        check_resumable(folder, config, insist=insist)
+        return train(config, folder)
 
+
+def train(config: ConfigDict, workdir: Path) -> int | None:
+    """Trains in a workdir that is this run's alone; returns the exit status."""
     # Data.
     from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
 
@@ -95,28 +112,43 @@ def main(config: ConfigDict, workdir: str) -> int | None:
         state = devices.replicate(state)
         release_freed_memory()
         results = None
+        writes = jax.process_index() == 0
         with (
-            MetricLog(workdir, resume_step=step) as log,
-            Progress(last, start=step, examples_per_step=config.train.batch_size) as progress,
+            MetricLog(workdir, resume_step=step) if writes else NoLog() as log,
+            open(os.devnull, "w") as nowhere,
+            Progress(
+                last,
+                start=step,
+                examples_per_step=config.train.batch_size,
+                stream=None if writes else nowhere,
+            ) as progress,
             StopRequest() as stop,
         ):
 
-            def report(step: int, metrics: dict[str, jax.Array], *, kept: bool) -> None:
-                """Waits for a step, logs it, and ends the run where it went wrong."""
+            def report(step: int, metrics: dict[str, jax.Array]) -> bool:
+                """Waits for a step, logs it, and ends the run where it went wrong.
+
+                Returns whether a process was asked to stop.
+                """
                 jax.block_until_ready(metrics)
                 progress.mark(step)
+                values = devices.first(metrics)
+                stopping = bool(values.pop("stopping", False))
+                flags = values.pop("not_finite")
+                values = {name: float(x) for name, x in values.items()}
+                wrong = blame(flags, inputs_of(batch), state.variables.params)
                 logging = is_due(step, config.train.log_every, last=last)
-                if not (logging or kept):
-                    return
-                values = {k: float(v) for k, v in devices.first(metrics).items()}
-                if logging:
+                if logging or wrong:
                     log.write(step, "train", **values)
+                if logging:
                     shown = {"loss": "loss", "accuracy": "top1"}
                     speed = progress.update(
                         step, {s: values[k] for s, k in shown.items() if k in values}
                     )
                     log.write_speed(step, **speed)
-                check_finite(step, values)
+                if wrong:
+                    raise FloatingPointError(complaint(step, *wrong, values["loss"]))
+                return stopping
 
             unreported = None
             while step < last:
@@ -124,19 +156,22 @@ def main(config: ConfigDict, workdir: str) -> int | None:
                     batch = devices.shard(next(iterator))
                 state, metrics = train_step(state, batch)
                 step += 1
+                stopping = bool(stop.requested)
+                if jax.process_count() > 1:  # all have to stop at the same step
+                    metrics["stopping"] = devices.any(stopping)
+                    stopping = False
                 # A step late, so that the devices have the next one to do meanwhile; later than
                 # that, steps would pile up.
                 if unreported:
-                    report(*unreported, kept=False)
+                    stopping |= report(*unreported)
                 unreported = (step, metrics)
 
                 evaluating = is_due(step, eval_every, last=last)
                 saving = is_due(step, checkpoint_every, last=last) or evaluating
-                stopped_by = stop.requested
                 results = None
-                kept = saving or bool(stopped_by)
+                kept = saving or stopping
                 if kept or step == last:
-                    report(*unreported, kept=kept)  # before anything of this step is saved
+                    report(*unreported)  # before anything of this step is saved
                     unreported = None
                 if evaluating:
                     results = evaluate(state.for_evaluation())
@@ -144,9 +179,10 @@ def main(config: ConfigDict, workdir: str) -> int | None:
                     progress.message(f"step {step}: {summary(results)}")
                 if kept:
                     checkpoints.save(step, devices.first(state), iterator.state(), results)
-                if stopped_by:
+                if stopping:
                     checkpoints.wait()
-                    say(f"stopped by {stopped_by}: step {step:,} is saved; run again to go on")
+                    by = stop.requested or "a signal to another process"
+                    say(f"stopped by {by}: step {step:,} is saved; run again to go on")
                     return EXIT_STOPPED
 
         results = results or evaluate(state.for_evaluation())
@@ -192,14 +228,22 @@ def introduce(
     )
 
 
-def check_finite(step: int, values: dict[str, float]) -> None:
-    """Ends the run where the loss or the gradient is no longer a number."""
-    for name in ("loss", "gradient_norm"):
-        if not np.isfinite(values[name]):
-            raise FloatingPointError(
-                f"{name} is {values[name]} at step {step}; lower config.optimizer.learning_rate or "
-                "set config.optimizer.clip_norm"
-            )
+def complaint(step: int, kind: str, parts: str, loss: float) -> str:
+    """Says what is no longer a number, see `perceiver.training.finite`, and what to do."""
+    if kind == "inputs":
+        return (
+            f"{parts} of the batch is not finite at step {step}; "
+            "look at the data with python -m experiments.show_data"
+        )
+    found = {
+        "parameters": f"parameters of {parts} are not finite before",
+        "loss": f"loss is {loss} at",
+        "gradient": f"gradient of {parts} is not finite at",
+    }[kind]
+    return (
+        f"{found} step {step}; lower config.optimizer.learning_rate or "
+        "set config.optimizer.clip_norm"
+    )
 
 
 def finish(workdir: Path, step: int, results: dict[str, Any]) -> None:
@@ -222,4 +266,12 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main, USAGE)
+    INSIST = flags.DEFINE_bool(
+        "insist", False, "resume although values of the config differ that make it another run"
+    )
+    run(
+        lambda config, workdir: main(config, workdir, insist=INSIST.value),
+        USAGE,
+        optional=("insist",),
+        many_processes=True,
+    )

@@ -35,7 +35,12 @@ def prepare_workdir(path: str) -> Path:
     Raises:
       UserError: it can't be made or written to.
     """
-    workdir = Path(path).expanduser()
+    if "://" in path:  # a Path of it would be a folder here, and lost with this machine
+        raise UserError(f"--workdir={path} is no folder; mount the storage, and give its path")
+    try:
+        workdir = Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"--workdir={path}: {error}; give the folder's path") from error
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):
@@ -73,22 +78,85 @@ def check_same_network(workdir: Path, config: ConfigDict) -> None:
       UserError: a value of `config.model` is another, what changes in training or in arithmetic
         alone left aside.
     """
-    file = workdir / "config.json"
-    if not file.exists() or not any((workdir / "checkpoints").glob("[0-9]*")):
+    then = _config_then(workdir)
+    if then is None:
         return
-    try:
-        then = dict(flatten(ConfigDict(json.loads(file.read_text("utf-8"))["config"]["model"])))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is damaged; remove it to go on without it") from error
-    now = dict(flatten(ConfigDict(json.loads(config.model.to_json()))))
+    now = dict(flatten(ConfigDict(json.loads(config.to_json()))))
     for key in sorted(then.keys() | now.keys()):
-        if key.rpartition(".")[2] in ("attention", "dtype", "remat", "dropout"):
+        free = key.rpartition(".")[2] in ("attention", "dtype", "remat", "dropout")
+        if free or not key.startswith("model."):
             continue
         if then.get(key) != now.get(key):
             raise UserError(
-                f"config.model.{key}={now.get(key)}, but --workdir={workdir} was trained with "
+                f"config.{key}={now.get(key)}, but --workdir={workdir} was trained with "
                 f"{then.get(key)}; take that value or another workdir"
             )
+
+
+def _config_then(workdir: Path) -> dict[str, object] | None:
+    """The values of the run that left checkpoints in the workdir; None without such a run."""
+    file = workdir / "config.json"
+    if not file.exists() or not any((workdir / "checkpoints").glob("[0-9]*")):
+        return None
+    try:
+        return dict(flatten(ConfigDict(json.loads(file.read_text("utf-8"))["config"])))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is damaged; remove it to go on without it") from error
+
+
+# What may change from one start of a run to the next: its length, how often it reports and saves,
+# where the same data lie, and other ways to the same numbers.
+_FREE = (
+    "train.steps",
+    "train.epochs",
+    "train.log_every",
+    "train.eval_every",
+    "train.eval_every_epochs",
+    "train.checkpoint_every",
+    "train.checkpoint_every_epochs",
+    "train.keep_checkpoints",
+    "train.max_unreadable",
+    "train.accumulate",
+    "eval.batch_size",
+    "eval.checkpoint",
+    "data.dir",
+    "model.attention",
+    "model.remat",
+)
+
+
+def check_resumable(workdir: Path, config: ConfigDict, *, insist: bool) -> None:
+    """Shows how the config differs from that of the checkpoints in the workdir, before it goes on.
+
+    Args:
+      workdir: the folder of the run.
+      config: what it is started with now.
+      insist: whether to go on though it is another run.
+
+    Raises:
+      UserError: the network is another; or a value differs that makes it another run, and the user
+        does not insist.
+    """
+    check_same_network(workdir, config)
+    then = _config_then(workdir)
+    if then is None:
+        return
+    now = dict(flatten(ConfigDict(json.loads(config.to_json()))))
+    changed = {
+        key: f"config.{key}={now.get(key)}, before {then.get(key)}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    }
+    if not changed:
+        return
+    if jax.process_index() == 0:
+        print(f"the config has changed: {'; '.join(changed.values())}", flush=True)
+    others = [text for key, text in changed.items() if key not in _FREE]
+    if others and not insist:
+        raise UserError(
+            f"--workdir={workdir} is another run: {'; '.join(others)}; take the values from "
+            "before, another workdir, or --insist to go on with the new ones"
+        )
 
 
 def _versions() -> dict[str, str]:

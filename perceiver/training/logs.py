@@ -107,6 +107,22 @@ class MetricLog:
         self.close()
 
 
+class NoLog:
+    """What a process has that writes no log, as another one does: takes the same, does nothing."""
+
+    def write(self, step: int, split: str, **values: float) -> None:
+        """Does nothing."""
+
+    def write_speed(self, step: int, **values: float) -> None:
+        """Does nothing."""
+
+    def __enter__(self) -> "NoLog":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+
 def read_metrics(workdir: str | Path) -> list[dict[str, Any]]:
     """Reads `metrics.jsonl`, without a last line that is still being written or was cut short.
 

@@ -22,6 +22,7 @@ class DataParallel:
         """Takes every device there is."""
         # `jax.pmap` is given no devices: a list of this process's own would leave the others out.
         self._replicate = jax.pmap(lambda _, tree: tree, axis_name=AXIS, in_axes=(0, None))
+        self._any = jax.pmap(lambda flag: jax.lax.pmax(flag, AXIS), axis_name=AXIS)
 
     @property
     def num_devices(self) -> int:
@@ -56,6 +57,10 @@ class DataParallel:
             return x.reshape(self.num_devices, -1, *x.shape[1:])
 
         return jax.tree.map(split, batch)
+
+    def any(self, flag: bool) -> jax.Array:
+        """Whether the flag is up in any process, to be read by `first`; all of them call it."""
+        return self._any(np.full(self.num_devices, flag))
 
     def first(self, tree: Tree) -> Tree:
         """The first device's copy of a replicated tree, as host arrays of their own."""

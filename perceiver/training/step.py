@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from perceiver.training.finite import not_finite
 from perceiver.training.objectives import Objective
 from perceiver.training.optimizer import ema_update
 
@@ -18,6 +19,11 @@ _NO_INPUTS = ("label", "labels", "other_label", "label_weight", "index", "mask")
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+
+
+def inputs_of(batch: Batch) -> Batch:
+    """What of a batch the network takes in."""
+    return {name: x for name, x in batch.items() if name not in _NO_INPUTS}
 
 
 class Variables(NamedTuple):
@@ -93,7 +99,7 @@ def make_train_step(
     Returns:
       A function of the state and a device's share of the batch, inputs and labels, to the next
       state and metrics averaged over all devices: loss, those of the objective, gradient_norm,
-      learning_rate.
+      learning_rate; and not_finite, bool [parts], see `perceiver.training.finite`.
     """
 
     def loss_fn(params, model_state, rng, batch):
@@ -134,6 +140,8 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
         variables = Variables(optax.apply_updates(params, updates), model_state)
         ema = ema_update(state.ema, variables, state.step, ema_decay) if ema_decay else state.ema
+        wrong = not_finite(inputs_of(batch), params, metrics["loss"], grads)
+        metrics["not_finite"] = jax.lax.pmax(wrong, axis)  # inputs differ from device to device
         metrics["gradient_norm"] = optax.global_norm(grads)
         metrics["learning_rate"] = jnp.asarray(learning_rate(state.step))
         return TrainState(state.step + 1, variables, opt_state, ema), metrics
@@ -168,9 +176,7 @@ def make_eval_step(
         if not windows:
             return apply(variables, batch)
         others = {name: x for name, x in batch.items() if name in _NO_INPUTS}
-        inputs = {
-            name: jnp.moveaxis(x, 1, 0) for name, x in batch.items() if name not in _NO_INPUTS
-        }
+        inputs = {name: jnp.moveaxis(x, 1, 0) for name, x in inputs_of(batch).items()}
         of_windows = jax.lax.map(lambda window: apply(variables, others | window), inputs)
         return objective.average(of_windows)
 

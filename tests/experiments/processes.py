@@ -20,19 +20,32 @@ TINY = [
 ]
 
 
+_started: list[subprocess.Popen] = []
+
+
 def start(main: str, *arguments: str, devices: int = 1, **options) -> subprocess.Popen:
-    """Starts `python -m experiments.MAIN`."""
+    """Starts `python -m experiments.MAIN`; `options` are those of Popen."""
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
     }
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", f"experiments.{main}", *arguments],
-        cwd=ROOT,
         env=environment,
         text=True,
-        **(dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE) | options),
+        **(dict(cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) | options),
     )
+    _started.append(process)
+    return process
+
+
+def kill_all() -> None:
+    """Kills what a test that failed has left running."""
+    for process in _started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    _started.clear()
 
 
 def finish(process: subprocess.Popen, status: int = 0, timeout: float = 300) -> tuple[str, str]:

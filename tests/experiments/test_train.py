@@ -4,45 +4,14 @@ import json
 import os
 import pty
 import shutil
-import signal
 import subprocess
 import termios
-import time
 
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from perceiver.training.logs import read_metrics
-from perceiver.training.stopping import EXIT_STOPPED
-from tests.experiments.processes import ROOT, TINY, finish, run, start
-
-
-def arrays(workdir, step=12):
-    """The arrays of a checkpoint, by path, read without the project's code."""
-    folder = workdir / "checkpoints" / str(step) / "state"
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        return {k: np.asarray(v) for k, v in checkpointer.restore(folder).items()}
-
-
-def assert_same_run(workdir, other):
-    """Bitwise: every metric of every step, and all arrays of the last checkpoint."""
-    assert read_metrics(workdir) == read_metrics(other)
-    ours, theirs = arrays(workdir), arrays(other)
-    assert ours.keys() == theirs.keys()
-    for path, array in ours.items():
-        np.testing.assert_array_equal(array, theirs[path], err_msg=path)
-
-
-def wait_for_step(workdir, step, seconds=120):
-    """Waits until a run has logged a step."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        log = workdir / "metrics.jsonl"
-        if log.exists() and any(r["step"] >= step for r in read_metrics(workdir)):
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"{workdir} did not come to step {step}")
+from tests.experiments.processes import ROOT, TINY, run, start
 
 
 @pytest.fixture(scope="module")
@@ -148,27 +117,6 @@ def uninterrupted(tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_saves_and_a_resumed_run_is_the_same(number, uninterrupted, tmp_path):
-    process = start("train", *TINY, f"--workdir={tmp_path}")
-    wait_for_step(tmp_path, 2)
-    process.send_signal(number)
-    out, _ = finish(process, EXIT_STOPPED)
-    assert f"stopped by {signal.Signals(number).name}" in out
-    run("train", *TINY, f"--workdir={tmp_path}")
-    assert_same_run(tmp_path, uninterrupted)
-
-
-def test_a_killed_and_resumed_run_is_the_same(uninterrupted, tmp_path):
-    process = start("train", *TINY, f"--workdir={tmp_path}")
-    wait_for_step(tmp_path, 7)
-    process.kill()
-    process.communicate()
-    out, _ = run("train", *TINY, f"--workdir={tmp_path}")
-    assert "resumed at step" in out
-    assert_same_run(tmp_path, uninterrupted)
-
-
 def test_one_device_and_eight_give_the_same_losses(uninterrupted, tmp_path):
     run("train", *TINY, f"--workdir={tmp_path}", devices=8)
     about = json.loads((tmp_path / "config.json").read_text())
@@ -205,39 +153,6 @@ def test_other_optimisers_and_ways_to_compute(change, tmp_path):
     rates = [r["learning_rate"] for r in read_metrics(tmp_path) if r["split"] == "train"]
     np.testing.assert_allclose(rates, [1e-3] * 6 + [1e-4] * 6, rtol=1e-6)
     assert "reached, at step 12" in out
-
-
-def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
-    _, err = run(
-        "train",
-        *TINY,
-        f"--workdir={tmp_path}",
-        "--config.optimizer.name=sgd",
-        "--config.optimizer.learning_rate=1e30",
-        status=1,
-    )
-    assert "error: " in err
-    assert "at step " in err
-    assert "Traceback" not in err
-    assert read_metrics(tmp_path)  # flushed up to the end
-
-
-def test_nothing_is_saved_of_a_step_that_went_wrong(tmp_path):
-    """Metrics are read a step late, but not where a checkpoint follows: here after every step."""
-    _, err = run(
-        "train",
-        *TINY,
-        f"--workdir={tmp_path}",
-        "--config.optimizer.name=sgd",
-        "--config.optimizer.learning_rate=1e30",
-        "--config.train.log_every=5",
-        "--config.train.checkpoint_every=1",
-        "--config.train.keep_checkpoints=12",
-        status=1,
-    )
-    wrong = int(err.rsplit("at step ", 1)[1].split(";")[0])
-    saved = {int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()}
-    assert saved == set(range(1, wrong))
 
 
 def test_a_terminal_gets_a_bar(tmp_path):

@@ -1,0 +1,183 @@
+"""Several processes of one run on this machine, each with 2 devices of its own."""
+
+import json
+import shutil
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+
+from perceiver.data import digits
+from perceiver.data.pipeline import eval_batches, train_iterator
+from perceiver.training.logs import read_metrics
+from perceiver.training.stopping import EXIT_STOPPED
+from tests.experiments.processes import TINY, kill_all, run, start
+from tests.faults.runs import logged, wait_for_step
+
+LONG = "--config.train.steps=100000"
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def start_many(count, *arguments, of_one=None):
+    """Starts the processes of a run; `of_one` are more arguments of some, by number."""
+    port = free_port()
+    return [
+        start(
+            "train",
+            *TINY,
+            f"--coordinator=localhost:{port}",
+            f"--num_processes={count}",
+            f"--process_id={index}",
+            "--heartbeat_seconds=10",
+            *arguments,
+            *(of_one or {}).get(index, []),
+            devices=2,
+        )
+        for index in range(count)
+    ]
+
+
+def finish_many(processes, *, seconds=300):
+    """Waits for all; returns their statuses and what they wrote to stdout and stderr."""
+    printed = [process.communicate(timeout=seconds) for process in processes]
+    return [process.returncode for process in processes], printed
+
+
+def losses(workdir):
+    return [record["loss"] for record in read_metrics(workdir)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    yield
+    kill_all()
+
+
+@pytest.fixture(scope="module")
+def eight_devices(tmp_path_factory):
+    """The run of one process with 8 devices."""
+    workdir = tmp_path_factory.mktemp("eight")
+    run("train", *TINY, f"--workdir={workdir}", devices=8)
+    return workdir
+
+
+def test_two_stopped_by_a_signal_to_one_are_resumed_by_one_and_by_four(eight_devices, tmp_path):
+    """The losses are those of 8 devices in one process, to rounding, whoever computes them."""
+    by_one, by_four = tmp_path / "one", tmp_path / "four"
+    two = start_many(2, f"--workdir={by_one}")
+    wait_for_step(by_one, 2, two[0])
+    two[1].send_signal(signal.SIGTERM)
+    statuses, printed = finish_many(two)
+    assert statuses == [EXIT_STOPPED, EXIT_STOPPED]
+    assert "stopped by a signal to another process: step " in printed[0][0]
+    assert printed[1][0].count("step") == 0  # only one of them writes
+    stopped_at = logged(by_one)
+    assert 2 < stopped_at < 12
+    assert (by_one / "checkpoints" / str(stopped_at)).is_dir()
+    shutil.copytree(by_one, by_four)
+
+    out, _ = run("train", *TINY, f"--workdir={by_one}", devices=8)
+    assert f"resumed at step {stopped_at}" in out
+    four = start_many(4, f"--workdir={by_four}")
+    statuses, printed = finish_many(four)
+    assert statuses == [0] * 4, printed
+    assert f"resumed at step {stopped_at}" in printed[0][0]
+    for workdir in (by_one, by_four):
+        assert losses(workdir) == pytest.approx(losses(eight_devices), rel=1e-4)
+        assert json.loads((workdir / "eval.json").read_text())["num_examples"] == 360
+    assert len(json.loads((by_four / "config.json").read_text())["devices"]) == 8
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_one_killed_ends_the_other_within_the_heartbeat(killed, tmp_path):
+    two = start_many(2, f"--workdir={tmp_path}", LONG)
+    wait_for_step(tmp_path, 1, two[0])
+    began = time.monotonic()
+    two[killed].kill()
+    statuses, printed = finish_many(two)
+    assert time.monotonic() - began < 10 + 25  # the heartbeat, what it may be late, a busy machine
+    assert statuses[killed] == -signal.SIGKILL
+    assert statuses[1 - killed] not in (0, 2, EXIT_STOPPED)
+    said = printed[1 - killed][1]
+    if killed:
+        assert "stopped sending heartbeats):\n1\n" in said
+    else:
+        assert "leader" in said  # which is how JAX calls process 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config.train.seed=1"], "config.train.seed is 1 in process 1 ("),
+        (["--workdir={}/other"], "of process 1 is not that of process 0"),
+    ],
+)
+def test_different_configs_and_workdirs_are_refused_before_the_first_step(
+    arguments, said, tmp_path
+):
+    of_one = {1: [argument.format(tmp_path) for argument in arguments]}
+    statuses, printed = finish_many(start_many(2, f"--workdir={tmp_path}/one", of_one=of_one))
+    assert statuses == [2, 2], printed
+    for _, err in printed:
+        assert said in err
+        assert "Traceback" not in err
+    assert not (tmp_path / "one" / "checkpoints").exists()
+
+
+def test_different_code_is_refused(tmp_path):
+    """The second process runs a copy of the project in which a comment has changed."""
+    copy = tmp_path / "copy"
+    for folder in ("perceiver", "experiments", "configs"):
+        shutil.copytree(folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with (copy / "perceiver" / "blocks.py").open("a") as file:
+        file.write("# another\n")
+    port = free_port()
+    address = [f"--coordinator=localhost:{port}", "--num_processes=2", f"--workdir={tmp_path}/run"]
+    statuses, printed = finish_many(
+        [
+            start("train", *TINY, *address, "--process_id=0"),
+            start("train", *TINY, *address, "--process_id=1", cwd=copy),
+        ]
+    )
+    assert statuses == [2, 2], printed
+    assert "the code (SHA-256 of its files) is " in printed[0][1]
+
+
+def test_a_lone_process_of_two_is_an_error():
+    address = ["--coordinator=localhost:9", "--num_processes=2", "--process_id=1"]
+    _, err = run("train", *TINY, "--workdir=x", "--meeting_seconds=5", *address, status=1)
+    assert "error: nobody answers at --coordinator=localhost:9 within 5 s: " in err
+    assert "Connection refused" in err
+    cluster = "--distributed=cluster"
+    _, err = run("train", *TINY, "--workdir=x", "--meeting_seconds=5", cluster, status=1)
+    assert "error: can't meet the other processes of this cluster: " in err
+
+
+@pytest.mark.parametrize("count", [2, 7, 64])
+def test_any_number_of_hosts_has_the_same_number_of_steps(count):
+    """Hosts share examples, not files: each of the 360 counts once, and no host has more to do."""
+    source = digits.load(image_size=8, channels=1).eval
+    batches = [
+        list(eval_batches(source, batch_size=8, process_index=i, process_count=count))
+        for i in range(count)
+    ]
+    assert {len(of_host) for of_host in batches} == {-(-360 // (8 * count))}
+    real = [b["index"][b["mask"] > 0] for of_host in batches for b in of_host]
+    assert sorted(np.concatenate(real)) == list(range(360))
+
+
+def test_hosts_train_on_parts_of_one_stream():
+    """A global batch of 350 of 360 examples, by 7 hosts: no example twice."""
+    source = digits.load(image_size=8, channels=1).eval
+    firsts = [
+        next(train_iterator(source, batch_size=50, seed=0, process_index=i, process_count=7))
+        for i in range(7)
+    ]
+    assert len(set(np.concatenate([batch["index"] for batch in firsts]))) == 350

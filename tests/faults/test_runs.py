@@ -1,0 +1,198 @@
+"""Runs of one process that are killed, stopped, resumed, and go wrong."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments.command_line import UserError, load_config
+from experiments.run_lock import RunLock
+from experiments.workdir import check_resumable, write_run
+from perceiver.training.logs import read_metrics
+from perceiver.training.stopping import EXIT_STOPPED
+from tests.experiments.processes import TINY, finish, kill_all, run, start
+from tests.faults.runs import assert_same_run, logged, wait_for_step
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    yield
+    kill_all()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A run of 12 steps that nothing happened to."""
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    run("train", *TINY, f"--workdir={workdir}")
+    return workdir
+
+
+def saved(workdir):
+    return {int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()}
+
+
+@pytest.mark.parametrize(
+    "kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+def test_killed_at_random_moments_it_is_the_same_run(kills, uninterrupted, tmp_path):
+    """At any moment: while it imports, compiles, steps, saves, evaluates or ends."""
+    draw = random.Random(kills)
+    happened = 0
+    while happened < kills and not (tmp_path / "eval.json").exists():
+        process = start("train", *TINY, f"--workdir={tmp_path}")
+        if draw.random() < 0.8:  # else early, before it trains
+            wanted = min(logged(tmp_path) + draw.randint(1, 4), 12)
+            wait_for_step(tmp_path, wanted, process)
+        time.sleep(draw.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        happened += 1
+    _, err = run("train", *TINY, f"--workdir={tmp_path}")
+    assert "did not end by itself" in err  # the lock that the last one left
+    assert not list((tmp_path / "checkpoints").glob("*unfinished*"))
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def test_signals_save_and_a_resumed_run_is_the_same(uninterrupted, tmp_path):
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        process = start("train", *TINY, f"--workdir={tmp_path}")
+        wait_for_step(tmp_path, logged(tmp_path) + 1, process)
+        process.send_signal(number)
+        out, err = finish(process, EXIT_STOPPED)
+        assert f"stopped by {signal.Signals(number).name}" in out
+        assert "saving after this step; once more to end at once" in err
+        assert (tmp_path / "lock").read_text() == ""
+        assert logged(tmp_path) in saved(tmp_path)
+    run("train", *TINY, f"--workdir={tmp_path}")
+    assert_same_run(tmp_path, uninterrupted)
+
+
+class TestLock:
+    def test_a_stale_lock_of_this_machine_is_taken(self, tmp_path, capsys):
+        stale = {"host": os.uname().nodename, "pid": 1, "since": "noon"}
+        (tmp_path / "lock").write_text(json.dumps(stale))
+        with RunLock(tmp_path) as workdir:
+            assert workdir == tmp_path
+            assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+        assert "process 1 on" in capsys.readouterr().err
+        assert (tmp_path / "lock").read_text() == ""
+
+    def test_a_lock_of_another_machine_that_is_kept_alive_is_not(self, tmp_path):
+        lock = tmp_path / "lock"
+        lock.write_text(json.dumps({"host": "elsewhere", "pid": 7, "since": "noon"}))
+        # The other machine: it touches the file, as `RunLock` does.
+        touch = "import os, sys, time; time.sleep(1); os.utime(sys.argv[1])"
+        with (
+            subprocess.Popen([sys.executable, "-c", touch, str(lock)]),
+            pytest.raises(UserError, match="in use by process 7 on elsewhere, which began noon"),
+        ):
+            RunLock(tmp_path).__enter__()
+        assert "elsewhere" in lock.read_text()
+
+    def test_one_of_another_machine_that_nobody_touches_is_stale(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("experiments.run_lock.STALE_SECONDS", 1.0)
+        (tmp_path / "lock").write_text(json.dumps({"host": "gone", "pid": 7, "since": "noon"}))
+        with RunLock(tmp_path):
+            assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+
+
+class TestAnotherConfig:
+    """Of a workdir with checkpoints, against the config that a run left there."""
+
+    @pytest.fixture
+    def workdir(self, tmp_path):
+        write_run(tmp_path, load_config("configs/digits.py"), parameters=1)
+        (tmp_path / "checkpoints" / "10").mkdir(parents=True)
+        return tmp_path
+
+    def test_length_logging_and_ways_to_the_same_numbers_may_change(self, workdir, capsys):
+        config = load_config("configs/digits.py")
+        config.train.epochs = 70.0
+        config.train.log_every = 1
+        config.model.attention = "dense"
+        check_resumable(workdir, config, insist=False)
+        shown = capsys.readouterr().out
+        assert "config.train.epochs=70.0, before 60.0" in shown
+        assert "config.model.attention=dense, before auto" in shown
+
+    @pytest.mark.parametrize(
+        ("key", "value", "said"),
+        [
+            ("optimizer.learning_rate", 0.1, "config.optimizer.learning_rate=0.1, before 0.01"),
+            ("train.seed", 3, "config.train.seed=3, before 0"),
+            ("model.dtype", "bfloat16", "config.model.dtype=bfloat16, before float32"),
+        ],
+    )
+    def test_others_only_where_the_user_insists(self, workdir, key, value, said):
+        config = load_config("configs/digits.py")
+        config.update_from_flattened_dict({key: value})
+        with pytest.raises(UserError, match="is another run: " + said) as refused:
+            check_resumable(workdir, config, insist=False)
+        assert "--insist to go on" in str(refused.value)
+        check_resumable(workdir, config, insist=True)
+
+    def test_another_network_never(self, workdir):
+        config = load_config("configs/digits.py")
+        config.model.num_latents = 5
+        with pytest.raises(UserError, match="was trained with 32"):
+            check_resumable(workdir, config, insist=True)
+
+    def test_as_a_user_meets_it(self, uninterrupted):
+        rate = "--config.optimizer.learning_rate=0.02"
+        _, err = run("train", *TINY, f"--workdir={uninterrupted}", rate, status=2)
+        assert "config.optimizer.learning_rate=0.02, before 0.01" in err
+        assert "--insist" in err
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_nothing_of_it_is_saved(tmp_path):
+    """Metrics are read a step late, but not where a checkpoint follows: here after every step."""
+    _, err = run(
+        "train",
+        *TINY,
+        f"--workdir={tmp_path}",
+        "--config.optimizer.name=sgd",
+        "--config.optimizer.learning_rate=1e30",
+        "--config.train.log_every=50",
+        "--config.train.checkpoint_every=1",
+        "--config.train.keep_checkpoints=12",
+        status=1,
+    )
+    assert "Traceback" not in err
+    message = err[err.index("error: ") :]
+    assert message.startswith(("error: parameters of ", "error: loss is "))
+    assert "lower config.optimizer.learning_rate" in message
+    wrong = int(message.rsplit(" step ", 1)[1].split(";")[0])
+    assert saved(tmp_path) == set(range(1, wrong))
+    assert read_metrics(tmp_path)[-1]["step"] == wrong  # flushed, though it was not to be logged
+
+
+def test_beside_a_run(tmp_path):
+    """A second trainer is refused; an evaluator is killed, then goes on to what there is.
+
+    The run deletes its checkpoints all the time, and notices none of it.
+    """
+    keep = ["--config.train.keep_checkpoints=1", "--config.train.checkpoint_every=1"]
+    arguments = [*TINY, f"--workdir={tmp_path}", *keep, "--config.train.eval_every=0"]
+    trainer = start("train", *arguments, "--config.train.steps=100000")
+    wait_for_step(tmp_path, 2, trainer)
+
+    _, err = run("train", *arguments, status=2)
+    assert err.startswith(f"error: --workdir={tmp_path} is in use by process {trainer.pid} on ")
+    assert "stop that run first, or take another workdir" in err
+
+    evaluator = start("evaluate", *arguments)
+    time.sleep(3)
+    evaluator.kill()
+    evaluator.communicate()
+    assert not (tmp_path / "eval.json").exists()
+    before = logged(tmp_path)
+    run("evaluate", *arguments)
+    assert json.loads((tmp_path / "eval.json").read_text())["step"] >= before - 1
+
+    wait_for_step(tmp_path, logged(tmp_path) + 2, trainer)
