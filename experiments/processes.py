@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -148,13 +149,11 @@ def agree(config: dict[str, Any]) -> None:
     """
     if jax.process_count() == 1:
         return
+    _check_devices()
     facts = {
         **{f"config.{key}": value for key, value in config.items()},
         "the code (SHA-256 of its files)": code_version(),
         "jax": jax.__version__,
-        "the number of devices": jax.local_device_count(),
-        "the kind of device": jax.local_devices()[0].device_kind,
-        "the number of processes": jax.process_count(),
     }
     everyone = exchange({"host": socket.gethostname(), "facts": facts})
     _hosts[:] = [each["host"] for each in everyone]
@@ -167,6 +166,21 @@ def agree(config: dict[str, Any]) -> None:
                     f"{name} is {theirs.get(name)} in {_who(index)} and {ours.get(name)} in "
                     f"{_who(0)}; start all processes alike"
                 )
+
+
+def _check_devices() -> None:
+    """Refuses processes of unequal devices, which could not even tell each other so."""
+    of_each = [
+        Counter(device.device_kind for device in jax.devices() if device.process_index == index)
+        for index in range(jax.process_count())
+    ]
+    for index, devices in enumerate(of_each):
+        if devices != of_each[0]:
+            had = [", ".join(f"{n} x {kind}" for kind, n in of_each[i].items()) for i in (index, 0)]
+            raise ProcessesError(
+                f"{_who(index)} has {had[0]} and {_who(0)} has {had[1]}; "
+                "give all processes the same devices"
+            )
 
 
 def code_version() -> str:

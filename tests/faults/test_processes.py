@@ -131,6 +131,17 @@ def test_different_configs_and_workdirs_are_refused_before_the_first_step(
     assert not (tmp_path / "one" / "checkpoints").exists()
 
 
+def test_different_devices_are_refused(tmp_path):
+    address = [f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
+    both = [
+        start("train", *TINY, *address, f"--workdir={tmp_path}", f"--process_id={i}", devices=i + 1)
+        for i in range(2)
+    ]
+    statuses, printed = finish_many(both)
+    assert statuses == [2, 2], printed
+    assert "error: process 1 has 2 x cpu and process 0 has 1 x cpu" in printed[0][1]
+
+
 def test_different_code_is_refused(tmp_path):
     """The second process runs a copy of the project in which a comment has changed."""
     copy = tmp_path / "copy"
