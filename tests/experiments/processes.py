@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +24,28 @@ TINY = [
 _started: list[subprocess.Popen] = []
 
 
-def start(main: str, *arguments: str, devices: int = 1, **options) -> subprocess.Popen:
+def start(
+    main: str,
+    *arguments: str,
+    devices: int = 1,
+    environment: Mapping[str, str] | None = None,
+    **options,
+) -> subprocess.Popen:
     """Starts `python -m experiments.MAIN`; `options` are those of Popen."""
-    environment = os.environ | {
+    environment = {
+        **os.environ,
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
+        **(environment or {}),
     }
+    # One of several processes compiles for itself: those that load would wait for one that does.
+    several = any(argument.startswith("--coordinator") for argument in arguments)
+    if "PERCEIVER_TEST_COMPILED" in os.environ and not several:
+        environment |= {
+            "JAX_COMPILATION_CACHE_DIR": os.environ["PERCEIVER_TEST_COMPILED"],
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
     process = subprocess.Popen(
         [sys.executable, "-m", f"experiments.{main}", *arguments],
         env=environment,

@@ -1,4 +1,9 @@
-"""Every config and variant, found by looking: shrunk, trained for two steps and evaluated."""
+"""Every config and variant, found by looking: shrunk, trained for two steps and evaluated.
+
+The quick tests take the variants that bring anything new, in the order of the files: another
+value of an option, or a network it has not been seen with. Those left, which differ in sizes and
+rates alone or put together what others have, are slow; `test_configs.py` builds them at full size.
+"""
 
 import json
 
@@ -45,6 +50,38 @@ MAKERS = {
 }
 
 
+def options(config):
+    """What a config chooses: values that are not numbers, and which numbers are 0, 1 or neither.
+
+    Those of the model are counted for each kind of network, but for those of the byte arrays,
+    which are made before any network sees them.
+    """
+    network = config.model.name
+    chosen = {(network, config.data.name)}
+    for key, value in flatten(config):
+        if key in ("data.dir", "data.tfds_name", "data.train_split", "data.eval_split"):
+            continue
+        if isinstance(value, tuple) and not all(isinstance(x, str) for x in value):
+            value = len(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = value if value in (0, 1) else "a number"
+        of_bytes = key.startswith("model.inputs.") or key == "model.permutation"
+        of = network if key.startswith("model.") and not of_bytes else None
+        chosen.add((of, key, type(value).__name__, value))
+    return chosen
+
+
+def variants() -> list:
+    """All, marked as slow where those before them have all that they have."""
+    seen, all_variants = set(), []
+    for name, config in CONFIGS.items():
+        chosen = options(config) | {name.split(":")[0]}  # something of every file
+        marks = [pytest.mark.slow] if chosen <= seen else []
+        all_variants.append(pytest.param(name, marks=marks, id=name))
+        seen |= chosen
+    return all_variants
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """The folder of a kind of data set, made when it is first asked for."""
@@ -82,7 +119,14 @@ def shrink(config):
         inputs.bands = 3
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+def test_the_quick_tests_have_every_network_of_every_data_set():
+    quick = {x.id for x in variants() if not x.marks}
+    of = lambda names: {(n.split(":")[0], CONFIGS[n].model.name) for n in names}  # noqa: E731
+    assert of(quick) == of(CONFIGS)
+    assert {CONFIGS[n].model.get("permutation") for n in quick} == {"none", "fixed", "random"}
+
+
+@pytest.mark.parametrize("name", variants())
 def test_trains_and_evaluates_when_shrunk(name, tmp_path, folders):
     config = CONFIGS[name].copy_and_resolve_references()
     shrink(config)

@@ -25,7 +25,7 @@ def help_of(main, *arguments):
 
 
 @pytest.mark.parametrize("main", MAINS)
-def test_without_a_config_it_lists_the_configs(main):
+def test_without_a_config_it_lists_the_configs_and_the_flags_of_the_main(main):
     out = help_of(main, *MAINS[main])
     assert f"python -m experiments.{main} {' '.join(MAINS[main])}".strip() in out
     for file in config_files():
@@ -33,6 +33,8 @@ def test_without_a_config_it_lists_the_configs(main):
     assert "Handwritten digits, 8x8 pixels" in out
     assert "--help with --config=FILE lists the variants" in out
     assert "\n  --config: FILE[:variant]" in out
+    uses_workdir = main in ("train", "evaluate", "simple_models")
+    assert ("\n  --workdir: " in out) == uses_workdir
 
 
 def test_with_a_config_it_lists_the_variants():
@@ -43,12 +45,6 @@ def test_with_a_config_it_lists_the_variants():
     for variant, about in listed.items():
         assert ["configs/imagenet.py" + (f":{variant}" if variant else ""), about] in lines
     assert "\n  --workdir: " in out
-
-
-@pytest.mark.parametrize("main", MAINS)
-def test_workdir_is_listed_by_the_mains_that_use_it(main):
-    shown = "\n  --workdir: " in help_of(main, *MAINS[main])
-    assert shown == (main in ("train", "evaluate", "simple_models"))
 
 
 def test_with_a_variant_too():

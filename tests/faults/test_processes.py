@@ -131,6 +131,33 @@ def test_different_configs_and_workdirs_are_refused_before_the_first_step(
     assert not (tmp_path / "one" / "checkpoints").exists()
 
 
+def test_tasks_of_slurm_find_each_other(tmp_path):
+    """In the environment that srun gives its tasks; they end at once, as their seeds differ."""
+    job = 1 + free_port()  # JAX makes the port of it
+    tasks = []
+    for index in range(2):
+        environment = {
+            "SLURM_JOB_ID": job,
+            "SLURM_STEP_NODELIST": "localhost",
+            "SLURM_NTASKS": 2,
+            "SLURM_STEP_NUM_TASKS": 2,
+            "SLURM_PROCID": index,
+            "SLURM_LOCALID": index,
+        }
+        tasks.append(
+            start(
+                "train",
+                *TINY,
+                f"--workdir={tmp_path}",
+                f"--config.train.seed={index}",
+                environment={name: str(value) for name, value in environment.items()},
+            )
+        )
+    statuses, printed = finish_many(tasks)
+    assert statuses == [2, 2], printed
+    assert "config.train.seed is 1 in process 1 (" in printed[0][1]
+
+
 def test_different_devices_are_refused(tmp_path):
     address = [f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
     both = [

@@ -161,8 +161,7 @@ class TestFused:
 
 
 class TestNetwork:
-    @pytest.mark.parametrize("number", [2, 3])
-    @pytest.mark.parametrize("shared", [True, False])
+    @pytest.mark.parametrize(("number", "shared"), [(2, False), (3, True)])
     def test_forward_equals_numpy(self, number, shared):
         sizes = dict(share_cross_attends=shared, share_towers=shared, num_cross_attends=3)
         assert_agrees(modalities(number), sizes)

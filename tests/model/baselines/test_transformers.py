@@ -87,8 +87,16 @@ def test_padding_by_hand(row, sums):
     np.testing.assert_array_equal(jax.jit(patches.apply)(ones, inputs)[0, :, 0], sums)
 
 
-@both
-@pytest.mark.parametrize("remat", ["none", "block"])
+@pytest.mark.parametrize(
+    ("kind", "remat"),
+    [
+        ("transformer", "none"),
+        ("vit", "block"),
+        # The layers are the same.
+        pytest.param("transformer", "block", marks=pytest.mark.slow),
+        pytest.param("vit", "none", marks=pytest.mark.slow),
+    ],
+)
 def test_gradient_equals_finite_differences_of_numpy(kind, remat):
     """In each parameter's own random direction, central differences of the float64 network."""
     inputs = byte_array(batch=1, num_inputs=77)
