@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import errno
 import importlib.util
 import re
 import signal
@@ -27,6 +28,8 @@ from perceiver.training.host_memory import keep_freed_memory
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
+# What a disk does wrong, full or broken.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 T = TypeVar("T")
@@ -169,6 +172,15 @@ def _user_errors() -> Iterator[None]:
         sys.exit(EXIT_INTERRUPTED)
     except (CheckpointError, FloatingPointError, MeetingError) as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    except OSError as error:
+        if error.errno not in _DISK or error.filename is None:
+            raise
+        print(
+            f"error: {error.filename} can't be written: {error.strerror}; see to the disk, then "
+            "start again to go on from the last checkpoint",
+            file=sys.stderr,
+        )
         sys.exit(EXIT_FAILED)
 
 

@@ -208,7 +208,8 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._writer.close()
+            with self._failures_of("finish saving in"):  # Orbax may say it again
+                self._writer.close()
 
     def __enter__(self) -> "Checkpoints":
         return self

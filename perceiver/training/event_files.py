@@ -1,18 +1,80 @@
-"""How long a run took and how fast it was, read from the TensorBoard events that it wrote.
+"""TensorBoard events: written by a run, and read for how long it took and how fast it was.
 
 `metrics.jsonl` is the same for the same config and seed, and so has no times; events do.
 """
 
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 
+from perceiver.training.files import disk_errors
+
+_FLUSH_SECONDS = 30.0
 _SPEED = "speed/seconds_per_step"  # as `MetricLog.write_speed` tags what `Progress` measured
+
+
+class EventWriter:
+    """Writes scalars to an event file of its own.
+
+    It does so in the thread that calls, which hears at once where that fails. tensorboardX's own
+    writer has a thread that ends without a word on a full disk, and then makes the run wait for
+    ever. Use `close` at the end.
+    """
+
+    def __init__(self, workdir: str | Path, *, resume_step: int, suffix: str):
+        """Opens a new file.
+
+        Args:
+          workdir: the directory of the run.
+          resume_step: TensorBoard hides the events of later steps that earlier files have; for 0,
+            a new run, all of them.
+          suffix: of the file's name, unlike that of any other.
+
+        Raises:
+          OSError: the file can't be written; it is named.
+        """
+        self._path = str(Path(workdir) / "events")
+        self._since = 0.0
+        with disk_errors(self._path):
+            self._file = EventsWriter(self._path, suffix)
+        first = resume_step + 1 if resume_step else 0
+        self._write(Event(step=first, session_log=SessionLog(status=SessionLog.START)))
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        """Writes one number; it is on the disk half a minute later.
+
+        Raises:
+          OSError: the file can't be written; it is named.
+        """
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+        self._write(Event(step=step, summary=summary))
+
+    def close(self) -> None:
+        """Brings everything to the disk; may be called again.
+
+        Raises:
+          OSError: the file can't be written; it is named.
+        """
+        if self._file:
+            file, self._file = self._file, None
+            with disk_errors(self._path):
+                file.close()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        with disk_errors(self._path):
+            self._file.write_event(event)
+            if event.wall_time > self._since + _FLUSH_SECONDS:
+                self._since = event.wall_time
+                self._file.flush()
 
 
 class Speed(NamedTuple):

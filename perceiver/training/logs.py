@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
-from perceiver.training.files import replace_file
+from perceiver.training.event_files import EventWriter
+from perceiver.training.files import disk_errors, replace_file
 
 METRICS_FILE = "metrics.jsonl"
 SPLITS = ("train", "eval")
@@ -50,14 +50,11 @@ class MetricLog:
                 record for record in _read(path) if resume_step and record["step"] <= resume_step
             ]
             replace_file(path, "".join(_line(record) for record in kept).encode())
+        self._path = path
         self._file = path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(
-            str(workdir),
-            purge_step=resume_step + 1 if resume_step else 0,
-            flush_secs=30,
-            # The name has only seconds in it, and a quick restart would overwrite the file.
-            filename_suffix=f".{os.getpid()}-{resume_step}",
-        )
+        # The name has only seconds in it, and a quick restart would overwrite the file.
+        suffix = f".{os.getpid()}-{resume_step}"
+        self._events = EventWriter(workdir, resume_step=resume_step, suffix=suffix)
 
     def write(self, step: int, split: str, **values: float) -> None:
         """Writes one line, flushed, and a TensorBoard scalar '<split>/<name>' for each value.
@@ -75,8 +72,9 @@ class MetricLog:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, not {split!r}.")
         values = {name: _number(name, value) for name, value in values.items()}
-        self._file.write(_line({"step": int(step), "split": split, **values}))
-        self._file.flush()
+        with disk_errors(self._path):
+            self._file.write(_line({"step": int(step), "split": split, **values}))
+            self._file.flush()
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, int(step))
 
@@ -96,9 +94,16 @@ class MetricLog:
             self._events.add_scalar(f"speed/{name}", _number(name, value), int(step))
 
     def close(self) -> None:
-        """Flushes and closes both logs; may be called again."""
-        self._file.close()
-        self._events.close()
+        """Flushes and closes both logs; may be called again.
+
+        Raises:
+          OSError: one can't be written; it is named.
+        """
+        try:
+            with disk_errors(self._path):
+                self._file.close()
+        finally:
+            self._events.close()
 
     def __enter__(self) -> "MetricLog":
         return self

@@ -1,5 +1,6 @@
 """Runs of one process that are killed, stopped, resumed, and go wrong."""
 
+import contextlib
 import json
 import os
 import random
@@ -196,3 +197,25 @@ def test_beside_a_run(tmp_path):
     assert json.loads((tmp_path / "eval.json").read_text())["step"] >= before - 1
 
     wait_for_step(tmp_path, logged(tmp_path) + 2, trainer)
+
+
+def test_a_disk_that_gets_full_ends_the_run(small_disk):
+    """In its logs, or in a checkpoint; freed, it goes on from the last one."""
+    workdir = small_disk / "run"
+    process = start("train", *TINY, f"--workdir={workdir}", "--config.train.steps=100000")
+    wait_for_step(workdir, 1, process)
+    while not saved(workdir):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    _, err = finish(process, 1)
+    # Around it, even in its line, TensorStore's threads complain of what they could not write.
+    message = err[err.index("error: ") :]
+    assert str(workdir) in message
+    assert "No space left on device" in message
+    (small_disk / "filler").unlink()
+    newest = max(saved(workdir))
+    out, _ = run("train", *TINY, f"--workdir={workdir}", f"--config.train.steps={newest + 1}")
+    assert f"resumed at step {newest}" in out
