@@ -195,8 +195,9 @@ def code_version() -> str:
 def is_of_all(error: BaseException | None) -> bool:
     """Whether this failed, or followed from what failed, in what all processes do together."""
     while error:
+        full = str(error).startswith("RESOURCE_EXHAUSTED")  # this process's own memory
         # Between CPUs it is Gloo that fails, with a ValueError.
-        if isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error):
+        if (isinstance(error, jax.errors.JaxRuntimeError) and not full) or "Gloo" in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

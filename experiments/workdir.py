@@ -116,7 +116,6 @@ _FREE = (
     "train.checkpoint_every_epochs",
     "train.keep_checkpoints",
     "train.max_unreadable",
-    "train.accumulate",
     "eval.batch_size",
     "eval.checkpoint",
     "data.dir",
