@@ -1,0 +1,49 @@
+"""Runs as they lie on the disk, for the tests of reports."""
+
+import json
+
+import pytest
+
+from experiments.report import main
+from perceiver.training.logs import MetricLog
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with those of two runs, where the report is started."""
+    with MetricLog(tmp_path / "a", resume_step=0) as log:
+        log.write(1000, "train", loss=2.5, top1=0.1)
+        log.write(1000, "eval", loss=2.0, top1=0.75)
+        log.write_speed(1500, seconds_per_step=0.5)
+        log.write(2000, "train", loss=1.25, top1=0.5)
+        log.write(2000, "eval", loss=1.5, top1=0.5)
+    about(tmp_path / "a", train={"batch_size": 64, "seed": 0}, parameters=1234, git="f" * 40)
+    with MetricLog(tmp_path / "lr=0.1", resume_step=0) as log:
+        log.write(500, "train", loss=3.0, top1=0.1)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def about(folder, parameters=1, git=None, versions=None, **config):
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {"config": config, "parameters": parameters, "git": git, "versions": versions or {}}
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+def finished(folder, figures, **config):
+    """A run that is done, with these figures in evaluation."""
+    with MetricLog(folder, resume_step=0) as log:
+        for step, figure in enumerate(figures, start=1):
+            log.write(step, "eval", loss=1.0, top1=figure)
+    about(folder, **config)
+    (folder / "eval.json").write_text(json.dumps({"step": len(figures), "top1": figures[-1]}))
+
+
+def cells(lines):
+    return [line.split() for line in lines.splitlines()]
+
+
+def figures_of(capsys, *arguments, status=0):
+    """What --format=json tells."""
+    assert main([*arguments, "--format=json"]) == status
+    return json.loads(capsys.readouterr().out)

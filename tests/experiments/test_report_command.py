@@ -1,0 +1,198 @@
+"""Reports as users ask for them: names, damaged runs, mistakes, pictures."""
+
+import csv
+import json
+import signal
+
+import pytest
+from matplotlib.image import imread
+
+from experiments.report import main
+from tests.experiments.processes import TINY, run, start
+from tests.experiments.report_runs import cells, finished, here
+
+__all__ = ["here"]
+
+HOSTILE = [
+    "-x; $(touch y)",
+    "a|b",
+    "<img src=x>",
+    "**_[`\\`](u)_**",
+    "$x^2$",
+    "$\\frac{$",
+    "two\nlines",
+    "\x1b[2J",
+    "caf\udce9",  # no UTF-8
+    'é, "ü"',
+]
+
+
+def test_a_name_is_text_whatever_it_is(here, capfd):
+    for number, name in enumerate(HOSTILE):
+        finished(here / "s" / name, [0.99 - number / 100], model={"n": name})
+    before = sorted(here.iterdir())
+    assert main(["s"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line[:5] for line in lines[1:4]] == ["-x; $", "a|b  ", "<img "]
+    assert lines[7].startswith("two\\nlines  ")
+    assert lines[8].startswith("\\x1b[2J  ")
+    assert lines[9].startswith("caf\\udce9  ")
+    assert main(["s", "--format=markdown"]) == 0
+    rows = capfd.readouterr().out.splitlines()[2 : 2 + len(HOSTILE)]
+    assert rows[1].startswith("| a\\|b | 98.00% |")
+    assert rows[2].startswith("| \\<img src=x\\> |")
+    assert rows[3].startswith("| \\*\\*\\_\\[\\`\\\\\\`\\](u)\\_\\*\\* |")
+    assert main(["s", "--format=csv"]) == 0
+    read = list(csv.DictReader(capfd.readouterr().out.splitlines()))
+    assert [row["run"] for row in read[:6]] == HOSTILE[:6]
+    assert read[-1]["run"] == HOSTILE[-1]
+    assert main(["s", "--format=json"]) == 0
+    assert json.loads(capfd.readouterr().out)["runs"][2]["run"] == HOSTILE[2]
+    assert main([str(here / "s" / HOSTILE[0])]) == 0
+    assert main(["no\nsuch"]) == 2
+    assert capfd.readouterr().err == (
+        "error: no\\nsuch does not exist; give the workdir of a run, or a folder of them\n"
+    )
+    assert sorted(here.iterdir()) == sorted([*before, here / "report.png"])
+
+
+WRITTEN = {
+    "a number for config.json": ("config.json", "[1]", "has [1] where an object belongs"),
+    "a config of another program": ("config.json", '{"hidden_size": 8}', "has no config"),
+    "words for parameters": (
+        "config.json",
+        '{"config": {}, "parameters": "many"}',
+        'parameters "many", which',
+    ),
+    "half a config": ("config.json", '{"config": {"data": ', "is damaged, it is not JSON"),
+    "bytes for a config": ("config.json", b"\xff\x00", "is damaged, it is not JSON"),
+    "a list for eval.json": ("eval.json", "[1]", "has [1] where an object belongs"),
+    "half a result": ("eval.json", '{"step": 1', "is damaged"),
+    "words for a metric": ("eval.json", '{"step": 5, "top1": "good"}', 'top1 "good", which is no'),
+    "words for a step": ("eval.json", '{"step": "5", "top1": 0.5}', 'step "5", which is no num'),
+    "a number for a part": ("eval.json", '{"held_out": 1}', "has 1 where an object belongs"),
+    "a folder for eval.json": ("eval.json", None, "can't be read: Is a directory"),
+    "a folder for metrics": ("metrics.jsonl", None, "can't be read: Is a directory"),
+    "a line without a loss": (
+        "metrics.jsonl",
+        '{"step": 7, "split": "train", "top1": 0.5}\n',
+        "step 7 in training has no loss",
+    ),
+    "a line of words": (
+        "metrics.jsonl",
+        '{"step": 7, "split": "train", "loss": "low"}\n',
+        "line 1 has loss 'low', which is no number",
+    ),
+    "no JSON": ("metrics.jsonl", "step 1\n", "line 1 is no JSON object"),
+    "no step": ("metrics.jsonl", '{"step": [], "split": "eval"}\n', "line 1 has step []"),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_damaged_run_is_named_and_the_rest_is_shown(name, here, capsys):
+    file, content, said = WRITTEN[name]
+    path = here / "lr=0.1" / file
+    path.unlink(missing_ok=True)
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main(["lr=0.1", "--format=json"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: lr=0.1 is left out: lr=0.1/{file}")
+    assert said in line
+    assert main(["a", "lr=0.1", "--format=json"]) == 1
+    out, err = capsys.readouterr()
+    assert err == line + "\n"
+    assert [found["run"] for found in json.loads(out)["runs"]] == ["a"]
+
+
+MISTAKES = {
+    "no runs": ([], "[NAME=]DIR"),
+    "not a PNG": (["a", "--output=x.pdf"], "--output=x.pdf is not the name of a PNG"),
+    "no such folder": (["a", "none"], "none does not exist"),
+    "a file": (["a/metrics.jsonl"], "a/metrics.jsonl is a file"),
+    "a folder without runs": (["a", "empty"], "empty has no run in it"),
+    "no name": (["=a"], "'=a' is no run; give DIR or NAME=DIR"),
+    "no folder": (["x="], "'x=' is no run; give DIR or NAME=DIR"),
+    "one name twice": (["x=a", "x=lr=0.1"], "'x' names two runs"),
+    "an unknown format": (["a", "--format=html"], "invalid choice: 'html'"),
+    "a file for a folder": (["a", "--output=a/metrics.jsonl/x.png"], "can't be written: Not a dir"),
+    "another's picture": (["a", "--output=a/curves.png"], "a/curves.png is there, not made by"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_answered_in_one_line(name, here, capsys):
+    (here / "empty").mkdir()
+    (here / "a" / "curves.png").write_bytes(b"\x89PNG of another program")
+    arguments, said = MISTAKES[name]
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+    assert out == ""
+    assert (here / "a" / "curves.png").read_bytes() == b"\x89PNG of another program"
+    assert not (here / "report.png").exists()
+
+
+def test_its_own_picture_is_replaced(here):
+    for folder in ("a", "lr=0.1"):
+        assert main([folder]) == 0
+    last = (here / "report.png").read_bytes()
+    assert main([folder, "--output=fresh.png"]) == 0
+    assert (here / "fresh.png").read_bytes() == last
+
+
+def test_more_runs_than_can_be_told_apart(here, capsys):
+    for number in range(29):
+        finished(here / "s" / f"{number:02}", [number / 100])
+    assert main(["s"]) == 0
+    out, err = capsys.readouterr()
+    assert cells(out)[1][:2] == ["28", "28.00%"]
+    assert cells(out)[29][:2] == ["00", "0.00%"]
+    assert err == "report.png has the first 28 of 29 runs\n"
+
+
+def test_as_a_user_starts_it(here, monkeypatch, capsys):
+    (here / "a").rename(here / "実験")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    out, err = run("report", f"{here}/実験", f"--output={here}/x.png", status=0)
+    assert cells(out)[1][:2] == ["\\u5b9f\\u9a13", "50.00%"]
+    assert err == ""
+    assert imread(here / "x.png").size
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert "example: python -m experiments.report runs/a fourier=runs/b" in out
+
+
+def test_a_reader_that_has_enough(here):
+    process = start("report", str(here), "--format=csv")
+    process.stdout.close()  # as `| head` does
+    assert process.stderr.read() == ""
+    assert process.wait() == -signal.SIGPIPE
+
+
+@pytest.mark.slow
+def test_real_runs(tmp_path):
+    """The parameters are those of the table of sizes, the figures those that training printed."""
+    said = {}
+    for seed in (0, 1):
+        arguments = [*TINY, f"--config.train.seed={seed}", f"--workdir={tmp_path}/seed{seed}"]
+        said[f"seed{seed}"] = run("train", *arguments)[0]
+    network = [x for x in TINY if ".model." in x or x.startswith("--config=")]
+    sizes = json.loads(run("model_table", *network, "--format=json")[0])
+    out, _ = run("report", str(tmp_path), "--format=json", f"--output={tmp_path}/both.png")
+    found = json.loads(out)
+    for each in found["runs"]:
+        assert each["step"] == 12
+        assert each["state"] == "done"
+        assert each["parameters"] == sizes["total"]["parameters"]
+        assert f"reached, at step 12: top-1 {each['last']:.2%}" in said[each["run"]]
+        assert each["examples_per_second"] > 0
+        assert each["seconds"] > 0
+    assert found["differences"] == {"train.seed": {"seed0": 0, "seed1": 1}}
+    assert found["seeds"][0]["seeds"] == ["0", "1"]
+    assert imread(tmp_path / "both.png").size
