@@ -143,7 +143,9 @@ def _many_ended() -> Iterator[None]:
     try:
         yield
     except SystemExit as end:
-        if jax.distributed.is_initialized():
+        # What all refuse together they leave together: the first to go would end the rest.
+        together = isinstance(end.__context__, ProcessesError)
+        if jax.distributed.is_initialized() and not together:
             if processes.is_of_all(end):
                 processes.name_the_gone()
             processes.leave(end.code)

@@ -20,6 +20,7 @@ from typing import TextIO
 import jax
 
 from experiments.command_line import UserError
+from experiments.processes import ProcessesError
 from perceiver.training.agreement import exchange
 
 FILE = "lock"
@@ -44,14 +45,15 @@ class RunLock:
         """Takes the lock.
 
         Raises:
-          UserError: another run holds it, or the processes have different folders.
+          UserError: another run holds it.
+          ProcessesError: the processes have different folders.
         """
         if jax.process_index() == 0:
             self._take()
         if jax.process_count() > 1:
             try:
                 self._compare()
-            except UserError:
+            except ProcessesError:
                 self._release()
                 raise
         return self._workdir
@@ -128,7 +130,7 @@ class RunLock:
         everyone = exchange(seen)
         for index, each in enumerate(everyone):
             if each != everyone[0]:
-                raise UserError(
+                raise ProcessesError(
                     f"--workdir={self._workdir} of process {index} is not that of process 0; "
                     "all need one folder, on storage that they share"
                 )
