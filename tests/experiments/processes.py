@@ -38,9 +38,11 @@ def start(
         "JAX_PLATFORMS": "cpu",
         **(environment or {}),
     }
-    # One of several processes compiles for itself: those that load would wait for one that does.
-    several = any(argument.startswith("--coordinator") for argument in arguments)
-    if "PERCEIVER_TEST_COMPILED" in os.environ and not several:
+    if any(argument.startswith("--coordinator") for argument in arguments):
+        # On a busy machine one of several processes may be late by more than the usual 30 s.
+        environment["XLA_FLAGS"] += " --xla_cpu_collective_timeout_seconds=200"
+    elif "PERCEIVER_TEST_COMPILED" in os.environ:
+        # Several processes compile for themselves: those that load would wait for one that does.
         environment |= {
             "JAX_COMPILATION_CACHE_DIR": os.environ["PERCEIVER_TEST_COMPILED"],
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
