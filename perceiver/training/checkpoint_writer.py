@@ -106,7 +106,8 @@ class CheckpointWriter:
                     key=f"checkpoint_{next(_BARRIER_NUMBERS)}", timeout_ms=1000 * _BARRIER_SECONDS
                 )
         end = time.monotonic() + _VISIBLE_SECONDS
-        while step not in self._folders.steps():
+        # Or a later one, for which process 0 may already have deleted this.
+        while max(self._folders.steps(), default=-1) < step:
             if time.monotonic() > end:
                 raise OSError(f"process 0 could not save step {step}; its own message says why")
             time.sleep(0.1)

@@ -109,7 +109,8 @@ class Checkpoints:
                 f"{self._directory} was opened read-only: open it for writing to save."
             )
         self.wait()
-        latest = self.latest_step()
+        # Only process 0 looks: by the time that another does, it may have written this very step.
+        latest = self.latest_step() if jax.process_index() == 0 else None
         if latest is not None and step <= latest:
             raise ValueError(
                 f"step {step} is not after the newest checkpoint in {self._directory}, {latest}."
