@@ -10,11 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.data.conftest import add_pictures, folder_options
+from tests.experiments.processes import kill_all
 from tests.faults.mains import Mains
 
 __all__ = ["add_pictures", "folder_options"]
 
 NOBODY = 65534
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    """Kills the processes that a test has left behind; one that fails may."""
+    yield
+    kill_all()
 
 
 @pytest.fixture(scope="session")

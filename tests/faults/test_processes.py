@@ -13,7 +13,7 @@ from perceiver.data import digits
 from perceiver.data.pipeline import eval_batches, train_iterator
 from perceiver.training.logs import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
-from tests.experiments.processes import TINY, kill_all, run, start
+from tests.experiments.processes import TINY, run, start
 from tests.faults.runs import logged, wait_for_step
 
 LONG = "--config.train.steps=100000"
@@ -52,12 +52,6 @@ def finish_many(processes, *, seconds=300):
 
 def losses(workdir):
     return [record["loss"] for record in read_metrics(workdir)]
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_running():
-    yield
-    kill_all()
 
 
 @pytest.fixture(scope="module")

@@ -16,14 +16,8 @@ from experiments.run_lock import RunLock
 from experiments.workdir import check_resumable, write_run
 from perceiver.training.logs import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
-from tests.experiments.processes import TINY, finish, kill_all, run, start
+from tests.experiments.processes import TINY, finish, run, start
 from tests.faults.runs import assert_same_run, logged, wait_for_step
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_running():
-    yield
-    kill_all()
 
 
 @pytest.fixture(scope="module")
