@@ -12,9 +12,10 @@ from perceiver.training.host_memory import keep_freed_memory
 
 ROOT = Path(__file__).parents[2]
 
-# 8 layers whose backward pass has about 60 MB of temporaries. The tenth step is looked at.
+# 8 layers whose backward pass has about 60 MB of temporaries. The heap still grows in a step whose
+# threads interleave as in none before it, on a busy machine in up to 4 of 30: hence the median.
 PROGRAM = """
-import resource, sys
+import resource, statistics, sys
 from perceiver.training.host_memory import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
@@ -28,10 +29,12 @@ def loss(x):
 
 step = jax.jit(jax.grad(loss))
 x = jnp.ones([4096, 256]) / 256
-for _ in range(10):
+faults = []
+for _ in range(40):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     jax.block_until_ready(step(x))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(int(statistics.median(faults[10:])))
 """
 
 
@@ -42,7 +45,7 @@ def environment():
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_a_step_faults_no_pages_in_that_the_one_before_had():
+def test_a_step_faults_no_pages_in_that_those_before_had():
     faults = {
         mode: int(
             subprocess.run(
