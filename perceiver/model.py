@@ -81,7 +81,10 @@ class Perceiver(hk.Module):
 
     @hk.name_like("__call__")
     def encode(
-        self, inputs: ByteArray | Sequence[ByteArray], logits_of: Collection[int] = ()
+        self,
+        inputs: ByteArray | Sequence[ByteArray],
+        logits_of: Collection[int] = (),
+        latents_of: Sequence[int] | None = None,
     ) -> tuple[jax.Array, dict[int, jax.Array]]:
         """Runs the network up to the last latents.
 
@@ -89,23 +92,21 @@ class Perceiver(hk.Module):
           inputs: the byte array of a batch, or several, equally wide, of fused modalities.
           logits_of: the cross-attends, counted from 0 in the order of the network, whose attention
             logits are wanted. Those of others are never kept.
+          latents_of: the latents, counted from 0, whose logits are wanted: of others none are made.
+            None for all N.
 
         Returns:
           The latents [B, N, D], and the wanted logits before the softmax by cross-attend, each
-          float32 [B, H, N, M]. M counts the inputs that this cross-attend attends to, those of
-          fused modalities after one another.
+          float32 [B, H, N, M], or with a place for each of `latents_of` instead of N. M counts the
+          inputs that this cross-attend attends to, those of fused modalities after one another.
 
         Raises:
-          ValueError: a wanted cross-attend that the network does not have; byte arrays of other
-            widths; inputs that do not divide among the cross-attends of an unrolled network.
+          ValueError: a wanted cross-attend or latent that the network does not have; byte arrays of
+            other widths; inputs that do not divide among the cross-attends of an unrolled network.
         """
         stages = self._architecture.stages()
-        for wanted in logits_of:
-            if not 0 <= wanted < len(stages):
-                raise ValueError(
-                    f"cross-attend {wanted} is not one of the network's {len(stages)}, "
-                    f"0 to {len(stages) - 1}"
-                )
+        _check_wanted("cross-attend", logits_of, len(stages))
+        _check_wanted("latent", latents_of or (), self._architecture.num_latents)
         parts = [inputs] if isinstance(inputs, ByteArray) else list(inputs)
         latents = self._latents(parts[0].content.shape[0])
         attends = self._cross_attends(parts)
@@ -123,7 +124,8 @@ class Perceiver(hk.Module):
         for (stage, wanted), count in _runs(marked):
             attend = attends[stage.cross_attend]
             if wanted is not None:
-                maps[wanted] = attend.logits(latents, wanted)
+                shown = latents if latents_of is None else latents[:, jnp.asarray(latents_of)]
+                maps[wanted] = attend.logits(shown, wanted)
             latents = _repeat(
                 lambda z, i, a=attend, t=stage.towers: run_towers(a(z, i), t),
                 latents,
@@ -236,6 +238,14 @@ class _Attend:
         if self._shares == 1:
             return self._inputs
         return self._inputs.share(number - self._first, self._shares)
+
+
+def _check_wanted(what: str, wanted: Collection[int], count: int) -> None:
+    for number in wanted:
+        if not 0 <= number < count:
+            raise ValueError(
+                f"{what} {number} is not one of the network's {count}, 0 to {count - 1}"
+            )
 
 
 _Item = TypeVar("_Item", bound=Hashable)
