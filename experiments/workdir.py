@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -50,8 +51,17 @@ def prepare_workdir(path: str) -> Path:
     return workdir
 
 
-def write_run(workdir: Path, config: ConfigDict, parameters: int) -> None:
-    """Writes config.json, on one process; `parameters` is how many the network has."""
+def write_run(
+    workdir: Path, config: ConfigDict, parameters: int, class_names: Sequence[str]
+) -> None:
+    """Writes config.json, on one process.
+
+    Args:
+      workdir: the folder of the run.
+      config: all of it, so that the network can be built from this file.
+      parameters: how many the network has.
+      class_names: in the order of its outputs.
+    """
     if jax.process_index() != 0:
         return
     write_json(
@@ -65,6 +75,7 @@ def write_run(workdir: Path, config: ConfigDict, parameters: int) -> None:
             "processes": jax.process_count(),
             "cpus": os.cpu_count(),
             "git": _git_revision(),
+            "class_names": list(class_names),
         },
     )
 

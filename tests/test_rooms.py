@@ -1,6 +1,7 @@
 """Who may import whom, and that the model runs where TensorFlow is not installed."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,14 @@ FORBIDDEN = {
         "tensorflow",
         "tensorflow_datasets",
         "haiku",
+        "ml_collections",
+        "perceiver.data",
+        "experiments",
+        "configs",
+    },
+    "perceiver/library": {
+        "tensorflow",
+        "tensorflow_datasets",
         "ml_collections",
         "perceiver.data",
         "experiments",
@@ -97,3 +106,33 @@ print("loss", float(devices.first(metrics)["loss"]))
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert "loss 2.30" in out.stdout, out.stderr
+
+
+def test_the_library_runs_installed_alone(tmp_path):
+    """Copied as `pip install .` does, without the other folders, TensorFlow and ml_collections."""
+    installed = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    installed += ["--no-build-isolation", "--target", tmp_path / "site", "."]
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT / "perceiver", copy / "perceiver")
+    for file in ("setup.py", "LICENSE"):
+        shutil.copy(ROOT / file, copy)
+    subprocess.run(installed, cwd=copy, check=True)
+    program = """
+import sys
+sys.path.insert(0, "site")
+sys.modules.update(dict.fromkeys(("tensorflow", "ml_collections", "experiments", "configs")))
+
+import numpy as np, perceiver
+from perceiver import library
+assert perceiver.__file__.startswith(sys.argv[1]), perceiver.__file__
+classifier = library.build("digits")
+print(classifier.probabilities(np.zeros([2, 8, 8, 1], np.uint8)).sum(-1))
+"""
+    out = subprocess.run(
+        [sys.executable, "-c", program, tmp_path],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert out.stdout == "[1. 1.]\n", out.stderr

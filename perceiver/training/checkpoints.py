@@ -9,7 +9,7 @@ checkpoint does too.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -121,7 +121,11 @@ class Checkpoints:
         self._writer.start(step, leaves, metrics, files)
 
     def restore(
-        self, abstract_state: Tree, step: int | Literal["best"] | None = None
+        self,
+        abstract_state: Tree,
+        step: int | Literal["best"] | None = None,
+        *,
+        part: Sequence[str] = (),
     ) -> tuple[int, Tree, bytes] | None:
         """Reads a whole checkpoint into the structure of `abstract_state`, if it fits exactly.
 
@@ -133,6 +137,8 @@ class Checkpoints:
         Args:
           abstract_state: the wanted tree with a `jax.ShapeDtypeStruct` (or an array) at each leaf.
           step: which checkpoint; None for the newest, 'best' for the best.
+          part: names of parts of the state, such as 'ema'. The first of them that the checkpoint
+            has is read alone, and `abstract_state` is that of it. Empty for the whole state.
 
         Returns:
           (step, state as NumPy arrays in the dtypes saved, the iterator's state); None where `step`
@@ -157,7 +163,7 @@ class Checkpoints:
             if choice.step is None:
                 return None
             try:
-                leaves, iterator = self._read(choice.step, wanted)
+                leaves, iterator = self._read(choice.step, wanted, part)
             except CheckpointError:
                 if step == choice.step or from_first(self._folders.path(choice.step).exists):
                     raise
@@ -223,7 +229,9 @@ class Checkpoints:
         found = from_first(lambda: choose(self._folders, step, move=not self._read_only)._asdict())
         return Choice(**found)
 
-    def _read(self, step: int, wanted: dict[str, Any]) -> tuple[list[np.ndarray], bytes]:
+    def _read(
+        self, step: int, wanted: dict[str, Any], part: Sequence[str]
+    ) -> tuple[list[np.ndarray], bytes]:
         """Reads the arrays, in the order of `wanted`, and the iterator's state."""
         folder = self._folders.path(step)
 
@@ -234,13 +242,21 @@ class Checkpoints:
             arrays = self._arrays.restore(
                 epath.Path(folder / STATE),
                 args=ocp.args.PyTreeRestore(
-                    read, restore_args={p: ocp.RestoreArgs(restore_type=np.ndarray) for p in read}
+                    read,
+                    restore_args={p: ocp.RestoreArgs(restore_type=np.ndarray) for p in read},
+                    partial_restore=bool(part),
                 ),
             )
             return arrays, read_listed(folder, _ITERATOR)
 
         with self._failures_of(f"restore step {step} from"):
             index = together(load_index)
+        for name in part:
+            inside = {path: x for path, x in index.items() if path.startswith(f"{name}/")}
+            if inside:
+                index = inside
+                wanted = {f"{name}/{path}": leaf for path, leaf in wanted.items()}
+                break
         unlike = differences(index, index_of(wanted))
         if unlike:
             raise CheckpointError(

@@ -33,8 +33,8 @@ def network(sizes: dict | None = None, classes: int = CLASSES, **options):
     def classify(inputs: ByteArray):
         return perceiver()(inputs)
 
-    def encode(inputs: ByteArray, logits_of=()):
-        return perceiver().encode(inputs, logits_of)
+    def encode(inputs: ByteArray, logits_of=(), latents_of=None):
+        return perceiver().encode(inputs, logits_of, latents_of)
 
     classify = hk.without_apply_rng(hk.transform(classify))
     return classify, hk.without_apply_rng(hk.transform(encode)).apply

@@ -177,13 +177,20 @@ class TestAttentionLogits:
         sizes = dict(num_cross_attends=4, num_towers=4)
         inputs = byte_array()
         params, encode, reference_outputs = assert_agrees(sizes, inputs)
-        encode = jax.jit(encode, static_argnames="logits_of")
-        for wanted in [(0,), (1, 3), (0, 1, 2, 3)]:
-            _, maps = encode(params, inputs, logits_of=wanted)
+        encode = jax.jit(encode, static_argnames=("logits_of", "latents_of"))
+        for wanted, latents in [
+            ((0,), None),
+            ((1, 3), None),
+            ((0, 1, 2, 3), None),
+            ((2,), (6, 0, 6)),
+        ]:
+            _, maps = encode(params, inputs, logits_of=wanted, latents_of=latents)
             assert sorted(maps) == sorted(wanted)
             for index in wanted:
                 expected_logits = np.stack([m[index] for _, m in reference_outputs])
-                assert maps[index].shape == (2, 1, 7, 53)
+                assert expected_logits.shape == (2, 1, 7, 53)
+                expected_logits = expected_logits[:, :, latents or slice(None)]
+                assert maps[index].shape == expected_logits.shape
                 np.testing.assert_allclose(maps[index], expected_logits, rtol=1e-4, atol=2e-5)
 
     def test_are_not_there_unless_asked_for(self):
@@ -196,6 +203,12 @@ class TestAttentionLogits:
         classify, encode = network()
         with pytest.raises(ValueError, match="cross-attend 3 is not one of the network's 3"):
             encode(parameters(classify, inputs), inputs, logits_of=(3,))
+
+    def test_of_a_latent_that_is_not_there(self):
+        inputs = byte_array()
+        classify, encode = network()
+        with pytest.raises(ValueError, match="latent 7 is not one of the network's 7, 0 to 6"):
+            encode(parameters(classify, inputs), inputs, logits_of=(0,), latents_of=(2, 7))
 
 
 def equations(jaxpr):

@@ -203,3 +203,22 @@ def test_orbax_is_quiet_and_others_are_not(tmp_path, caplog):
 def test_keep_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="not 0"):
         Checkpoints(tmp_path, keep=0, best_of=None)
+
+
+class TestParts:
+    @pytest.mark.parametrize("names", [("params",), ("ema", "params", "opt_state")])
+    def test_the_first_that_is_there_is_read_alone(self, tmp_path, names):
+        with Checkpoints(tmp_path, keep=2, best_of=None) as checkpoints:
+            state = make_state(3)
+            checkpoints.save(3, state, b"here")
+            step, part, iterator = checkpoints.restore(state["params"], part=names)
+        assert (step, iterator) == (3, b"here")
+        jax.tree.map(np.testing.assert_array_equal, part, state["params"])
+
+    def test_of_another_model(self, tmp_path):
+        with Checkpoints(tmp_path, keep=2, best_of=None) as checkpoints:
+            state = make_state(3)
+            checkpoints.save(3, state, b"")
+            other = state["params"] | {"perceiver": {"latents": np.zeros((3, 4), np.float32)}}
+            with pytest.raises(CheckpointError, match=r"latents is bfloat16\[3, 2\]"):
+                checkpoints.restore(other, part=("params",))
