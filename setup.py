@@ -43,9 +43,12 @@ setup(
         "av>=15",
         "trimesh>=4.5",
         "matplotlib>=3.9",
+        "pillow>=11",
         "tqdm>=4.66",
         "tensorboardX>=2.6",
         "safetensors>=0.6",
+        # jax.export imports it, and JAX does not ask for it.
+        "flatbuffers>=24.3",
     ],
     extras_require={
         "gpu": [f"jax[cuda13]{JAX}"],
@@ -67,7 +70,6 @@ setup(
             "playwright>=1.50",
             # What tests compare with.
             "librosa>=0.11",
-            "pillow>=11",
         ],
     },
 )

@@ -84,7 +84,7 @@ sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None  # importi
 
 import jax, numpy as np
 from experiments import build, networks
-from experiments.command_line import load_config
+from experiments.config_files import load_config
 from experiments.model_table import table
 from perceiver.training.parallel import AXIS, DataParallel
 from perceiver.training.step import make_train_step
@@ -126,7 +126,7 @@ import numpy as np, perceiver
 from perceiver import library
 assert perceiver.__file__.startswith(sys.argv[1]), perceiver.__file__
 classifier = library.build("digits")
-print(classifier.probabilities(np.zeros([2, 8, 8, 1], np.uint8)).sum(-1))
+print(classifier.probabilities(np.zeros([2, 8, 8, 1], np.uint8)).sum(-1).round(5))
 """
     out = subprocess.run(
         [sys.executable, "-c", program, tmp_path],

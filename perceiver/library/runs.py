@@ -10,11 +10,14 @@ import jax
 from perceiver import networks
 from perceiver.library.classifier import Classifier
 from perceiver.library.errors import LibraryError
+from perceiver.library.safetensors_files import read_safetensors
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.objectives import make_objective
+from perceiver.training.tree_index import differences, flatten, index_of
 
 # Where a checkpoint keeps what is evaluated: the moving average, if there is one.
 _EVALUATED = ("ema", "variables")
+_CONFIG, _CHECKPOINTS = "config.json", "checkpoints"
 
 
 def load(path: str | Path, checkpoint: int | Literal["newest", "best"] = "newest") -> Classifier:
@@ -33,30 +36,38 @@ def load(path: str | Path, checkpoint: int | Literal["newest", "best"] = "newest
       perceiver.training.checkpoints.CheckpointError: the checkpoint is missing or damaged.
     """
     path = Path(path).expanduser()
-    if path.is_file():
-        from perceiver.library.safetensors_files import read_safetensors
-
-        saved = read_safetensors(path)
-        return Classifier(
-            saved.config,
-            saved.params,
-            saved.state,
-            num_classes=len(saved.class_names),
-            class_names=saved.class_names,
-            step=saved.step,
-        )
+    if path.is_file() or path.suffix == ".safetensors":
+        return _of_file(path)
     return _of_run(path, checkpoint)
+
+
+def _of_file(path: Path) -> Classifier:
+    saved = read_safetensors(path)
+    try:
+        params, state = _shapes(saved.config, saved.num_classes)
+    except (ValueError, KeyError, TypeError) as error:
+        raise LibraryError(f"{path} has a config of no network: {error!r}") from error
+    wanted = index_of(flatten({"params": params, "state": state}))
+    unlike = differences(index_of(flatten({"params": saved.params, "state": saved.state})), wanted)
+    if unlike:
+        raise LibraryError(f"{path} has other arrays than its config says: {unlike}")
+    return Classifier(
+        saved.config,
+        saved.params,
+        saved.state,
+        num_classes=saved.num_classes,
+        class_names=saved.class_names,
+        step=saved.step,
+    )
 
 
 def _of_run(workdir: Path, checkpoint: int | str) -> Classifier:
     config, class_names = _read_config(workdir)
-    if not (workdir / "checkpoints").is_dir():
-        raise LibraryError(f"{workdir} has no checkpoints/; train there first")
-    network = networks.network(config["model"], config["data"], len(class_names))
-    batch = networks.batch_spec(config["model"], config["data"], 1)
-    params, state = jax.eval_shape(network.init, jax.random.key(0), batch)
+    if not (workdir / _CHECKPOINTS).is_dir():
+        raise LibraryError(f"{workdir} has no checkpoints/; {what_to_do(workdir)}")
+    params, state = _shapes(config, len(class_names))
     with Checkpoints(
-        workdir / "checkpoints",
+        workdir / _CHECKPOINTS,
         keep=1,
         best_of=make_objective(config["train"]["loss"], label_smoothing=0.0).metric,
         read_only=True,
@@ -79,15 +90,23 @@ def _of_run(workdir: Path, checkpoint: int | str) -> Classifier:
     )
 
 
+def _shapes(config: Mapping[str, Any], num_classes: int) -> tuple[Any, Any]:
+    """Shapes of the parameters and the state."""
+    network = networks.network(config["model"], config["data"], num_classes)
+    batch = networks.batch_spec(config["model"], config["data"], 1)
+    return jax.eval_shape(network.init, jax.random.key(0), batch)
+
+
 def _read_config(workdir: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """The config and the class names of a run."""
-    file = workdir / "config.json"
+    file = workdir / _CONFIG
     try:
         run = json.loads(file.read_text("utf-8"))
         config = {section: dict(run["config"][section]) for section in run["config"]}
         config["model"], config["data"], config["train"]["loss"]  # all that is needed below
     except FileNotFoundError as error:
-        raise LibraryError(f"{workdir} is not a run: it has no config.json") from error
+        problem = f"{workdir} is not a run: it has no {_CONFIG}; {what_to_do(workdir)}"
+        raise LibraryError(problem) from error
     except NotADirectoryError as error:
         raise LibraryError(f"{workdir} is neither a run's folder nor a file") from error
     except OSError as error:
@@ -100,3 +119,10 @@ def _read_config(workdir: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
             "there once more, which adds them"
         )
     return config, tuple(run["class_names"])
+
+
+def what_to_do(folder: Path) -> str:
+    """Says of a folder that no run has trained in which of those around it was probably meant."""
+    near = [folder.parent, *(sorted(folder.iterdir()) if folder.is_dir() else [])]
+    runs = [path for path in near if (path / _CONFIG).is_file() and (path / _CHECKPOINTS).is_dir()]
+    return f"is {str(runs[0])!r} meant?" if runs else "train there first"

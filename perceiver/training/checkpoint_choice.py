@@ -13,11 +13,13 @@ class Choice(NamedTuple):
       step: a whole checkpoint; None where there is none, or where the rest says why not.
       error: what the user is to be told, if nothing can be restored.
       gone: a checkpoint was deleted, by the run that writes, while it was checked: look again.
+      missing: the error is that there is no such checkpoint.
     """
 
     step: int | None = None
     error: str | None = None
     gone: bool = False
+    missing: bool = False
 
 
 def choose(
@@ -45,7 +47,8 @@ def _this(folders: CheckpointFolders, wanted: int | Literal["best"]) -> Choice:
     steps = folders.steps()
     if step is None or (step not in steps and not best):
         kind = f"checkpoint with {folders.best_of!r}" if best else f"step {step}"
-        return Choice(error=f"there is no {kind} in {folders.directory}, only steps {steps}.")
+        error = f"there is no {kind} in {folders.directory}, only steps {steps}"
+        return Choice(error=error, missing=True)
     damage = folders.damage(step)
     if damage is None:
         return Choice(step)

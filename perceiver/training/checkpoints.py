@@ -36,6 +36,10 @@ class CheckpointError(Exception):
     """A checkpoint could not be written or read, is damaged, or belongs to another model."""
 
 
+class MissingCheckpointError(CheckpointError):
+    """There is no checkpoint of the step that was asked for, or none that could be the best."""
+
+
 class Checkpoints:
     """The checkpoints in one directory.
 
@@ -157,7 +161,7 @@ class Checkpoints:
         for _ in range(_LOOKS):
             choice = self._choose(step)
             if choice.error:
-                raise CheckpointError(choice.error)
+                raise (MissingCheckpointError if choice.missing else CheckpointError)(choice.error)
             if choice.gone:
                 continue
             if choice.step is None:

@@ -12,7 +12,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from experiments import build, named_networks, networks
-from experiments.command_line import all_configs, load_config
+from experiments.config_files import all_configs, load_config
 from perceiver import library
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
 from tests.experiments.processes import ROOT, TINY, run
@@ -24,8 +24,7 @@ IMAGES = np.uint8(load_digits().images[:5, :, :, None] * 255 / 16)
 def trained(tmp_path_factory):
     """The workdir of a short run, whose moving average is not its newest parameters."""
     workdir = tmp_path_factory.mktemp("runs") / "digits"
-    done = run("train", *TINY, f"--workdir={workdir}")
-    assert done.returncode == 0, done.stderr
+    run("train", *TINY, f"--workdir={workdir}")
     return workdir
 
 
@@ -98,6 +97,8 @@ class TestRuns:
             (tmp_path, "is not a run: it has no config.json"),
             (tmp_path / "missing", "is not a run: it has no config.json"),
             (trained / "config.json" / "x", "is neither a run's folder nor a file"),
+            (trained / "checkpoints", "is '.*/digits' meant"),
+            (trained.parent, "is '.*/digits' meant"),
         ):
             with pytest.raises(library.LibraryError, match=message):
                 library.load(path)
@@ -152,7 +153,8 @@ class TestCalls:
 
     def test_inputs_that_do_not_fit(self):
         classifier = library.build("digits")
-        fused = library.build("folder:sound_video", num_latents=2, latent_channels=8)
+        config = json.loads(named_networks.FILE.read_text())["folder:sound_video"]
+        fused = library.Classifier(config, {}, {}, num_classes=10)
         for inputs, message in (
             (IMAGES[0], r"image is \[8, 8, 1\]; the network takes \[B, 8, 8, 1\]"),
             (IMAGES.astype(np.int64), "image is int64; the network takes uint8, or floats"),
