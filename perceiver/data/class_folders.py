@@ -112,7 +112,8 @@ def hold_out(
     if not 0 < wanted < total:
         raise DataError(
             f"val_fraction {val_fraction} of the {total} {kind.plural} in {str(root)!r} is "
-            f"{wanted}: at least one must be held out and one left"
+            f"{wanted}: at least one must be held out and one left; give another share, or more "
+            f"{kind.plural}"
         )
 
     def draw(path: str | pathlib.Path) -> bytes:
@@ -141,7 +142,8 @@ def _list_classes(folder: pathlib.Path, kind: FileKind) -> Files:
     classes = _subfolders(folder)
     if not classes:
         raise DataError(
-            f"no class folders in {str(folder)!r}: the expected layout is {kind.layout}"
+            f"no class folders in {str(folder)!r}{_what_is_there(folder, kind)}: the expected "
+            f"layout is {kind.layout}"
         )
     with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
         listed = readers.map(lambda name: list_files(folder / name, kind), classes)
@@ -151,6 +153,21 @@ def _list_classes(folder: pathlib.Path, kind: FileKind) -> Files:
 def _subfolders(folder: pathlib.Path) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+
+
+def _what_is_there(folder: pathlib.Path, kind: FileKind) -> str:
+    """What a folder that is not as expected has instead, where that shows which was meant."""
+    with os.scandir(folder) as entries:
+        names = {e.name: e.is_dir() for e in entries if not e.name.startswith(".")}
+    folders = sorted(name for name, is_folder in names.items() if is_folder)
+    files = [name for name, is_folder in names.items() if not is_folder]
+    ours = sum(name.lower().endswith(kind.suffixes) for name in files)
+    if ours:
+        return f", but {ours} {kind.plural} in no class folder (is the folder above it meant?)"
+    if folders:
+        return f", but a folder {folders[0]!r} (is {str(folder)!r} meant?)"
+    others = sorted({pathlib.PurePath(name).suffix.lower() or "plain" for name in files})
+    return f", but {' and '.join(others[:3])} files" if others else ""
 
 
 def list_files(folder: pathlib.Path, kind: FileKind) -> list[str]:
@@ -165,16 +182,20 @@ def list_files(folder: pathlib.Path, kind: FileKind) -> list[str]:
         )
     if not paths:
         raise DataError(
-            f"class folder {str(folder)!r} has no {kind.plural}: remove it or fill it; the "
-            f"expected layout is {kind.layout}"
+            f"class folder {str(folder)!r} has no {kind.plural}{_what_is_there(folder, kind)}: "
+            f"remove it or fill it; the expected layout is {kind.layout}"
         )
     for path in paths:
-        kind.check(path, _beginning(path))
+        check_file(path, kind)
     return paths
 
 
-def _beginning(path: str) -> bytes:
-    """The first bytes, so that a wrong file is found before the training starts."""
+def check_file(path: str, kind: FileKind) -> None:
+    """Looks at a file's first bytes, so that a wrong one is found before the training starts.
+
+    Raises:
+      DataError: it can't be read, is empty, or the kind refuses it.
+    """
     try:
         with open(path, "rb") as file:
             beginning = file.read(16)
@@ -184,4 +205,4 @@ def _beginning(path: str) -> bytes:
         ) from error
     if not beginning:
         raise DataError(f"{path}: the file is empty: replace or remove it")
-    return beginning
+    kind.check(path, beginning)

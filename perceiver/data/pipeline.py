@@ -5,14 +5,13 @@ stream shows is decided in `perceiver.data.order`; here is how the stream is cut
 """
 
 import math
-import re
 import sys
 from collections.abc import Iterator
 
 import numpy as np
 
 from perceiver.data import iterator_state
-from perceiver.data.errors import DataError
+from perceiver.data.errors import DataError, plain
 from perceiver.data.order import example_of_slot, seed_of_pair, slots_of_batch
 from perceiver.data.source import Features, Source
 from perceiver.data.tensorflow_cpu import tf
@@ -285,9 +284,7 @@ def _unreadable(source: Source, examples: list) -> Iterator[tuple[int, str]]:
         try:
             source.example(index, seed)
         except tf.errors.OpError as error:
-            # TensorFlow's own names of the operation tell a user nothing.
-            message = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message, flags=re.DOTALL)
-            reason = message.strip().splitlines()[0].strip()
+            reason = plain(error.message)
             yield int(index), f"{source.name(int(index))}, which cannot be read ({reason})"
 
 

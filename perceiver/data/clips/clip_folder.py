@@ -14,7 +14,7 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from perceiver.data import class_folders
 from perceiver.data.clips import preparation, runs, schema
@@ -28,6 +28,7 @@ from perceiver.data.tensorflow_cpu import tf
 
 PREPARE = "python -m experiments.prepare_data clips --dir=FOLDER --out=DIR"
 
+MAX_SECONDS = 10.0  # of a clip, as AudioSet's
 _FILES_PER_SHARD = 16  # a shard is the work of one thread
 
 Splits = tuple[class_folders.Files, class_folders.Files]
@@ -40,7 +41,7 @@ def load(
     prepared: str,
     val_fraction: float,
     split_seed: int,
-    max_seconds: float = 10.0,
+    max_seconds: float = MAX_SECONDS,
     max_failed: float = 0.0,
     recipe: ClipRecipe,
 ) -> Dataset:
@@ -73,7 +74,7 @@ def load(
     if not 0 <= max_failed < 1:
         raise DataError(f"max_failed is {max_failed}: give a share from 0 to less than 1")
     found = class_folders.find(dir, preparation.CLIP_FILES, val_fraction, split_seed)
-    want = _want(recipe.modalities)
+    want = wanted(recipe.modalities)
     out = _folder(dir, prepared, found, (want, max_seconds))
     with _alone(out):
         if not (out / "dataset_info.json").exists():
@@ -103,8 +104,8 @@ def load(
     )
 
 
-def _want(modalities: tuple[str, ...]) -> str:
-    """What of the clips is to be prepared."""
+def wanted(modalities: Collection[str]) -> str:
+    """What of the clips is to be decoded for these inputs, as `decoding.decode` takes it."""
     if "video" not in modalities:
         return "sound"
     return "video" if set(modalities) == {"video"} else "both"

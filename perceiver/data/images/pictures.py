@@ -74,11 +74,11 @@ def random_window(
     return tf.concat([begin[:2], size[:2]], axis=0)
 
 
-def central_window(shape: tf.Tensor) -> tf.Tensor:
-    """The central square with 224/256 of the short side; see `random_window` for the form."""
+def central_window(shape: tf.Tensor, share: float = CENTRAL_CROP) -> tf.Tensor:
+    """The central square with a share of the short side; see `random_window` for the form."""
     height, width = shape[0], shape[1]
     short = tf.cast(tf.minimum(height, width), tf.float32)
-    side = tf.maximum(tf.cast(tf.round(short * CENTRAL_CROP), tf.int32), 1)
+    side = tf.maximum(tf.cast(tf.round(short * share), tf.int32), 1)
     return tf.stack([(height - side) // 2, (width - side) // 2, side, side])
 
 
@@ -126,3 +126,21 @@ def resize(picture: tf.Tensor, image_size: int, channels: int) -> tf.Tensor:
         picture = tf.reduce_sum(picture * _LUMA, axis=-1, keepdims=True)
     picture = tf.cast(tf.round(picture), tf.uint8)
     return tf.ensure_shape(picture, [image_size, image_size, channels])
+
+
+def evaluation(
+    contents: tf.Tensor, image_size: int, channels: int, share: float = CENTRAL_CROP
+) -> tf.Tensor:
+    """What evaluation shows of a picture: its central square, resized.
+
+    Args:
+      contents: a JPEG or PNG, a scalar string.
+      image_size: S, the side that comes out.
+      channels: C, 3, or 1 for the luma.
+      share: of the short side that the square keeps.
+
+    Returns:
+      uint8 [S, S, C].
+    """
+    crop = decode(contents, lambda shape: central_window(shape, share))
+    return resize(crop, image_size, channels)

@@ -83,8 +83,7 @@ class ImageRecipe:
 
     def evaluation(self, contents: tf.Tensor) -> tf.Tensor:
         """The central crop: uint8 [S, S, C] of a JPEG or PNG, a scalar string."""
-        crop = pictures.decode(contents, pictures.central_window)
-        return pictures.resize(crop, self.image_size, self.channels)
+        return pictures.evaluation(contents, self.image_size, self.channels)
 
     def of_pair(self) -> Callable[[Features, tf.Tensor], Features] | None:
         """What mixes two training examples, for `Source.of_pair`."""

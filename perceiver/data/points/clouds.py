@@ -65,11 +65,13 @@ class CloudRecipe:
 
     def __call__(self, points: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """Points float32 [P, 3] to [M, 3]; without a seed as in evaluation."""
+        if seed is None:
+            # Twice, as in training. The points that are not chosen have no say, so that a file
+            # gives the same however many are kept of it.
+            return normalise(normalise(choose(points, self.num_points, None)))
         # The paper zero-centres here; the unit cube as well makes `translation` mean the same for
         # clouds in metres and in millimetres, and is undone by nothing that follows.
         points = normalise(points)
-        if seed is None:
-            return normalise(choose(points, self.num_points, None))
         for_choice, for_rest, for_dropout = tf.unstack(tf.random.split(seed, 3))
         points = choose(points, self.num_points, for_choice)
         points = augment(

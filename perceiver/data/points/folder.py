@@ -90,7 +90,7 @@ def _source(root: pathlib.Path, split: Files, recipe: CloudRecipe) -> Source:
     num_points = recipe.num_points
 
     def read(path: str) -> np.ndarray:
-        return _read(path, pathlib.Path(path).relative_to(root).as_posix(), num_points)
+        return read_file(path, pathlib.Path(path).relative_to(root).as_posix(), num_points)
 
     with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
         read_all = list(readers.map(read, paths))
@@ -100,8 +100,20 @@ def _source(root: pathlib.Path, split: Files, recipe: CloudRecipe) -> Source:
     return clouds.source(points, labels, recipe, paths.__getitem__)
 
 
-def _read(path: str, key: str, num_points: int) -> np.ndarray:
-    """The points that are kept of a file, zero-centred, float32 [n, 3] in random order."""
+def read_file(path: str, key: str, num_points: int) -> np.ndarray:
+    """The points that are kept of a file, zero-centred and in random order.
+
+    Args:
+      path: the file.
+      key: what decides which points are drawn: its path below the folder of the data set.
+      num_points: M, the fewest that it may have, a mesh aside.
+
+    Returns:
+      float32 [n, 3], n >= M.
+
+    Raises:
+      DataError: the file is empty, damaged, pickled, not finite or has fewer points; it is named.
+    """
     try:
         data = pathlib.Path(path).read_bytes()
     except OSError as error:
