@@ -13,6 +13,7 @@ import optax
 from perceiver.training.finite import not_finite
 from perceiver.training.objectives import Objective
 from perceiver.training.optimizer import ema_update
+from perceiver.training.predictions import of_one_label
 
 # What a batch has beside the network's inputs.
 _NO_INPUTS = ("label", "labels", "other_label", "label_weight", "index", "mask")
@@ -168,8 +169,9 @@ def make_eval_step(
     Returns:
       A function of the variables and a device's share of the batch, inputs, labels and 'mask',
       float [b], to two dicts: sums over the examples of all devices where the mask is 1, of loss,
-      the objective's metrics and num_examples; and, where the objective keeps scores, 'logits' and
-      'labels' [B, classes] and 'mask' [B] of all devices.
+      the objective's metrics and num_examples; and of the examples of all devices 'index' and
+      'mask' [B], with 'logits' and 'labels' [B, classes] where the objective keeps scores, else
+      what `perceiver.training.predictions.of_one_label` gives.
     """
 
     def all_logits(variables, batch):
@@ -186,9 +188,11 @@ def make_eval_step(
         each["num_examples"] = jnp.ones_like(mask)
         # A padded example may have any loss, NaN as well, which times 0 would not be 0.
         sums = {name: jnp.sum(jnp.where(mask > 0, x, 0)) for name, x in each.items()}
-        kept = {}
         if objective.keeps_scores:
-            kept = {"logits": logits, "labels": batch["labels"], "mask": mask}
+            kept = {"logits": logits, "labels": batch["labels"]}
+        else:
+            kept = of_one_label(logits, batch["label"])
+        kept |= {"index": batch["index"], "mask": mask}
         return jax.lax.psum(sums, axis), jax.lax.all_gather(kept, axis, tiled=True)
 
     return step

@@ -81,7 +81,8 @@ def test_evaluation_of_windows(windows, logits, label, labels):
     inputs = inputs.transpose(1, 0, 2, 3) if windows else inputs[0]
     mask = np.float32([1, 1, 1, 1, 1, 0])
     inputs[-1] = np.nan
-    batch = {"audio": inputs, "label": label, "labels": labels, "mask": mask}
+    index = np.int32([4, 0, 3, 1, 2, 0])
+    batch = {"audio": inputs, "label": label, "labels": labels, "index": index, "mask": mask}
     scores = logits if windows else logits[:1]
 
     def apply(params, batch):
@@ -96,10 +97,18 @@ def test_evaluation_of_windows(windows, logits, label, labels):
     assert sums["num_examples"] == 5
     np.testing.assert_allclose(sums["loss"], -np.log(mean[range(5), label[:5]]).sum(), rtol=1e-4)
     assert sums["top1"] == np.sum(mean.argmax(axis=-1) == label[:5])
-    assert not kept
+    np.testing.assert_array_equal(kept["index"], index)
+    np.testing.assert_array_equal(kept["label"], label)
+    order = np.argsort(-mean, axis=-1)[:, :5]
+    np.testing.assert_array_equal(kept["classes"][:5], order)
+    np.testing.assert_allclose(
+        kept["probabilities"][:5], np.take_along_axis(mean, order, axis=-1), rtol=1e-4
+    )
+    np.testing.assert_allclose(kept["label_probability"][:5], mean[range(5), label[:5]], rtol=1e-4)
 
     sums, kept = run(ManyLabels())
     np.testing.assert_array_equal(kept["mask"], mask)
+    np.testing.assert_array_equal(kept["index"], index)
     np.testing.assert_array_equal(kept["labels"], labels)
     np.testing.assert_allclose(
         sigmoid(np.float64(kept["logits"][:5])), sigmoid(scores).mean(axis=0)[:5], rtol=1e-4
