@@ -63,6 +63,7 @@ env:  ## Make the environment .venv, or bring it up to date
 
 train: env  ## Train the small default model on the handwritten digits, into runs/digits
 	.venv/bin/python -m experiments.train --config=configs/digits.py --workdir=runs/digits
+	.venv/bin/python -m experiments.attention_maps --workdir=runs/digits --example=0 --cross_attends=2 --out=runs/digits/maps
 
 test: env  ## Run the quick tests
 	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"

@@ -4,7 +4,7 @@ import argparse
 import textwrap
 from typing import NoReturn
 
-from experiments.command_line import UserError
+from experiments.answers import UserError
 
 _WIDTH = 78  # of a description
 

@@ -8,12 +8,13 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from experiments.answers import UserError
 from experiments.benchmarks.apart import compile_seconds, compile_table, memory, memory_table
 from experiments.benchmarks.data import data_speed, data_table
 from experiments.benchmarks.forms import forms
 from experiments.benchmarks.scaling import scaling, scaling_table, sizes_of
 from experiments.benchmarks.speed import speed, speed_table
-from experiments.command_line import UserError, run_subcommand
+from experiments.command_line import run_subcommand
 
 USAGE = """Times a config on this machine.
 

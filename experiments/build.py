@@ -10,7 +10,7 @@ import haiku as hk
 import optax
 from ml_collections import ConfigDict
 
-from experiments.command_line import UserError, user_values
+from experiments.answers import UserError, user_values
 from experiments.networks import initial_variables
 from perceiver.training.durations import to_interval, to_steps
 from perceiver.training.objectives import Objective, make_objective

@@ -10,7 +10,8 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments import build, networks
-from experiments.command_line import UserError, flatten
+from experiments.answers import UserError
+from experiments.config_files import flatten
 
 if TYPE_CHECKING:
     from perceiver.data.source import Dataset
@@ -59,11 +60,16 @@ def check_data(config: ConfigDict, dataset: "Dataset") -> None:
     """Refuses data that the network or the loss does not take, by a look at one example.
 
     Raises:
-      UserError: the data have other inputs or labels, or inputs of other sizes.
+      UserError: the data have one class, other inputs or labels, or inputs of other sizes.
       DataError: the example can't be read.
     """
     from perceiver.data.pipeline import eval_batches
 
+    if len(dataset.class_names) == 1 and config.train.loss == "softmax":
+        raise UserError(
+            f"data set {config.data.name!r} has one class alone, {dataset.class_names[0]!r}: there "
+            "is nothing to tell apart; give a folder with at least two class folders"
+        )
     source = dataclasses.replace(dataset.eval, num_examples=1)
     example = next(eval_batches(source, batch_size=1))
     name, spec = config.data.name, networks.batch_spec(config, 1)

@@ -1,44 +1,29 @@
-"""Flags of the mains, and how a user's mistake is answered: one line, exit status 2.
+"""Flags of the mains, and how they are started.
 
 --config=FILE[:variant]  --workdir=DIR  --config.section.key=value ...
 """
 
 import contextlib
-import errno
-import importlib.util
+import os
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import ModuleType
-from typing import TypeVar
 
 import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from experiments import processes
-from experiments.processes import MeetingError, ProcessesError
-from perceiver.data.errors import DataError
+from experiments import processes, slips
+from experiments.answers import EXIT_FAILED, UserError, answered, unused_gpu
+from experiments.config_files import list_all, list_configs, list_variants
+from experiments.processes import ProcessesError
 from perceiver.names import unknown
-from perceiver.training.checkpoints import CheckpointError
 from perceiver.training.host_memory import keep_freed_memory
 
-EXIT_FAILED = 1
-EXIT_USER_ERROR = 2
-# What a disk does wrong, full or broken.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
-EXIT_INTERRUPTED = 128 + signal.SIGINT
-
-T = TypeVar("T")
-
-CONFIGS = Path(__file__).parent.parent / "configs"
-
-
-class UserError(Exception):
-    """Wrong input; its message is one line that says what to do."""
+_HELP = re.compile(r"--?(help|helpshort|helpfull|h|\?)$")
+# Keys of a config whose values are paths: a shell leaves the ~ in --key=~/folder as it is.
+_PATHS = ("dir", "prepared")
 
 
 def run(
@@ -52,47 +37,61 @@ def run(
     """Runs a main: parses flags, and turns a user's mistake into one line and exit status 2.
 
     Args:
-      main: called with the config and the workdir; returns the exit status, None for success.
-      usage: what the program does, with an example, for --help.
-      required: the flags that must be given; main gets None for a config or workdir that is not.
-      optional: flags that --help lists beside them: 'workdir' where it may be given and is used,
-        and flags of the main's own.
+      main: called with the config and the workdir, each None where it is not given; returns the
+        exit status, None for success.
+      usage: what the program does, with an example in its last line, for --help.
+      required: the flags that must be given.
+      optional: those that may be, 'config' and 'workdir' among them where the main uses them; a
+        program takes neither unless one of the two names it.
       many_processes: whether the main can run as one of several processes, which then meet first.
     """
     if many_processes:
         processes.define_flags()
         optional = (*optional, *processes.FLAGS)
-    config = config_flags.DEFINE_config_file(
-        "config",
-        None,
-        "FILE[:variant] of configs/; override its values with --config.section.key=value",
-    )
-    workdir = flags.DEFINE_string(
-        "workdir", None, "folder of the run: checkpoints, curves, results"
-    )
+    names = (*required, *optional)
+    if "config" in names:
+        config_flags.DEFINE_config_file(
+            "config",
+            None,
+            "FILE[:variant] of configs/; override its values with --config.section.key=value",
+        )
+    if "workdir" in names:
+        flags.DEFINE_string("workdir", None, "folder of the run: checkpoints, curves, results")
+
+    def value(name: str) -> object:
+        return flags.FLAGS[name].value if name in names else None
 
     def parse(argv: list[str]) -> list[str]:
-        with _user_errors():
-            defaults = _check_config_flags(argv)
-            if any(re.match(r"--?(help|\?)", argument) for argument in argv[1:]):
-                _prepare_help(usage, argv, ("config", *required, *optional))
-            rest = _parse(argv)
-            _check_tuples(defaults, config.value)
+        with answered():
+            given = [argument for argument in argv if not _HELP.match(argument)]
+            helping = len(given) < len(argv)
+            slips.check_spaces(given)
+            defaults = slips.check_overrides(given) if "config" in names else {}
+            rest = _parse(slips.without_empty_config(given), names, defaults)
+            if helping:
+                _help(usage, given, names)
+            slips.check_tuples(defaults, value("config"))
             if rest[1:]:
-                raise UserError(f"{rest[1]!r} is not a flag; flags begin with --, see --help")
+                raise UserError(slips.of_word(rest[1], names))
             for name in required:
-                if flags.FLAGS[name].value is None:
+                if value(name) in (None, ""):
+                    if name == "config":
+                        print(f"{list_all()}\n", file=sys.stderr)
                     raise UserError(f"--{name} is missing, as in: {_example(usage)}")
             return rest
 
     def guarded(_: list[str]) -> int | None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
+        if note := unused_gpu():
+            print(note, file=sys.stderr)
         keep_freed_memory()  # before JAX and TensorFlow start their threads
-        with _many_ended() if many_processes else contextlib.nullcontext(), _user_errors():
+        with _many_ended() if many_processes else contextlib.nullcontext(), answered():
             if many_processes:
                 processes.connect()
-            return main(config.value, workdir.value)
+            config, workdir = value("config"), value("workdir")
+            _expand_home(config)
+            return main(config, workdir and os.path.expanduser(workdir))
 
     app.run(guarded, flags_parser=parse)
 
@@ -110,15 +109,15 @@ def run_subcommand(
       usage: see there; its example has a subcommand.
       required: see there.
     """
-
-    def without(*_) -> None:
-        words = ", ".join(mains)
-        raise UserError(f"a subcommand ({words}) comes before the flags, as in: {_example(usage)}")
-
     word = sys.argv[1] if sys.argv[1:] else "-"
-    if word.startswith("-"):  # it may be --help
-        run(without, usage, required=())
-    with _user_errors():
+    if any(map(_HELP.match, sys.argv[1:2])):
+        run(next(iter(mains.values())), usage, required=(), optional=required)
+    with answered():
+        if word.startswith("-"):
+            words = ", ".join(mains)
+            raise UserError(
+                f"a subcommand ({words}) comes before the flags, as in: {_example(usage)}"
+            )
         if word not in mains:
             raise UserError(unknown(word, mains, what="subcommand"))
     del sys.argv[1]
@@ -127,14 +126,6 @@ def run_subcommand(
 
 def _example(usage: str) -> str:
     return usage.strip().splitlines()[-1].strip()
-
-
-def user_values(function: Callable[..., T], *args, **kwargs) -> T:
-    """Calls a library function; a value that it refuses is the user's."""
-    try:
-        return function(*args, **kwargs)
-    except ValueError as error:
-        raise UserError(" ".join(str(error).split())) from error
 
 
 @contextlib.contextmanager
@@ -161,184 +152,37 @@ def _many_ended() -> Iterator[None]:
         processes.leave(EXIT_FAILED)
 
 
-@contextlib.contextmanager
-def _user_errors() -> Iterator[None]:
-    """A context in which a mistake or a fault that has a message of its own ends the program."""
-    try:
-        yield
-    except (UserError, DataError, ProcessesError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
-    except (CheckpointError, FloatingPointError, MeetingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_FAILED)
-    except OSError as error:
-        if error.errno not in _DISK or error.filename is None:
-            raise
-        print(
-            f"error: {error.filename} can't be written: {error.strerror}; see to the disk, then "
-            "start again to go on from the last checkpoint",
-            file=sys.stderr,
-        )
-        sys.exit(EXIT_FAILED)
-
-
-def _parse(argv: list[str]) -> list[str]:
+def _parse(argv: list[str], names: Sequence[str], defaults: Mapping[str, object]) -> list[str]:
     """Parses as absl does, its errors in one line."""
     try:
         return flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(slips.of_flag(error, names, defaults)) from error
     except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(slips.of_value(str(error))) from error
 
 
-def _check_config_flags(argv: list[str]) -> dict[str, object]:
-    """Refuses an unknown config, variant or key, naming the nearest, before absl parses.
-
-    Returns the config's values before they are overridden, by key.
-    """
-    spec = _config_spec(argv)
-    overrides = [arg for arg in argv[1:] if re.match(r"--?(no)?config\.", arg)]
-    if spec is None:
-        if overrides:
-            raise UserError(f"{overrides[0]} overrides a config, but --config=FILE is missing")
-        return {}
-    config = load_config(spec)
-    known = dict(flatten(config))
-    for override in overrides:
-        key = re.sub(r"^--?config\.", "", override.split("=", 1)[0])
-        negated = re.sub(r"^--?noconfig\.", "", key)
-        if key not in known and negated not in known:
-            sections = {k.rsplit(".", n)[0] for k in known for n in range(1, k.count(".") + 1)}
-            if key in sections:
-                raise UserError(f"config.{key} is a section; override one of its keys")
-            raise UserError(unknown(key, known, what="config key"))
-    return known
+def _expand_home(config: ConfigDict | None) -> None:
+    """Makes a ~ at the beginning of the data's folders the user's home, as a shell does."""
+    for key in _PATHS:
+        value = config.data.get(key) if config and "data" in config else None
+        if isinstance(value, str) and value.startswith("~"):
+            config.data[key] = os.path.expanduser(value)
 
 
-def _check_tuples(defaults: Mapping[str, object], config: ConfigDict | None) -> None:
-    """Refuses words in tuples of numbers, which absl makes of what it can't read, and fractions."""
-    for key, value in flatten(config or ConfigDict()):
-        default = defaults.get(key)
-        if isinstance(default, tuple) and not any(isinstance(x, str) for x in default):
-            words = [x for x in value if not isinstance(x, int | float)]
-            if words:
-                raise UserError(f"config.{key} takes numbers, as in (0.5, 2.0), not {words[0]!r}")
-            whole = default and all(isinstance(x, int) for x in default)
-            parts = [x for x in value if whole and not isinstance(x, int)]
-            if parts:
-                raise UserError(f"config.{key} takes whole numbers, not {parts[0]}")
-
-
-def _config_spec(argv: list[str]) -> str | None:
-    """FILE[:variant] as given by --config=..., or by --config and the next argument."""
-    for i, arg in enumerate(argv[1:], start=1):
-        name, equals, value = arg.partition("=")
-        if name in ("--config", "-config"):
-            if equals:
-                return value
-            if i + 1 < len(argv):
-                return argv[i + 1]
-    return None
-
-
-def load_config(spec: str) -> ConfigDict:
-    """Loads FILE[:variant].
-
-    Raises:
-      UserError: no such file, not a config, or no such variant.
-    """
-    path, _, variant = spec.partition(":")
-    if not Path(path).is_file():
-        known = [str(file.relative_to(CONFIGS.parent)) for file in config_files()]
-        raise UserError(unknown(path, known, what="config"))
-    module = _load_module(Path(path))
-    if not hasattr(module, "get_config"):
-        raise UserError(f"{path} is not a config: it has no get_config(variant)")
-    try:
-        return module.get_config(variant)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
-
-
-def _load_module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    if spec is None:
-        raise UserError(f"{path} is not a Python file; configs are, see configs/")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def config_files() -> list[Path]:
-    """The project's configs, in alphabetical order."""
-    return [f for f in sorted(CONFIGS.glob("*.py")) if hasattr(_load_module(f), "get_config")]
-
-
-def variants(file: Path) -> Mapping[str, str]:
-    """The variants of a config, each with a line on what it is; '' is the config without one.
-
-    Raises:
-      UserError: it does not list them.
-    """
-    module = _load_module(file)
-    if not hasattr(module, "VARIANTS"):
-        raise UserError(f"{file} has no VARIANTS; list its variants in it, each with a line")
-    return module.VARIANTS
-
-
-def _prepare_help(usage: str, argv: Sequence[str], names: Sequence[str]) -> None:
-    """Lets absl's --help print the usage, the configs or variants to choose from, and flags."""
+def _help(usage: str, argv: Sequence[str], names: Sequence[str]) -> None:
+    """Prints the usage, the configs or variants to choose from, and the flags; ends the program."""
     for name in names:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
-    about = f"{usage}\n{_help_on_configs(_config_spec(argv))}\n"
-    # absl prints the main module's docstring, and fills in what follows a %.
-    sys.modules["__main__"].__doc__ = about.replace("%", "%%")
-
-
-def _help_on_configs(spec: str | None) -> str:
-    """The variants of the config that is given, or the project's configs."""
-    if spec is None:
-        heads = {
-            f"configs/{file.name}": (_load_module(file).__doc__ or "").partition("\n")[0]
-            for file in config_files()
-        }
-        return "\n".join(
-            [
-                "configs:",
-                *_columns(heads),
-                "",
-                "--help with --config=FILE lists the variants of a config.",
-            ]
+    about = usage
+    if "config" in names:
+        spec = slips.config_spec(argv)
+        about += "\n" + (
+            list_variants(spec.partition(":")[0])
+            if spec
+            else f"{list_configs()}\n\n--help with --config=FILE lists the variants of a config."
         )
-    file = spec.partition(":")[0]
-    lines = {
-        f"{file}:{variant}".rstrip(":"): line for variant, line in variants(Path(file)).items()
-    }
-    return "\n".join(["variants:", *_columns(lines)])
-
-
-def _columns(lines: Mapping[str, str]) -> list[str]:
-    width = max(map(len, lines))
-    return [f"  {name:{width}}  {line}" for name, line in lines.items()]
-
-
-def all_configs() -> Iterator[tuple[str, ConfigDict]]:
-    """Every variant of every config of the project, as ('configs/NAME.py:variant', config)."""
-    for file in config_files():
-        module = _load_module(file)
-        for variant in module.VARIANTS:
-            name = f"configs/{file.name}" + (f":{variant}" if variant else "")
-            yield name, module.get_config(variant)
-
-
-def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Pairs ('section.key', value) of all values."""
-    for key in config:
-        value = config[key]
-        if isinstance(value, ConfigDict):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    # absl prints the main module's docstring, and fills in what follows a %.
+    sys.modules["__main__"].__doc__ = f"{about}\n".replace("%", "%%")
+    app.usage(shorthelp=True, writeto_stdout=True)
+    sys.exit(0)

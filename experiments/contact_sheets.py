@@ -8,21 +8,15 @@ import dataclasses
 import io
 import itertools
 import math
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-_DPI = 100
+from experiments.canvas import FONT, GAP, LINE, Canvas, fitted
+
 _WIDTH = 1440  # of a sheet, where its entries are not wider
-_FONT = 8  # points
-# Letters of one width: what fits a line is then a number of letters.
-_FAMILY = "DejaVu Sans Mono"
-_LETTER = 7  # pixels across, as it is rendered
-_LINE = 14  # pixels from one line of text to the next
-_GAP = 12  # pixels around entries and between panels
 _HEADER_LINES = 2
 _CAPTION_LINES = 2
 
@@ -85,7 +79,7 @@ class _Panel:
 def png(figure: Figure) -> bytes:
     """The sheet as a PNG file."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=_DPI)
+    figure.savefig(file, format="png", dpi="figure")
     return file.getvalue()
 
 
@@ -106,67 +100,37 @@ def contact_sheet(header: str, entries: Sequence[Entry], scales: Scales) -> Figu
     panels = [_PANELS[name] for name in names]
     sizes = [_PANELS[name].size(entries[0].inputs[name]) for name in names]
     width = sum(p.left + w + p.right for p, (w, _) in zip(panels, sizes, strict=True))
-    width += _GAP * (len(names) - 1)
+    width += GAP * (len(names) - 1)
     above = max(panel.above for panel in panels)
     tallest = max(above + h + p.below for p, (_, h) in zip(panels, sizes, strict=True))
-    captions = [_fitted(entry.caption, width, _CAPTION_LINES) for entry in entries]
-    caption_height = _LINE * max(map(len, captions))
+    captions = [fitted(entry.caption, width, _CAPTION_LINES) for entry in entries]
+    caption_height = LINE * max(map(len, captions))
 
-    columns = 1 if "video" in names else max(1, (_WIDTH - _GAP) // (width + _GAP))
+    columns = 1 if "video" in names else max(1, (_WIDTH - GAP) // (width + GAP))
     columns = min(columns, len(entries))
     rows = -(-len(entries) // columns)
-    sheet = max(_GAP + columns * (width + _GAP), _WIDTH // 3)
+    sheet = max(GAP + columns * (width + GAP), _WIDTH // 3)
     limits = {name: _limits(entries, name) for name in names}
     if "spectrogram" in names:
         low, high = limits["spectrogram"]
         header += f"; log-mel from {low:.1f} (dark) to {high:.1f} (bright)"
-    title = _fitted(header, sheet - 2 * _GAP, _HEADER_LINES)
-    top = _GAP + _LINE * len(title) + _GAP
-    row_height = caption_height + tallest + _GAP
-    canvas = _Canvas(sheet, top + rows * row_height)
-    canvas.text(_GAP, _GAP, title, weight="bold")
+    title = fitted(header, sheet - 2 * GAP, _HEADER_LINES)
+    top = GAP + LINE * len(title) + GAP
+    row_height = caption_height + tallest + GAP
+    canvas = Canvas(sheet, top + rows * row_height)
+    canvas.text(GAP, GAP, title, weight="bold")
     for number, (entry, caption) in enumerate(zip(entries, captions, strict=True)):
         row, column = divmod(number, columns)
-        x, y = _GAP + column * (width + _GAP), top + row * row_height
+        x, y = GAP + column * (width + GAP), top + row * row_height
         canvas.text(x, y, caption)
         for name, panel, (w, h) in zip(names, panels, sizes, strict=True):
             axes = canvas.axes(x + panel.left, y + caption_height + above, w, h)
             panel.draw(axes, entry.inputs[name], scales, limits[name])
-            x += panel.left + w + panel.right + _GAP
+            x += panel.left + w + panel.right + GAP
     return canvas.figure
 
 
-class _Canvas:
-    """A white figure on which things are placed in pixels from its upper left corner."""
-
-    def __init__(self, width: int, height: int):
-        self.figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
-        self._size = (width, height)
-
-    def axes(self, x: int, y: int, width: int, height: int) -> Axes:
-        across, down = self._size
-        axes = self.figure.add_axes(
-            (x / across, 1 - (y + height) / down, width / across, height / down)
-        )
-        axes.tick_params(labelsize=_FONT - 1, length=3, pad=2)
-        return axes
-
-    def text(self, x: int, y: int, lines: Sequence[str], weight: str = "normal") -> None:
-        across, down = self._size
-        for number, line in enumerate(lines):
-            self.figure.text(
-                x / across,
-                1 - (y + number * _LINE) / down,
-                line,
-                size=_FONT,
-                family=_FAMILY,
-                weight=weight,
-                va="top",
-                parse_math=False,  # a class may be called $a$
-            )
-
-
-def _image(axes: Axes, image: np.ndarray, *_) -> None:
+def draw_image(axes: Axes, image: np.ndarray, *_) -> None:
     """Draws [h, w, 1 or 3] uint8."""
     axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, "gray", vmin=0, vmax=255)
     axes.set_axis_off()
@@ -182,15 +146,19 @@ def _video(axes: Axes, video: np.ndarray, scales: Scales, _) -> None:
     axes.set_yticks([])
 
 
-def _spectrogram(
-    axes: Axes, spectrogram: np.ndarray, scales: Scales, limits: tuple[float, float]
+def draw_spectrogram(
+    axes: Axes,
+    spectrogram: np.ndarray,
+    scales: Scales,
+    limits: tuple[float, float],
+    colours: str = "magma",
 ) -> None:
-    """Draws [T, mel bins], low sounds below; all entries in the same colours."""
+    """Draws [T, mel bins], low sounds below, in colours from the one limit to the other."""
     frames, bins = spectrogram.shape
     hop = 1 if scales.mel_hop is None else scales.mel_hop / scales.sample_rate
     axes.imshow(
         spectrogram.T.astype(np.float32),
-        "magma",
+        colours,
         vmin=limits[0],
         vmax=limits[1],
         origin="lower",
@@ -198,14 +166,23 @@ def _spectrogram(
         extent=(0, frames * hop, -0.5, bins - 0.5),
         interpolation="nearest",
     )
-    axes.set_xlabel("frame" if scales.mel_hop is None else "seconds", size=_FONT - 1, labelpad=1)
-    axes.set_ylabel("mel bin", size=_FONT - 1, labelpad=1)
+    axes.set_xlabel("frame" if scales.mel_hop is None else "seconds", size=FONT - 1, labelpad=1)
+    axes.set_ylabel("mel bin", size=FONT - 1, labelpad=1)
 
 
-def _audio(axes: Axes, audio: np.ndarray, scales: Scales, _) -> None:
-    """Draws the lowest and highest of int16 [samples] in each column of pixels; 1 is full scale."""
-    parts = np.array_split(audio / 32768, min(len(audio), _SOUND[0]))
-    ends = np.cumsum([0, *map(len, parts)]) / scales.sample_rate
+def draw_waveform(axes: Axes, audio: np.ndarray, scales: Scales, *_) -> None:
+    """Draws int16 [samples]; 1 is full scale."""
+    draw_over_time(axes, audio / 32768, len(audio) / scales.sample_rate, (-1, 1))
+    axes.set_yticks([-1, 0, 1])
+    axes.set_ylabel("of full scale", size=FONT - 1, labelpad=1)
+
+
+def draw_over_time(
+    axes: Axes, values: np.ndarray, seconds: float, limits: tuple[float, float]
+) -> None:
+    """Draws the lowest and highest of values [samples] in each column of pixels."""
+    parts = np.array_split(values, min(len(values), round(axes.bbox.width)))
+    ends = np.cumsum([0, *map(len, parts)]) * seconds / len(values)
     axes.fill_between(
         (ends[:-1] + ends[1:]) / 2,
         [part.min() for part in parts],
@@ -213,35 +190,54 @@ def _audio(axes: Axes, audio: np.ndarray, scales: Scales, _) -> None:
         linewidth=0.8,
         color="#3b6ea5",
     )
-    axes.set_xlim(0, ends[-1])
-    axes.set_ylim(-1, 1)
-    axes.set_yticks([-1, 0, 1])
-    axes.set_xlabel("seconds", size=_FONT - 1, labelpad=1)
-    axes.set_ylabel("of full scale", size=_FONT - 1, labelpad=1)
+    axes.set_xlim(0, seconds)
+    axes.set_ylim(*limits)
+    axes.set_xlabel("seconds", size=FONT - 1, labelpad=1)
 
 
 def _points(axes: Axes, points: np.ndarray, scales: Scales, _) -> None:
-    """Draws [M, 3] in the cube from -1 to 1, without perspective; what is near is bright."""
-    turned = _AXES_WITH_LAST_UP[scales.up_axis]
+    """Draws [M, 3]; what is near is bright."""
+    _, _, near = project(points, scales.up_axis)
+    draw_cloud(axes, points, scales.up_axis, near, limits=(-1.5, 1.5))
+
+
+def draw_cloud(
+    axes: Axes,
+    points: np.ndarray,
+    up_axis: str,
+    values: np.ndarray,
+    limits: tuple[float, float],
+    size: float = 3,
+    colours: str = "viridis",
+) -> None:
+    """Draws [M, 3] in the cube from -1 to 1, without perspective, in colours of values [M]."""
     corners = np.array(list(itertools.product((-1, 1), repeat=3)))
     for corner, other in itertools.combinations(corners, 2):
         if np.abs(corner - other).sum() == 2:
-            axes.plot(*_project(np.stack([corner, other]))[:2], color="#cccccc", lw=0.6, zorder=0)
+            edge = project(np.stack([corner, other]), up_axis)
+            axes.plot(*edge[:2], color="#cccccc", lw=0.6, zorder=0)
     # Beside the edges that bound the drawing of the cube, in the middle.
+    turned = _AXES_WITH_LAST_UP[up_axis]
     for axis, place in zip(turned, ((0, -1.2, -1.2), (1.2, 0, -1.2), (-1.2, -1.2, 0)), strict=True):
-        x, y, _ = _project(np.array(place))
-        axes.text(x, y, "xyz"[axis], size=_FONT, ha="center", va="center", color="grey")
-    across, up, near = _project(points[:, turned])
+        x, y, _ = np.array(place) @ _view().T
+        axes.text(x, y, "xyz"[axis], size=FONT, ha="center", va="center", color="grey")
+    across, up, near = project(points, up_axis)
     order = np.argsort(near)  # what is in front is drawn last
+    low, high = limits
     axes.scatter(
-        across[order], up[order], 3, near[order], cmap="viridis", vmin=-1.5, vmax=1.5, lw=0
+        across[order], up[order], size, values[order], cmap=colours, vmin=low, vmax=high, lw=0
     )
     axes.set(xlim=(-_REACH, _REACH), ylim=(-_REACH, _REACH), aspect="equal")
     axes.set_axis_off()
 
 
-def _project(points: np.ndarray) -> np.ndarray:
-    """[..., 3] with the third axis up -> how far [3, ...] to the right, up and to the viewer."""
+def project(points: np.ndarray, up_axis: str) -> np.ndarray:
+    """[M, 3] -> how far [3, M] to the right, up and to the viewer; _REACH is the most."""
+    return _view() @ points[:, _AXES_WITH_LAST_UP[up_axis]].T
+
+
+def _view() -> np.ndarray:
+    """The directions right, up and to the viewer, in rows, where the third axis is up."""
     near = np.array(
         [
             math.cos(_ELEVATION) * math.cos(_AZIMUTH),
@@ -250,7 +246,7 @@ def _project(points: np.ndarray) -> np.ndarray:
         ]
     )
     right = np.array([-math.sin(_AZIMUTH), math.cos(_AZIMUTH), 0])
-    return np.stack([right, np.cross(near, right), near]) @ points.T
+    return np.stack([right, np.cross(near, right), near])
 
 
 def _limits(entries: Sequence[Entry], name: str) -> tuple[float, float]:
@@ -271,16 +267,11 @@ def _strip_size(video: np.ndarray) -> tuple[int, int]:
 
 # In the order from left to right.
 _PANELS = {
-    "image": _Panel(_picture_size, _image),
+    "image": _Panel(_picture_size, draw_image),
     "points": _Panel(lambda _: (_CLOUD, _CLOUD), _points),
     "video": _Panel(_strip_size, _video, below=20),
-    "spectrogram": _Panel(lambda _: _SOUND, _spectrogram, left=40, above=6, right=8, below=34),
-    "audio": _Panel(lambda _: _SOUND, _audio, left=40, above=6, right=8, below=34),
+    "spectrogram": _Panel(lambda _: _SOUND, draw_spectrogram, left=40, above=6, right=8, below=34),
+    "audio": _Panel(lambda _: _SOUND, draw_waveform, left=40, above=6, right=8, below=34),
 }
 
 INPUTS = tuple(_PANELS)
-
-
-def _fitted(text: str, width: int, lines: int) -> list[str]:
-    """Breaks text into lines that fit `width` pixels; what is left over becomes an ellipsis."""
-    return textwrap.wrap(text, int(width / _LETTER), max_lines=lines, placeholder="…")

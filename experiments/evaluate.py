@@ -1,6 +1,7 @@
 """Evaluates a checkpoint, every example counted exactly once.
 
-The result goes to the terminal and to eval.json in the workdir. It may run beside the training.
+The result goes to the terminal and to eval.json in the workdir, what was said of each example to
+predictions.npz. It may run beside the training.
 """
 
 import functools
@@ -10,10 +11,13 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from experiments import build, checks, networks, processes
-from experiments.command_line import UserError, flatten, run
+from experiments import build, checks, networks, predictions, processes, trained
+from experiments.answers import UserError
+from experiments.command_line import run
+from experiments.config_files import flatten
 from experiments.evaluation import Evaluator, summary
 from experiments.workdir import check_same_network
+from perceiver.library.runs import what_to_do
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.logs import write_json
 from perceiver.training.parallel import DataParallel
@@ -29,9 +33,9 @@ def main(config: ConfigDict, workdir: str) -> None:
     processes.agree(dict(flatten(config)))
     workdir = Path(workdir)
     checks.check(config)
-    wanted = checkpoint(config.eval.checkpoint)
+    wanted = trained.which(config.eval.checkpoint, "config.eval.checkpoint")
     if not (workdir / "checkpoints").is_dir():
-        raise UserError(f"--workdir={workdir} has no checkpoints/; train there first")
+        raise UserError(f"--workdir={workdir} has no checkpoints/; {what_to_do(workdir)}")
     check_same_network(workdir, config)
 
     from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
@@ -48,7 +52,7 @@ def main(config: ConfigDict, workdir: str) -> None:
         best_of=objective.metric,
         read_only=True,
     ) as checkpoints:
-        restored = checkpoints.restore(state_spec, wanted)
+        restored = checkpoints.restore(state_spec, None if wanted == "newest" else wanted)
     if restored is None:
         raise UserError(f"--workdir={workdir} has no whole checkpoint; train there first")
     step, state, _ = restored
@@ -57,32 +61,22 @@ def main(config: ConfigDict, workdir: str) -> None:
     variables = devices.replicate(state.for_evaluation())
     predict = networks.predictor(network)
 
-    def evaluated(source) -> dict[str, float]:
-        evaluate = Evaluator(predict, source, objective, devices, config.eval.batch_size)
-        return evaluate(variables)
+    def evaluator(source) -> Evaluator:
+        return Evaluator(predict, source, objective, devices, config.eval.batch_size)
 
     began = time.monotonic()
-    results = {"step": step, **evaluated(dataset.eval)}
+    results, said = evaluator(dataset.eval).with_predictions(variables)
+    results = {"step": step, **results}
     if dataset.held_out:
-        results["held_out"] = evaluated(dataset.held_out)
+        results["held_out"] = evaluator(dataset.held_out)(variables)
     seconds = time.monotonic() - began
     if jax.process_index() == 0:
+        predictions.write(workdir, step, "eval", said)
         write_json(workdir / "eval.json", results)
         print(f"step {step:,}: {summary(results)}; {seconds:.1f} s")
         if dataset.held_out:
             print(f"held-out part of the training split: {summary(results['held_out'])}")
         print(f"result: {workdir / 'eval.json'}")
-
-
-def checkpoint(value: str) -> int | str | None:
-    """What `config.eval.checkpoint` says, as `Checkpoints.restore` takes it."""
-    if value == "newest":
-        return None
-    if value == "best":
-        return "best"
-    if value.isdecimal():
-        return int(value)
-    raise UserError(f"config.eval.checkpoint={value} is not newest, best or a step")
 
 
 if __name__ == "__main__":

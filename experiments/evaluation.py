@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from perceiver.training.average_precision import mean_average_precision
+from experiments.predictions import Predictions, of_many_labels, of_one_label
+from perceiver.training.average_precision import mean_of
 from perceiver.training.objectives import Objective
 from perceiver.training.parallel import AXIS, DataParallel
 from perceiver.training.step import Variables, make_eval_step
@@ -40,12 +41,19 @@ class Evaluator:
         self._batch_size = -(-batch_size // jax.device_count()) * devices.num_devices
 
     def __call__(self, variables: Variables) -> dict[str, float]:
-        """Loss and accuracies as means over all examples of all hosts, and num_examples.
+        """What `with_predictions` measures."""
+        return self.with_predictions(variables)[0]
 
-        With several labels an example: loss, mAP and num_classes, the classes that it is over.
+    def with_predictions(self, variables: Variables) -> tuple[dict[str, float], Predictions]:
+        """Evaluates; the same on all processes.
 
         Args:
           variables: on every device, as `DataParallel.replicate` gives them.
+
+        Returns:
+          Loss and accuracies as means over all examples of all hosts, and num_examples; with
+          several labels an example: loss, mAP and num_classes, the classes that it is over. And
+          what was said of each example.
         """
         from perceiver.data.pipeline import eval_batches
 
@@ -58,21 +66,23 @@ class Evaluator:
             process_count=jax.process_count(),
         ):
             of_batch = self._step(variables, self._devices.shard(batch))
-            part, scores = self._devices.first(of_batch)
+            part, of_examples = self._devices.first(of_batch)
             sums.update({name: float(x) for name, x in part.items()})
-            if scores:
-                real = scores.pop("mask") > 0
-                kept.append({name: x[real] for name, x in scores.items()})
+            real = of_examples.pop("mask") > 0
+            kept.append({name: x[real] for name, x in of_examples.items()})
         count = int(sums.pop("num_examples"))
         if count != self._source.num_examples:
             raise RuntimeError(
                 f"evaluated {count} of {self._source.num_examples} examples; each must count once"
             )
         results = {name: x / count for name, x in sums.items()}
-        if kept:
-            scores, labels = (np.concatenate([x[k] for x in kept]) for k in ("logits", "labels"))
-            results["mAP"], results["num_classes"] = mean_average_precision(scores, labels)
-        return {**results, "num_examples": count}
+        whole = {name: np.concatenate([x[name] for x in kept]) for name in kept[0]}
+        if "logits" in whole:
+            predictions = of_many_labels(**whole)
+            results["mAP"], results["num_classes"] = mean_of(predictions.average_precision)
+        else:
+            predictions = of_one_label(whole)
+        return {**results, "num_examples": count}, predictions
 
 
 def summary(results: dict[str, float]) -> str:

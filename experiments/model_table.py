@@ -7,7 +7,9 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import checks, networks, paper_rows
-from experiments.command_line import UserError, all_configs, config_files, run, variants
+from experiments.answers import UserError
+from experiments.command_line import run
+from experiments.config_files import all_configs, config_files, variants
 from perceiver.costs import Cost, total
 
 USAGE = """Prints parameters and forward FLOPs of one config's network, or of all configs'.
@@ -203,4 +205,4 @@ if __name__ == "__main__":
     flags.DEFINE_enum(
         "format", "text", ["text", "json", "markdown"], "a table to read, JSON, or docs' tables"
     )
-    run(main, USAGE, required=())
+    run(main, USAGE, required=(), optional=("config",))

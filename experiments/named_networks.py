@@ -7,8 +7,9 @@ changed; a test holds the two together.
 import json
 from pathlib import Path
 
+from experiments.answers import answered
 from experiments.argument_parser import Parser
-from experiments.command_line import all_configs
+from experiments.config_files import all_configs
 from perceiver import networks
 from perceiver.library import named
 from perceiver.modalities import MODALITIES
@@ -35,8 +36,9 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    Parser(
-        prog=RUN_HERE, description=__doc__.partition("\n")[0], epilog=f"example: {RUN_HERE}"
-    ).parse_args()
+    with answered():
+        Parser(
+            prog=RUN_HERE, description=__doc__.partition("\n")[0], epilog=f"example: {RUN_HERE}"
+        ).parse_args()
     FILE.write_text(text(), "utf-8")
     print(f"wrote {FILE}")

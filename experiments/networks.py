@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.command_line import user_values
+from experiments.answers import user_values
 from perceiver import networks
 from perceiver.architecture import Architecture
 from perceiver.byte_array import ByteArray

@@ -7,18 +7,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from experiments.answers import EXIT_USER_ERROR, UserError, answered
 from experiments.argument_parser import Parser
-from experiments.command_line import EXIT_USER_ERROR, UserError
-from perceiver.data.clips import preparation, runs
-from perceiver.data.clips.decoding import WANTS
 from perceiver.data.errors import DataError
-from perceiver.data.images import imagenet
 
 RUN_HERE = "python -m experiments.prepare_data"
 _EXIT_INTERRUPTED = 130  # as shells have it
 
 
+# TensorFlow is imported by what works with it: --help and mistakes above it are quick.
 def _audioset(options: argparse.Namespace, beam: Sequence[str]) -> None:
+    from perceiver.data.clips import preparation, runs
+
     preparation.prepare_audioset(
         options.csv,
         options.classes,
@@ -34,6 +34,8 @@ def _audioset(options: argparse.Namespace, beam: Sequence[str]) -> None:
 
 
 def _clips(options: argparse.Namespace, beam: Sequence[str]) -> None:
+    from perceiver.data.clips import preparation, runs
+
     preparation.prepare_folder(
         options.dir,
         options.out,
@@ -59,6 +61,8 @@ def _modelnet(options: argparse.Namespace, beam: Sequence[str]) -> None:
 
 
 def _imagenet(options: argparse.Namespace, beam: Sequence[str]) -> None:
+    from perceiver.data.images import imagenet
+
     _without_beam("imagenet", beam)
     print(imagenet.prepare(options.archives, options.out))
 
@@ -190,10 +194,10 @@ def _add(commands, name: str, main, text: str, example: str) -> argparse.Argumen
 def _add_clip_options(command: argparse.ArgumentParser, need: str) -> None:
     command.add_argument(
         "--need",
-        choices=WANTS,
+        metavar="WHAT",
         default=need,
-        help="what a clip must have, all else being left out: its sound, its video, or both; with "
-        f"'any' it is what there is (default: {need})",
+        help="what a clip must have, all else being left out: its 'sound', its 'video', or 'both'; "
+        f"with 'any' it is what there is (default: {need})",
     )
     command.add_argument(
         "--seconds",
@@ -232,4 +236,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with answered():
+        sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 python -m experiments.report runs/a runs/b
 python -m experiments.report runs/sweep --format=markdown
+python -m experiments.report runs/a --html=a.html
 """
 
 import argparse
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments import report_tables as tables
+from experiments.answers import EXIT_FAILED, UserError, answered, shown
 from experiments.argument_parser import Parser
-from experiments.command_line import EXIT_FAILED, EXIT_USER_ERROR, UserError
-from experiments.run_records import Run, find, read, shown
+from experiments.run_records import Run, find, read
 from perceiver.training.curves import MOST_RUNS, draw_comparison
+from perceiver.training.files import replace_file
 
 RUN_HERE = "python -m experiments.report"
 PICTURE = Path("report.png")
@@ -31,8 +33,11 @@ def _parser() -> argparse.ArgumentParser:
         prog=RUN_HERE,
         description="Compares runs, the best first: what each reached, the settings in which they "
         "differ, means over seeds where runs differ in the seed alone, and a picture of their "
-        "metric in evaluation, training loss and learning rate against the step.",
-        epilog=f"example: {RUN_HERE} runs/a fourier=runs/b runs/sweep --output=both.png",
+        "metric in evaluation, training loss and learning rate against the step. With --html, a "
+        "web page to look at: of the best run also what it confuses, its best and worst examples "
+        "and attention maps.",
+        epilog=f"example: {RUN_HERE} runs/a fourier=runs/b runs/sweep --output=both.png\n"
+        f"         {RUN_HERE} runs/digits --html=digits.html",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -52,26 +57,38 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         metavar="FILE.png",
         help=f"the picture to write; by default {PICTURE} in the current folder with text and "
-        "markdown, none with json and csv. Only a picture that this program made is replaced.",
+        "markdown, none with json, csv and --html. Only a picture that this program made is "
+        "replaced.",
+    )
+    parser.add_argument(
+        "--html",
+        metavar="FILE.html",
+        help="a page to write, beside the tables: one file, which needs nothing else and no "
+        "network. The data and checkpoints of the best run are read for it; what is gone is left "
+        "out, and the page says so. Only a page that this program made is replaced.",
     )
     return parser
 
 
-def report(arguments: Sequence[str], form: str, output: str | None) -> int:
-    """Reads the runs, writes the picture, prints the tables.
+def report(
+    arguments: Sequence[str], form: str, output: str | None = None, html: str | None = None
+) -> int:
+    """Reads the runs, writes the picture and the page, prints the tables.
 
     Args:
       arguments: [NAME=]DIR, see `find`.
       form: 'text', 'markdown', 'json' or 'csv'.
       output: the picture to write.
+      html: the page to write, None for none.
 
     Returns:
       The exit status: EXIT_FAILED where a damaged run was left out.
 
     Raises:
-      UserError: folders that are no runs, all of them damaged, or a picture that can't be written.
+      UserError: folders that are no runs, all of them damaged, or a file that can't be written.
     """
-    picture = _picture(form, output)
+    picture = _picture(form, output, html)
+    page = None if html is None else _file("--html", html, ".html")
     runs, damaged = [], []
     for name, folder in find(arguments).items():
         try:
@@ -84,7 +101,11 @@ def report(arguments: Sequence[str], form: str, output: str | None) -> int:
     logged = [run for run in runs if run.records]
     if picture and logged:
         _draw(logged[:MOST_RUNS], picture)
+    if page:
+        _write_page(runs, page)
     print(_FORMS[form](runs, picture if logged else None))
+    if page and form in ("text", "markdown"):  # the others are for programs
+        print(f"\npage: {page} ({page.stat().st_size / 1e3:,.0f} kB)")
     if picture and not logged:
         print("no picture: nothing is logged yet", file=sys.stderr)
     elif picture and len(logged) > MOST_RUNS:
@@ -94,23 +115,44 @@ def report(arguments: Sequence[str], form: str, output: str | None) -> int:
     return EXIT_FAILED if damaged else 0
 
 
-def _picture(form: str, output: str | None) -> Path | None:
-    """Where the picture goes; checked before anything is read."""
-    if output is None and form in ("json", "csv"):
+def _picture(form: str, output: str | None, html: str | None) -> Path | None:
+    """Where the picture goes; a page has curves of its own."""
+    if output is None and (form in ("json", "csv") or html is not None):
         return None
-    path = PICTURE if output is None else Path(output).expanduser()
-    if path.suffix.lower() != ".png":
-        raise UserError(f"--output={output} is not the name of a PNG; give one that ends in .png")
+    return _file("--output", str(PICTURE) if output is None else output, ".png")
+
+
+def _file(flag: str, value: str, ending: str) -> Path:
+    """A file that is to be written; checked before anything is read."""
+    path = Path(value).expanduser()
+    if path.suffix.lower() != ending:
+        kind = {".png": "a PNG", ".html": "a page"}[ending]
+        raise UserError(f"{flag}={value} is not the name of {kind}; give one that ends in {ending}")
     try:
         with path.open("rb") as file:
-            ours = RUN_HERE.encode() in file.read(1024)  # in the PNG's text, before its pixels
+            ours = RUN_HERE.encode() in file.read(1024)  # a picture's text, a page's generator
     except FileNotFoundError:
         return path
     except OSError as error:
-        raise UserError(f"--output={path} can't be written: {error.strerror}") from error
+        raise UserError(f"{flag}={path} can't be written: {error.strerror}") from error
     if not ours:
-        raise UserError(f"{path} is there, not made by {RUN_HERE}; give another --output=FILE.png")
+        raise UserError(
+            f"{path} is there, not made by {RUN_HERE}; give another {flag}=FILE{ending}"
+        )
     return path
+
+
+def _write_page(runs: Sequence[Run], path: Path) -> None:
+    from experiments.html.report import (
+        html,  # slow to import: JAX, and TensorFlow where there are data
+    )
+
+    content = html(runs, RUN_HERE)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+    except OSError as error:
+        raise UserError(f"--html={path} can't be written: {error.strerror}") from error
 
 
 def _draw(runs: Sequence[Run], picture: Path) -> None:
@@ -188,13 +230,10 @@ _FORMS = {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs; returns the exit status."""
-    try:
+    """Runs; returns the exit status, or ends the program with a line that says why not."""
+    with answered():
         options = _parser().parse_args(arguments)
-        return report(options.runs, options.format, options.output)
-    except UserError as error:
-        _say_error(str(error))
-        return EXIT_USER_ERROR
+        return report(options.runs, options.format, options.output, options.html)
 
 
 def _say_error(problem: str) -> None:

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from experiments.run_records import AROUND, Run, shown
+from experiments.answers import shown
+from experiments.run_records import AROUND, Run
 
 METRICS = {"top1": "top-1", "mAP": "mAP"}
 SEED = "train.seed"

@@ -19,7 +19,7 @@ from typing import TextIO
 
 import jax
 
-from experiments.command_line import UserError
+from experiments.answers import UserError
 from experiments.processes import ProcessesError
 from perceiver.training.agreement import exchange
 

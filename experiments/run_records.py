@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.command_line import UserError
+from experiments.answers import UserError, shown
 from experiments.run_lock import FILE as LOCK_FILE
 from experiments.run_lock import STALE_SECONDS
 from perceiver.training.curves import metric_of, read_run
@@ -103,13 +103,6 @@ def find(arguments: Sequence[str]) -> dict[str, Path]:
             parts = [name, below] if below != "." else [name or folder.resolve().name]
             found.setdefault(run.resolve(), ("/".join(part for part in parts if part), run))
     return _by_name(list(found.values()))
-
-
-def shown(name: str) -> str:
-    """A name on one line, without what would steer a terminal."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name
-    )
 
 
 def _by_name(runs: Sequence[tuple[str, Path]]) -> dict[str, Path]:

@@ -15,7 +15,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments import build, checks
-from experiments.command_line import UserError, run
+from experiments.answers import UserError
+from experiments.command_line import run
 from experiments.contact_sheets import INPUTS, Entry, Scales, contact_sheet, png
 from perceiver.training.files import replace_file
 

@@ -20,7 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from experiments import build, checks
-from experiments.command_line import UserError, run
+from experiments.answers import UserError
+from experiments.command_line import run
 from experiments.simple_features import features as features_of
 from experiments.workdir import prepare_workdir
 from perceiver.training.average_precision import mean_average_precision

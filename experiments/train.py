@@ -1,8 +1,9 @@
 """Trains a network as a config says, and evaluates it on the way.
 
 In the workdir: config.json, metrics.jsonl, TensorBoard events, checkpoints/, curves.png, eval.json,
-and lock while it runs. Started again in the same workdir it resumes. SIGTERM, SIGUSR1 and Ctrl-C
-save and end it with status 75; a second signal ends it at once. Process 0 of several writes.
+predictions.npz, and lock while it runs. Started again in the same workdir it resumes. SIGTERM,
+SIGUSR1 and Ctrl-C save and end it with status 75; a second signal ends it at once. Process 0 of
+several writes.
 """
 
 import functools
@@ -14,8 +15,10 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import build, checks, networks, processes
-from experiments.command_line import UserError, flatten, run
+from experiments import build, checks, networks, predictions, processes
+from experiments.answers import UserError
+from experiments.command_line import run
+from experiments.config_files import flatten
 from experiments.evaluation import Evaluator, summary
 from experiments.run_lock import RunLock
 from experiments.workdir import check_resumable, prepare_workdir, write_run
@@ -174,7 +177,7 @@ def train(config: ConfigDict, workdir: Path) -> int | None:
                     report(*unreported)  # before anything of this step is saved
                     unreported = None
                 if evaluating:
-                    results = evaluate(state.for_evaluation())
+                    results, said = evaluate.with_predictions(state.for_evaluation())
                     log.write(step, "eval", **results)
                     progress.message(f"step {step}: {summary(results)}")
                 if kept:
@@ -185,10 +188,11 @@ def train(config: ConfigDict, workdir: Path) -> int | None:
                     say(f"stopped by {by}: step {step:,} is saved; run again to go on")
                     return EXIT_STOPPED
 
-        results = results or evaluate(state.for_evaluation())
-    if dataset.held_out:
-        results = {"held_out": results}
-    finish(workdir, step, results)
+        if results is None:
+            results, said = evaluate.with_predictions(state.for_evaluation())
+    if jax.process_index() == 0:
+        predictions.write(workdir, step, "held_out" if dataset.held_out else "eval", said)
+    finish(workdir, step, {"held_out": results} if dataset.held_out else results)
     return None
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from experiments.command_line import UserError, flatten
+from experiments.answers import UserError
+from experiments.config_files import flatten
 from perceiver.training.logs import write_json
 
 _PACKAGES = (
@@ -46,6 +47,10 @@ def prepare_workdir(path: str) -> Path:
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):
             pass
+    except FileExistsError as error:
+        raise UserError(
+            f"--workdir={path} is a file; give a folder, which need not exist"
+        ) from error
     except OSError as error:
         raise UserError(f"--workdir={path} can't be written: {error.strerror}") from error
     return workdir

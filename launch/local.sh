@@ -4,6 +4,12 @@
 # Relative paths are read from the repository root, wherever this is called from.
 set -euo pipefail
 
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"
+  echo "python -m experiments.train --help lists its flags"
+  exit 0
+fi
+
 cd -- "$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 if [[ ! -x .venv/bin/python ]]; then
   echo "launch/local.sh: there is no environment in $PWD/.venv: run 'make env' first" >&2

@@ -16,6 +16,11 @@ MOST_CRASHES=5
 pause=${RESTART_PAUSE:-10}
 state=$HOME/perceiver-train
 
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"
+  exit 0
+fi
+
 cd -- "$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 mkdir -p -- "$state"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.command_line import all_configs, load_config
+from experiments.config_files import all_configs, load_config
 from experiments.model_table import markdown
 from experiments.paper_rows import PRINTED, RUN_HERE
 from perceiver.names import unknown

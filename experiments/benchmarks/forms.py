@@ -7,7 +7,8 @@ import re
 
 from ml_collections import ConfigDict
 
-from experiments.command_line import UserError, flatten
+from experiments.answers import UserError
+from experiments.config_files import flatten
 from perceiver.names import unknown
 
 PLAIN = "plain"

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.command_line import UserError
+from experiments.answers import UserError
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import build, checks, networks
+from experiments.answers import UserError
 from experiments.benchmarks.forms import Form
-from experiments.command_line import UserError
 from experiments.plain_perceiver import plain_perceiver
 from perceiver.costs import total
 from perceiver.training.host_memory import release_freed_memory

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import networks
+from experiments.answers import UserError
 from experiments.benchmarks import programs
 from experiments.benchmarks.forms import Form
 from experiments.benchmarks.measures import (
@@ -21,7 +22,6 @@ from experiments.benchmarks.measures import (
     surroundings,
 )
 from experiments.benchmarks.tables import figures, gigabytes, heading, number, rows
-from experiments.command_line import UserError
 
 KINDS = ("forward", "gradient")
 

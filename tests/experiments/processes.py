@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -79,3 +79,11 @@ def run(
 ) -> tuple[str, str]:
     """Runs a main to its end."""
     return finish(start(main, *arguments, **options), status, timeout)
+
+
+def exit_status(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> int:
+    """Runs a main in this process, and returns what it would end with."""
+    try:
+        return main(arguments) or 0
+    except SystemExit as end:
+        return end.code

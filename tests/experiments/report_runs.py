@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from experiments import predictions
 from experiments.report import main
 from perceiver.training.logs import MetricLog
+from tests.experiments.processes import exit_status
 
 
 @pytest.fixture
@@ -45,5 +48,21 @@ def cells(lines):
 
 def figures_of(capsys, *arguments, status=0):
     """What --format=json tells."""
-    assert main([*arguments, "--format=json"]) == status
+    assert exit_status(main, [*arguments, "--format=json"]) == status
     return json.loads(capsys.readouterr().out)
+
+
+def one_label(label, said, probability=0.75, k=3):
+    """Predictions of examples whose first class is `said`; the others follow it in order."""
+    label, said = np.asarray(label, np.int32), np.asarray(said, np.int32)
+    classes = (said[:, None] + np.arange(k)) % max(k, label.max() + 1, said.max() + 1)
+    probabilities = np.full(classes.shape, (1 - probability) / (k - 1), np.float32)
+    probabilities[:, 0] = probability
+    own = np.where(label == said, probability, (1 - probability) / (k - 1))
+    return predictions.OneLabel(
+        np.arange(len(label), dtype=np.int32),
+        label,
+        classes.astype(np.int32),
+        probabilities,
+        own.astype(np.float32),
+    )

@@ -4,7 +4,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from experiments import build, checks, networks
-from experiments.command_line import UserError, load_config
+from experiments.answers import UserError
+from experiments.config_files import load_config
 from perceiver.data.source import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
 

@@ -6,7 +6,8 @@ import jax
 import pytest
 
 from experiments import build, networks
-from experiments.command_line import UserError, all_configs, config_files, load_config
+from experiments.answers import UserError
+from experiments.config_files import all_configs, config_files, load_config
 from perceiver.costs import total
 from tests.experiments.processes import ROOT
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments import train
-from experiments.command_line import all_configs, flatten
+from experiments.config_files import all_configs, flatten
 from perceiver.training.logs import read_metrics
 from tests.experiments import small_data
 from tests.experiments.processes import run

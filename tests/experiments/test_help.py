@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from experiments.command_line import config_files, variants
+from experiments.config_files import config_files, variants
 from tests.experiments.processes import ROOT, finish, start
 
 MAINS = {
@@ -15,7 +15,7 @@ MAINS = {
     "simple_models": [],
     "benchmark": ["data"],
 }
-SHOWN = 1  # absl's status for help
+SHOWN = 0
 
 
 def help_of(main, *arguments):

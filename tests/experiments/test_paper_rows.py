@@ -4,7 +4,7 @@ import collections
 
 import pytest
 
-from experiments.command_line import all_configs
+from experiments.config_files import all_configs
 from experiments.paper_rows import LITERATURE, PRINTED, agreements, in_words, of_variants
 from experiments.paper_rows import receptive_field as field_of
 from perceiver.costs import Cost

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from experiments.report import main
-from tests.experiments.processes import TINY, run, start
+from tests.experiments.processes import TINY, exit_status, run, start
 from tests.experiments.report_runs import cells, finished, here
 
 __all__ = ["here"]
@@ -49,7 +49,7 @@ def test_a_name_is_text_whatever_it_is(here, capfd):
     assert main(["s", "--format=json"]) == 0
     assert json.loads(capfd.readouterr().out)["runs"][2]["run"] == HOSTILE[2]
     assert main([str(here / "s" / HOSTILE[0])]) == 0
-    assert main(["no\nsuch"]) == 2
+    assert exit_status(main, ["no\nsuch"]) == 2
     assert capfd.readouterr().err == (
         "error: no\\nsuch does not exist; give the workdir of a run, or a folder of them\n"
     )
@@ -97,11 +97,11 @@ def test_a_damaged_run_is_named_and_the_rest_is_shown(name, here, capsys):
         path.mkdir()
     else:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert main(["lr=0.1", "--format=json"]) == 2
+    assert exit_status(main, ["lr=0.1", "--format=json"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: lr=0.1 is left out: lr=0.1/{file}")
     assert said in line
-    assert main(["a", "lr=0.1", "--format=json"]) == 1
+    assert exit_status(main, ["a", "lr=0.1", "--format=json"]) == 1
     out, err = capsys.readouterr()
     assert err == line + "\n"
     assert [found["run"] for found in json.loads(out)["runs"]] == ["a"]
@@ -127,7 +127,7 @@ def test_a_mistake_is_answered_in_one_line(name, here, capsys):
     (here / "empty").mkdir()
     (here / "a" / "curves.png").write_bytes(b"\x89PNG of another program")
     arguments, said = MISTAKES[name]
-    assert main(arguments) == 2
+    assert exit_status(main, arguments) == 2
     out, err = capsys.readouterr()
     (line,) = err.splitlines()
     assert line.startswith("error: ")

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from experiments.command_line import UserError, load_config
+from experiments.answers import UserError
+from experiments.config_files import load_config
 from experiments.workdir import check_same_network, write_run
 from tests.experiments.processes import TINY, run
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from experiments.command_line import load_config
+from experiments.config_files import load_config
 from experiments.contact_sheets import Entry, Scales, contact_sheet, png
 from experiments.show_data import caption, of_evaluation, of_training
 from perceiver.data.pipeline import train_iterator

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from experiments.command_line import UserError
+from experiments.answers import UserError
 from experiments.simple_features import features
 from experiments.simple_models import (
     Split,

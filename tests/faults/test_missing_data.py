@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import build, simple_models
-from experiments.command_line import load_config
+from experiments.config_files import load_config
 from experiments.evaluation import Evaluator, summary
 from perceiver.data import registry
 from perceiver.data.clips import audioset, schema

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from experiments.command_line import UserError, load_config
+from experiments.answers import UserError
+from experiments.config_files import load_config
 from experiments.run_lock import RunLock
 from experiments.workdir import check_resumable, write_run
 from perceiver.training.logs import read_metrics

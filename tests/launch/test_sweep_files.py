@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments import checks, networks
-from experiments.command_line import flatten, load_config
+from experiments.config_files import flatten, load_config
 from perceiver.costs import total
 from tests.experiments.processes import ROOT
 

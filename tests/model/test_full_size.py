@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.command_line import CONFIGS, load_config
+from experiments.config_files import CONFIGS, load_config
 from experiments.networks import network as network_of
 from perceiver.attention import attention, attention_logits
 from perceiver.byte_array import ByteArray

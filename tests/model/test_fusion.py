@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.command_line import CONFIGS, load_config
+from experiments.config_files import CONFIGS, load_config
 from experiments.networks import batch_spec, byte_arrays
 from perceiver.architecture import Architecture
 from perceiver.fusion import fused

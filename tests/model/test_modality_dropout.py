@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.command_line import CONFIGS, UserError, load_config
+from experiments.answers import UserError
+from experiments.config_files import CONFIGS, load_config
 from experiments.networks import batch_spec, network
 from perceiver.byte_array import ByteArray
 from perceiver.fusion import modality_dropout

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.command_line import CONFIGS, UserError, load_config
+from experiments.answers import UserError
+from experiments.config_files import CONFIGS, load_config
 from experiments.networks import architecture
 from experiments.networks import network as network_of
 from perceiver.modalities.video import video_bytes

@@ -1,0 +1,1 @@
+"""The page of HTML that `experiments.report` writes of runs."""

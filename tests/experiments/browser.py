@@ -1,0 +1,62 @@
+"""A real browser without a window or a network, and what has to hold of any page in it."""
+
+import itertools
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+PHONE, DESKTOP = 390, 1440  # pixels
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; a machine that tests changes must have it."""
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    path = next(filter(None, found), None)
+    if path is None:
+        message = "there is no chromium: install it, on Debian by apt install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def opened(browser, path, width=DESKTOP):
+    """The page of a file, after it has been found to be in order at this width."""
+    context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+    page = context.new_page()
+    wrong = []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.on("dialog", lambda dialog: wrong.append(dialog.message))
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.absolute().as_uri())
+    assert wrong == []
+    assert [url for url in asked if not url.startswith("data:")] == [path.absolute().as_uri()]
+    broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth || !i.alt).length"
+    assert page.evaluate(broken) == 0
+    for summary in page.query_selector_all("details > summary"):
+        summary.press("Enter")
+    assert page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
+    too_wide = page.evaluate(
+        """() => [...document.querySelectorAll('body, body *')]
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1
+                         && !e.closest('.scroll *'))
+            .map(e => e.outerHTML.slice(0, 100))"""
+    )
+    assert too_wide == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    levels = page.evaluate(
+        "[...document.querySelectorAll('h1, h2, h3')].map(h => Number(h.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
+    assert wrong == []
+    return page

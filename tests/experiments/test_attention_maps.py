@@ -1,0 +1,130 @@
+"""`python -m experiments.attention_maps` as users start it."""
+
+import numpy as np
+import pytest
+from matplotlib import colormaps
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from experiments.show_data import of_evaluation
+from perceiver.data import registry
+from perceiver.library.safetensors_files import write_safetensors
+from tests.experiments.attention_networks import clips, expected_logits, network
+from tests.experiments.processes import finish, run, start
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A network that takes digits, and its file."""
+    classifier = network("digits.py")
+    file = tmp_path_factory.mktemp("networks") / "digits.safetensors"
+    write_safetensors(classifier, file)
+    return classifier, file
+
+
+def pictures(out):
+    return sorted(line.removeprefix("picture: ") for line in out.splitlines())
+
+
+def test_all_latents_of_an_example(digits, tmp_path):
+    """The files' pixels are the colours of NumPy's logits of the first digit that is evaluated."""
+    classifier, file = digits
+    maps = tmp_path / "new" / "maps"
+    arguments = [f"--workdir={file}", "--example=0", "--cross_attends=2", f"--out={maps}"]
+    out, _ = run("attention_maps", *arguments)
+    names = ["after_softmax.png", "before_softmax.png", "telling.png"]
+    assert pictures(out) == [f"{maps}/cross_attend_2_image_{name}" for name in names]
+    assert len(list(maps.iterdir())) == 3
+
+    # 6 maps of 8 x 8 inputs, each 16 pixels large, 3 pixels apart: 3 columns, from the corner.
+    shown = np.asarray(Image.open(maps / f"cross_attend_2_image_{names[1]}").convert("RGB"))
+    top = len(shown) - 12 - 2 * 128 - 3
+    tiles = [
+        shown[top + row : top + row + 128, column : column + 128][8::16, 8::16].astype(int)
+        for row in (0, 131)
+        for column in (40, 171, 302)
+    ]
+    options = {k: v for k, v in classifier.data.items() if k != "num_classes"}
+    (example,) = of_evaluation(registry.load(**options).eval, 1, 0)
+    (_, wanted) = expected_logits(classifier, {"image": example["image"]})
+    for tile, logits in zip(tiles, wanted[0], strict=True):
+        share = (logits - logits.min()) / (logits.max() - logits.min())
+        colours = 255 * colormaps["viridis"](share.reshape(8, 8))[..., :3]
+        assert np.abs(tile - colours).max() < 4  # a step of viridis
+
+
+def test_chosen_latents_of_a_file(digits, tmp_path):
+    Image.fromarray(np.uint8(load_digits().images[3] * 255 / 16)).save(tmp_path / "a digit.png")
+    arguments = [f"--workdir={digits[1]}", f"--input={tmp_path}/a digit.png", "--latents=5,0"]
+    out, _ = run("attention_maps", *arguments, f"--out={tmp_path}/maps")
+    names = [f"latent_{n}_image_{s}_softmax.png" for n in (0, 5) for s in ("after", "before")]
+    assert pictures(out) == [f"{tmp_path}/maps/{name}" for name in names]
+    assert all(Image.open(tmp_path / "maps" / name).width == 1392 for name in names)
+
+
+@pytest.mark.slow
+def test_sound_and_video_of_a_clip(real_data, tmp_path):
+    write_safetensors(clips(), tmp_path / "clips.safetensors")
+    clip = next((real_data / "av").rglob("dog_barking.mp4"))
+    arguments = [f"--workdir={tmp_path}/clips.safetensors", f"--input={clip}"]
+    arguments.append(f"--out={tmp_path}/maps")
+    out, _ = run("attention_maps", *arguments, "--cross_attends=1")
+    names = [name.rpartition("cross_attend_1_")[2] for name in pictures(out)]
+    assert names == [
+        "audio_after_softmax.png",
+        "audio_before_softmax.png",
+        "audio_telling.png",
+        "video_after_softmax.png",
+        "video_before_softmax.png",
+        "video_telling.gif",
+        "video_telling.png",
+    ]
+    out, _ = run("attention_maps", *arguments, "--latents=1")
+    assert len(pictures(out)) == 6
+    assert Image.open(tmp_path / "maps" / "latent_1_video_after_softmax.gif").n_frames == 4
+
+
+MISTAKES = {
+    "nothing to show": ([], "give either --input=FILE or --example=NUMBER"),
+    "two things to show": (["--example=0", "--input=a.png"], "give either --input"),
+    "no number": (["--example=0", "--latents=1,x"], "--latents=1,x is not a list of whole numbers"),
+    "a file for a folder": (["--example=0", "--out={tmp}/file/maps"], "{tmp}/file/maps can't be"),
+    "no such run": (["--example=0", "--workdir={tmp}/none"], "{tmp}/none"),
+    "no such cross-attend": (
+        ["--example=0", "--cross_attends=1,0"],
+        "--cross_attends has 0; the network's 2 cross-attends are numbered 1 to 2",
+    ),
+    "no such latent": (
+        ["--example=0", "--latents=6"],
+        "--latents has 6; the network's 6 latents are numbered 0 to 5",
+    ),
+    "a baseline": (["--example=0", "--workdir={tmp}/resnet.safetensors"], "is of a resnet; only"),
+    "no such example": (
+        ["--example=360"],
+        "--example=360 is not in the eval split; its 360 examples are numbered from 0",
+    ),
+    "no such file": (["--input={tmp}/none.png"], "{tmp}/none.png"),
+}
+
+
+def mistakes():
+    """Those that are found before anything is loaded, or at once; others are slow."""
+    for name in MISTAKES:
+        marks = [pytest.mark.slow] if name in ("no such example", "no such file") else []
+        yield pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", list(mistakes()))
+def test_a_mistake_is_answered_in_one_line(name, digits, tmp_path):
+    given, said = MISTAKES[name]
+    (tmp_path / "file").touch()
+    if name == "a baseline":
+        resnet = network("folder.py:resnet", dict(image_size=32))
+        write_safetensors(resnet, tmp_path / "resnet.safetensors")
+    given = [argument.format(tmp=tmp_path) for argument in given]
+    usual = [f"--workdir={digits[1]}", f"--out={tmp_path}/maps"]
+    _, err = finish(start("attention_maps", *usual, *given), status=2)
+    (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
+    assert said.format(tmp=tmp_path) in line
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("*.png"))

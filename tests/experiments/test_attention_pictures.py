@@ -1,0 +1,276 @@
+"""Attention maps as pictures: a hot input is bright where it lies, and nothing else is."""
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from experiments.attention.colours import LOGITS, WEIGHTS, factor_to_fit, scaled
+from experiments.attention.layouts import Part, by_modality
+from experiments.attention.overview import overview
+from experiments.attention.panels import LARGE, SMALL, Map, panels
+from experiments.attention.pictures import moving, summary
+from experiments.contact_sheets import Scales
+from tests.experiments.attention_networks import clips, example, expected_logits, network
+
+SCALES = Scales(sample_rate=48_000, frame_rate=25, mel_hop=1024)
+DRAW = np.random.default_rng(0)
+INPUTS = {
+    "image": DRAW.integers(0, 256, (16, 16, 3), np.uint8),
+    "points": DRAW.uniform(-0.5, 0.5, (50, 3)).astype(np.float32),
+    "audio": DRAW.integers(-(2**15), 2**15, 15_360, np.int16),
+    "spectrogram": DRAW.normal(size=(60, 80)).astype(np.float16),
+    "video": DRAW.integers(0, 256, (8, 16, 16, 3), np.uint8),
+}
+PARTS = {
+    "image": Part("image", (16, 16), (1, 1)),
+    "points": Part("points", (50,), (1,)),
+    "audio": Part("audio", (120,), (128,)),
+    "spectrogram": Part("spectrogram", (60, 80), (1, 1)),
+    "video": Part("video", (4, 4, 4), (2, 4, 4)),
+}
+BRIGHT = np.round(255 * np.array(colormaps["viridis"](1.0)[:3])).astype(int)
+DARK = np.round(255 * np.array(colormaps["viridis"](0.0)[:3])).astype(int)
+
+
+def hot(part, number):
+    values = np.zeros(part.num_inputs, np.float32)
+    values[number] = 3
+    return values
+
+
+def drawn(modality, values, look=LOGITS, room=LARGE):
+    """The axes in which a map is drawn beside its input."""
+    maps = [Map("latent 0", values, look, look.limits(values))]
+    figure = panels("a map", PARTS[modality], INPUTS[modality], maps, SCALES, room)
+    return figure.axes[1]
+
+
+def where(picture, colour):
+    """Top, bottom, left and right of the pixels of a colour."""
+    rows, columns = np.nonzero((np.abs(picture.astype(int) - colour) <= 1).all(-1))
+    return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+
+
+class TestLarge:
+    def test_a_pixel_of_a_picture(self):
+        """Row 3, column 5 of 16, each 28 pixels large."""
+        picture = drawn("image", hot(PARTS["image"], 3 * 16 + 5)).images[0].get_array()
+        assert picture.shape == (448, 448, 3)
+        assert where(picture, BRIGHT) == (84, 112, 140, 168)
+
+    def test_a_patch_of_a_video(self):
+        """Time step 2 of 4, row 1, column 3 of 4; a frame is 112 pixels large, then 2 are white."""
+        picture = drawn("video", hot(PARTS["video"], (2 * 4 + 1) * 4 + 3)).images[0].get_array()
+        assert picture.shape == (112, 4 * 114 - 2, 3)
+        assert where(picture, BRIGHT) == (28, 56, 2 * 114 + 84, 2 * 114 + 112)
+
+    def test_the_frames_beside_it_are_the_first_of_their_patches(self):
+        maps = [Map("", hot(PARTS["video"], 0), LOGITS, (0, 3))]
+        figure = panels("", PARTS["video"], INPUTS["video"], maps, SCALES, LARGE)
+        strip = figure.axes[0].images[0].get_array()
+        for step in range(4):
+            frame = strip[:, step * 114 : step * 114 + 112][::7, ::7]
+            np.testing.assert_array_equal(frame, INPUTS["video"][2 * step])
+        labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+        assert labels == ["0.00 s", "0.08 s", "0.16 s", "0.24 s"]
+
+    def test_a_cell_of_a_spectrogram(self):
+        """Column 15 of time begins after 15 hops of 1024 samples; bin 70 is high up."""
+        axes = drawn("spectrogram", hot(PARTS["spectrogram"], 15 * 80 + 70))
+        (image,) = axes.images
+        assert np.argwhere(image.get_array() == 3).tolist() == [[70, 15]]
+        assert image.origin == "lower"
+        assert axes.get_xlim() == pytest.approx((0, 60 * 1024 / 48_000))
+
+    def test_a_run_of_samples(self):
+        """Run 90 of 120 is heard from 0.24 to 0.2427 s."""
+        axes = drawn("audio", hot(PARTS["audio"], 90))
+        x, y = axes.collections[0].get_paths()[0].vertices.T
+        assert y.max() == 3
+        assert 90 * 128 / 48_000 <= x[y.argmax()] <= 91 * 128 / 48_000
+        assert axes.get_xlim() == pytest.approx((0, 0.32))
+
+    def test_a_point(self):
+        axes = drawn("points", hot(PARTS["points"], 7))
+        values = axes.collections[0].get_array()
+        alone = panels(
+            "",
+            Part("points", (1,), (1,)),
+            INPUTS["points"][7:8],
+            [Map("", np.ones(1, np.float32), LOGITS, (0, 1))],
+            SCALES,
+            LARGE,
+        ).axes[1]
+        place = axes.collections[0].get_offsets()[int(np.argmax(values))]
+        np.testing.assert_allclose(place, alone.collections[0].get_offsets()[0])
+        assert sorted(values)[-2:] == [0, 3]
+
+    def test_the_bar_tells_the_lowest_and_the_highest(self):
+        values = np.linspace(-2.5, 7.25, 256, dtype=np.float32)
+        part = PARTS["image"]
+        for look, shown in ((LOGITS, ("-2.5", "7.25")), (WEIGHTS, ("0%", "7.2e+02%"))):
+            maps = [Map("", values, look, look.limits(values))]
+            figure = panels("", part, INPUTS["image"], maps, SCALES, SMALL)
+            assert tuple(text.get_text() for text in figure.texts[-2:]) == shown
+
+    def test_colours_are_those_of_the_networks_logits(self):
+        classifier = network("digits.py")
+        inputs = example(classifier)
+        (wanted, _) = expected_logits(classifier, inputs)
+        logits = classifier.attention_logits({"image": inputs["image"][None]}, (0,))[0]
+        maps = by_modality(classifier, np.asarray(logits)[0].mean(0), cross_attend=0)["image"]
+        part = Part("image", (8, 8), (1, 1))
+        figure = panels(
+            "",
+            part,
+            inputs["image"],
+            [Map("", maps[2], LOGITS, LOGITS.limits(maps[2]))],
+            SCALES,
+            LARGE,
+        )
+        picture = figure.axes[1].images[0].get_array()[::56, ::56].astype(int)
+        values = wanted[0, 2].reshape(8, 8)
+        share = (values - values.min()) / (values.max() - values.min())
+        expected = 255 * colormaps["viridis"](share)[..., :3]
+        assert np.abs(picture - expected).max() < 4  # a step of viridis
+
+
+class TestOverview:
+    def grid(self, modality, values):
+        part, inputs = PARTS[modality], INPUTS[modality]
+        figure = overview("all", part, inputs, values, LOGITS, SCALES, num_inputs=part.num_inputs)
+        return figure.axes[-1].images[0].get_array()
+
+    @pytest.mark.parametrize(
+        ("modality", "number", "size", "place"),
+        [
+            ("image", 3 * 16 + 5, (128, 128), (24, 32, 40, 48)),
+            ("spectrogram", 15 * 80 + 70, (80, 60), (9, 10, 15, 16)),
+            ("audio", 90, (8, 480), (0, 8, 360, 364)),
+            (
+                "video",
+                (2 * 4 + 1) * 4 + 3,
+                (116, 4 * 117 - 1),
+                (29, 58, 2 * 117 + 87, 2 * 117 + 116),
+            ),
+        ],
+    )
+    def test_each_latents_map_is_at_its_place(self, modality, number, size, place):
+        """Of four maps the third alone is hot at `number`; the others at the last input."""
+        part = PARTS[modality]
+        values = np.stack([hot(part, part.num_inputs - 1)] * 4)
+        values[2] = hot(part, number)
+        picture = self.grid(modality, values)
+        height, width = size
+        columns = (picture.shape[1] + 3) // (width + 3)
+        row, column = divmod(2, columns)
+        y, x = row * (height + 3), column * (width + 3)
+        tile = picture[y : y + height, x : x + width]
+        assert where(tile, BRIGHT) == place
+        other = picture[:height, :width]
+        assert where(other, BRIGHT) != place
+
+    def test_a_point_is_bright(self):
+        values = np.stack([hot(PARTS["points"], 7), hot(PARTS["points"], 8)])
+        picture = self.grid("points", values)
+        boxes = [where(tile, BRIGHT) for tile in (picture[:, :128], picture[:, 131:])]
+        assert boxes[0] != boxes[1]
+        for top, bottom, left, right in boxes:
+            assert (bottom - top, right - left) == (2, 2)
+
+    def test_512_latents_are_16_rows_of_32(self):
+        """As in Fig. 3."""
+        part = Part("image", (224, 224), (1, 1))
+        values = np.broadcast_to(DRAW.normal(size=(1, 50_176)).astype(np.float32), (512, 50_176))
+        figure = overview("all", part, None, values, LOGITS, SCALES, num_inputs=50_176)
+        shape = figure.axes[-1].images[0].get_array().shape
+        assert shape == (16 * 115 - 3, 32 * 115 - 3, 3)
+        numbers = [text.get_text() for text in figure.texts][-16:]
+        assert numbers == [str(number) for number in range(0, 512, 32)]
+
+    def test_what_is_not_seen_is_grey(self):
+        values = np.full((2, 256), np.nan, np.float32)
+        values[:, :128] = DRAW.normal(size=(2, 128))
+        picture = self.grid("image", values)[:, :128]
+        assert (picture[64:] == 153).all()
+        assert not (picture[:64] == 153).all(-1).any()
+
+    def test_weights_say_how_much_lies_on_other_modalities(self):
+        part = PARTS["image"]
+        values = np.full((4, 256), 0.25 / 256, np.float32)
+        figure = overview("all", part, None, values, WEIGHTS, SCALES, num_inputs=1000)
+        text = " ".join(text.get_text() for text in figure.texts)
+        assert "the same weight for all 1,000 inputs would be 0.1%. 25.0% of all weight" in text
+
+
+@pytest.mark.parametrize("modality", PARTS)
+@pytest.mark.parametrize("room", [LARGE, SMALL], ids=["large", "small"])
+def test_nothing_is_cut_off(modality, room):
+    values = DRAW.normal(size=PARTS[modality].num_inputs).astype(np.float32)
+    maps = [Map(f"latent {n}: to 1,234", values, LOGITS, LOGITS.limits(values)) for n in range(5)]
+    part, inputs = PARTS[modality], INPUTS[modality]
+    figure = panels("a file with a long name " * 9, part, inputs, maps, SCALES, room)
+    assert figure.bbox.width <= (room.width if modality != "video" else 1846)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figure.texts]
+    boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0 + 1
+        assert box.x1 <= figure.bbox.x1 + 1
+        assert figure.bbox.y0 <= box.y0 + 1
+        assert box.y1 <= figure.bbox.y1 + 1
+
+
+def test_pictures_are_enlarged_and_reduced_by_whole_factors():
+    assert [factor_to_fit(size, 128) for size in (8, 100, 128, 129, 224, 299)] == [
+        16,
+        1,
+        1,
+        -2,
+        -2,
+        -3,
+    ]
+    picture = np.array([[[1, 2, 3], [4, 5, 6], [7, 8, np.nan]]], float)
+    large = scaled(picture, 2, np.nanmean)
+    assert large.shape == (1, 6, 6)
+    np.testing.assert_array_equal(large[0, 2:4, 0:2], 4)
+    np.testing.assert_allclose(scaled(picture, -2, np.nanmean), [[[3, 4.5], [7.5, np.nan]]])
+    np.testing.assert_allclose(scaled(picture, -2, np.nanmax), [[[5, 6], [8, np.nan]]])
+
+
+def test_an_animation_has_each_frame_and_its_patch():
+    """The hot patch is of time step 2: it is bright in frames 4 and 5 of 8."""
+    part = PARTS["video"]
+    maps = [("latent 0", hot(part, 2 * 16 + 6))]
+    gif = Image.open(io.BytesIO(moving("a", part, INPUTS["video"], maps, LOGITS, SCALES)))
+    assert gif.n_frames == 8
+    bright = []
+    for number in range(8):
+        gif.seek(number)
+        frame = np.asarray(gif.convert("RGB")).astype(int)
+        map_alone = frame[:-40, frame.shape[1] // 2 :]  # without input and bar
+        bright.append((np.abs(map_alone - BRIGHT) <= 12).all(-1).sum() > 1000)
+    assert bright == [False] * 4 + [True] * 2 + [False] * 2
+
+
+def test_a_summary_has_a_small_picture_of_each_modality():
+    classifier = clips()
+    pictures = summary(classifier, example(classifier), cross_attend=1)
+    assert list(pictures) == ["audio", "video"]
+    for data in pictures.values():
+        picture = Image.open(io.BytesIO(data))
+        assert picture.format == "PNG"
+        assert picture.width <= 900
+
+
+def test_a_summary_of_what_has_no_maps():
+    resnet = network("folder.py:resnet", dict(image_size=32))
+    with pytest.raises(ValueError, match="resnet"):
+        summary(resnet, example(resnet), cross_attend=0)
+    classifier = network("digits.py")
+    with pytest.raises(ValueError, match="cross-attend 2 is not one of the network's 2"):
+        summary(classifier, example(classifier), cross_attend=2)

@@ -1,0 +1,153 @@
+"""Parts of the web page, by hand and against sklearn: what is chosen, counted and drawn."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import confusion_matrix
+
+from experiments import predictions
+from experiments.contact_sheets import Scales
+from experiments.html import charts, examples, page, results
+from tests.experiments.report_runs import one_label
+
+
+def test_the_confusion_matrix_against_sklearn():
+    draw = np.random.default_rng(0)
+    label, said = draw.integers(7, size=(2, 500))
+    found = one_label(label, said)
+    np.testing.assert_array_equal(
+        results.confusion(found), confusion_matrix(label, said, labels=range(7))
+    )
+    assert results.confusion(found, 9).shape == (9, 9)
+    # Scores that are no numbers are nothing that was said.
+    broken = found._replace(label_probability=np.where(np.arange(500) < 9, np.nan, 0.5))
+    assert results.confusion(broken).sum() == 491
+
+
+def test_of_many_classes_the_pairs_that_are_confused():
+    label = np.repeat(np.arange(60), 4)
+    said = label.copy()
+    said[8:11] = 59  # three of the four of class 2
+    said[0] = 1
+    found = one_label(label, said, k=5)
+    heading, content = results.classes(found, results.Names(()))
+    assert heading == "Confusions"
+    assert "matrix" not in content
+    pairs = re.sub("<[^>]*>", " ", content.partition("<details")[0]).split("of the class")[1]
+    told = " ".join(pairs.split())
+    assert told == "class 2 class 59 3 75.0% class 0 class 1 1 25.0%"
+    worst = re.sub("<[^>]*>", " ", content.partition("right where said")[2]).split()
+    assert " ".join(worst).startswith("class 2 25.0% 1 of 4 100.0% class 0 75.0%")
+
+
+def many_labels():
+    """Three examples of 4 classes, two likeliest of each; the second has no label."""
+    return predictions.ManyLabels(
+        index=np.arange(3, dtype=np.int32),
+        classes=np.array([[1, 0], [2, 3], [3, 1]], np.int32),
+        probabilities=np.array([[0.9, 0.5], [0.1, 0.1], [0.8, 0.4]], np.float32),
+        starts=np.array([0, 1, 1, 3]),
+        labels=np.array([1, 0, 3], np.int32),
+        label_probabilities=np.array([0.9, 0.2, 0.8], np.float32),
+        average_precision=np.array([0.25, 0.5, np.nan, 1.0]),
+    )
+
+
+def test_losses_by_hand_and_what_is_chosen_by_them():
+    found = one_label([0, 0, 1, 2], [0, 1, 1, 0], probability=0.5)
+    np.testing.assert_allclose(examples.losses(found), -np.log([0.5, 0.25, 0.5, 0.25]))
+    assert examples.choose(found) == ([0, 2], [3, 1])
+    assert examples.choose(found, best=1, worst=1) == ([0], [3])
+    broken = found._replace(label_probability=np.float32([0.5, 0.25, np.nan, 0.25]))
+    assert examples.choose(broken) == ([0], [2, 3, 1])
+    many = many_labels()
+    by_hand = [
+        -np.log(0.9) - np.log(1 - 0.5),  # its own class, and the other of the likeliest
+        -2 * np.log(1 - 0.1),
+        -np.log(0.2) - np.log(0.8) - np.log(1 - 0.4),
+    ]
+    np.testing.assert_allclose(examples.losses(many), by_hand, rtol=1e-6)
+    # One without a label is no success; it may be a failure.
+    assert examples.choose(many) == ([0, 2], [1])
+    assert examples.choose(many, best=1) == ([0], [2, 1])
+
+
+def test_of_several_labels_how_well_each_class_was_found():
+    heading, content = results.classes(many_labels(), results.Names(tuple("abcd")))
+    assert heading == "Classes"
+    text = " ".join(re.sub("<[^>]*>", " ", content).split())
+    assert "1 classes are in no example" in text
+    assert "Found best" not in text
+    assert text.endswith("examples a 25.0% 1 b 50.0% 1 d 100.0% 1")
+    draw = np.random.default_rng(0)
+    many = many_labels()._replace(average_precision=draw.permutation(30) / 100)
+    _, content = results.classes(many, results.Names(()))
+    text = " ".join(re.sub("<[^>]*>", " ", content).split())
+    shown = [re.findall(r"(\d+)\.0%", part) for part in re.split("Found|Every class", text)[1:]]
+    assert shown[0] == [str(29 - i) for i in range(12)]
+    assert shown[1] == [str(i) for i in range(12)]
+    assert shown[2] == [str(i) for i in range(30)]
+
+
+def test_a_chart_has_its_points_where_they_belong():
+    """Ticks are 0 and 1: a value of 0.25 is a quarter up; a gap is where there is no number."""
+    points = [(0, 0.0), (50, 1.0), (75, float("nan")), (100, 0.25)]
+    svg = charts.chart("Top-1", [charts.Line("a <b>", points, 0)], percent=True)
+    places = [tuple(map(float, place)) for place in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)]
+    (x0, y0), (x1, y1), (x2, y2) = places
+    assert x1 - x0 == pytest.approx((x2 - x0) / 2, abs=0.1)
+    assert (y0 - y2) / (y0 - y1) == pytest.approx(0.25, abs=0.01)
+    assert svg.count("M" + f"{x0:.1f}") == 1
+    assert f"M{x2:.1f} {y2:.1f}" in svg
+    assert "a &lt;b&gt;, step 50: 100.00%" in svg
+    assert "ends at 25.00%" in svg
+
+
+def test_a_chart_of_values_far_apart_is_logarithmic_but_not_for_the_end_of_a_cosine():
+    step = np.arange(101)
+    decay = 10.0 ** -(step // 25)
+    cosine = (1 + np.cos(np.pi * np.minimum(step, 99.99) / 100)) / 2
+
+    def middle(values):
+        line = charts.Line("rate", list(zip(step.tolist(), values.tolist(), strict=True)), 0)
+        ys = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", charts.chart("x", [line]))]
+        ys = ys[-101:]  # those before are of the frame
+        return (max(ys) - ys[30]) / (max(ys) - min(ys))
+
+    assert middle(decay) == pytest.approx(3 / 4, abs=0.01)  # 0.1, of 1 to 0.0001
+    assert middle(cosine) == pytest.approx(cosine[30], abs=0.01)
+
+
+def test_a_long_noisy_line_is_drawn_as_means_of_parts():
+    points = [(step, step % 2 + 0.5) for step in range(1000)]
+    svg = charts.chart("Loss", [charts.Line("training", points, 0, noisy=True)])
+    path = max(re.findall(r'd="(M[^"]*)"', svg), key=len)
+    ys = {y for _, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", path)}
+    assert path.count("L") == 99
+    assert len(ys) == 1  # of 0.5 and 1.5 in turn the mean is 1 everywhere
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype"),
+    [
+        ("image", (8, 8, 1), np.uint8),
+        ("image", (100, 100, 3), np.uint8),
+        ("points", (200, 3), np.float32),
+        ("audio", (4800,), np.int16),
+        ("spectrogram", (40, 64), np.float16),
+        ("video", (16, 32, 32, 3), np.uint8),
+    ],
+)
+def test_an_input_of_every_modality_is_drawn(name, shape, dtype):
+    draw = np.random.default_rng(0)
+    array = draw.uniform(-1, 1, shape) if name == "points" else draw.integers(0, 255, shape)
+    data = examples.drawn(name, array.astype(dtype), Scales(48_000, 25, mel_hop=480))
+    assert str(page.picture(data, "x")).startswith('<img src="data:image/')
+    assert len(data) < 60_000
+    if name == "image":  # as it is, enlarged by a whole factor
+        found = np.asarray(Image.open(io.BytesIO(data)), float).reshape(-1, *shape[1:])
+        side = 224 // shape[0]
+        assert len(found) * found.shape[1] == shape[0] * shape[1] * side * side

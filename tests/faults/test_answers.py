@@ -1,0 +1,228 @@
+"""What fails for a known reason, made to fail: memory, devices, packages, Python, Ctrl-C."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import build, environment
+from experiments.answers import UserError, answered, is_out_of_memory, out_of_memory, unused_gpu
+from experiments.checks import check_data
+from experiments.config_files import load_config
+from perceiver.data import registry
+from perceiver.data.errors import DataError
+from perceiver.library import LibraryError
+from tests.experiments.processes import ROOT, finish, start
+
+MEANS = ("train.batch_size", "train.accumulate=4", "model.remat=block", "model.dtype=bfloat16")
+
+
+def raised_by(function):
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        function()
+    return raised.value
+
+
+# Memory.
+
+
+@pytest.mark.parametrize(
+    ("fill", "size"),
+    [
+        (lambda: np.ones(2**58, np.uint8), "256 PiB"),
+        (jax.jit(lambda: jnp.ones(10**13, jnp.float32)), "40 TB"),
+    ],
+)
+def test_memory_that_no_machine_has(fill, size, capsys):
+    error = raised_by(fill)
+    assert is_out_of_memory(error)
+    with pytest.raises(SystemExit) as end, answered():
+        raise error
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {out_of_memory(error)}"
+    assert f"(for {size} at once)" in line
+    for means in MEANS:
+        assert means in line
+
+
+@pytest.mark.parametrize(
+    "fail", [lambda: 1 / 0, lambda: jnp.zeros(3) + jnp.zeros(4), lambda: {}[0]]
+)
+def test_other_errors_are_not_memory_and_go_on(fail):
+    assert not is_out_of_memory(raised_by(fail))
+    with pytest.raises((ZeroDivisionError, TypeError, KeyError)), answered():
+        fail()
+
+
+@pytest.mark.slow
+def test_a_batch_too_large_for_the_memory_of_a_run(tmp_path):
+    """Of 20,000 examples the step takes 18 GB, and the process may have 9."""
+    limit = 9 * 10**9
+    process = start(
+        "train",
+        "--config=configs/digits.py",
+        f"--workdir={tmp_path}/run",
+        "--config.train.batch_size=20000",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    _, err = finish(process, status=1)
+    assert "Traceback" not in err
+    line = err.splitlines()[-1]
+    assert line.startswith("error: out of memory (for ")
+    assert all(means in line for means in MEANS)
+
+
+# Devices.
+
+
+@pytest.mark.parametrize("platform", ["cuda", "gpuu"])
+def test_devices_that_are_not_there(platform, tmp_path):
+    arguments = ["--config=configs/digits.py", f"--workdir={tmp_path}/run"]
+    process = start("train", *arguments, environment={"JAX_PLATFORMS": platform})
+    out, err = finish(process, status=2)
+    (line,) = err.splitlines()
+    assert out == ""
+    assert line.startswith(f"error: JAX_PLATFORMS={platform} asks for devices that JAX can't use")
+    assert "unset it" in line
+    assert "pip install -e '.[gpu]'" in line
+
+
+def test_a_gpu_that_jax_does_not_know_of_is_told(tmp_path):
+    for name in ("null", "nvidiactl", "nvidia-uvm"):  # what a machine without one may have
+        (tmp_path / name).touch()
+    assert unused_gpu(tmp_path, {}) == ""
+    (tmp_path / "nvidia0").touch()
+    if any("cuda" in name for name in os.listdir(os.path.dirname(jax.__file__) + "/..")):
+        assert unused_gpu(tmp_path, {}) == ""
+        return
+    assert "pip install -e '.[gpu]' -c constraints.txt" in unused_gpu(tmp_path, {})
+    assert len(unused_gpu(tmp_path, {}).splitlines()) == 1
+    for asked in ({"JAX_PLATFORMS": "cpu"}, {"CUDA_VISIBLE_DEVICES": ""}):
+        assert unused_gpu(tmp_path, asked) == ""
+
+
+# Python and its packages.
+
+
+@pytest.mark.parametrize("version", [(3, 6, 15), (3, 9, 18), (3, 10, 13)])
+def test_an_old_python(version):
+    said = environment.version_problem(version)
+    assert f"is Python {'.'.join(map(str, version))}, needed is 3.11 or later" in said
+    assert ".venv/bin/activate" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_pythons_that_will_do():
+    assert [environment.version_problem(v) for v in ((3, 11, 0), (3, 13, 1), (4, 0, 0))] == [
+        None
+    ] * 3
+    assert f'python_requires=">={".".join(map(str, environment.OLDEST))}"' in (
+        ROOT / "setup.py"
+    ).read_text("utf-8")
+
+
+@pytest.mark.parametrize("main", ["train", "report", "prepare_data"])
+def test_a_python_without_the_packages(main):
+    """As one that is not the environment's: -S leaves out what is installed."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", f"experiments.{main}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {sys.executable} has no package jax, haiku")
+    assert line.endswith(".venv/bin/activate")
+
+
+def test_a_package_that_only_some_work_needs(capsys):
+    with pytest.raises(SystemExit) as end, answered():
+        import a_package_of_nobody.part  # noqa: F401
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has no package a_package_of_nobody: run pip install -e ." in line
+    with pytest.raises(ModuleNotFoundError), answered():
+        import experiments.of_nobody  # noqa: F401
+
+
+# Ctrl-C before a program has begun.
+
+
+def test_an_interrupt_while_it_starts():
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv = ['-m']; import experiments; 0 / input()"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "EOFError" in done.stderr  # all else keeps its traceback
+    waiting = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time; sys.argv = ['-m']; import experiments\n"
+            "print('ready', flush=True); time.sleep(60)",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert waiting.stdout.readline() == "ready\n"
+    waiting.send_signal(signal.SIGINT)
+    _, err = waiting.communicate(timeout=30)
+    assert err == "interrupted\n"
+    assert waiting.returncode == -signal.SIGINT
+
+
+# Data, and runs.
+
+
+def test_a_mistake_that_the_library_finds(capsys):
+    with pytest.raises(SystemExit) as end, answered():
+        raise LibraryError("runs/a is no run")
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: runs/a is no run\n"
+
+
+def test_one_class_alone_is_refused(tmp_path, add_pictures):
+    add_pictures(tmp_path / "cat", 12)
+    config = load_config("configs/folder.py")
+    config.data.dir = str(tmp_path)
+    dataset = registry.load(**build.data_options(config))
+    with pytest.raises(UserError, match=r"one class alone, 'cat': .* at least two class folders"):
+        check_data(config, dataset)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("data/train/cat", "but 12 pictures in no class folder (is the folder above it meant?)"),
+        (".", "has no pictures, but a folder 'train' (is '{tmp}/data' meant?)"),
+        ("drawings", "/a' has no pictures, but .gif files: remove it or fill it"),
+    ],
+)
+def test_a_folder_too_low_too_high_or_of_another_kind(given, said, tmp_path, add_pictures):
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            add_pictures(tmp_path / "data" / split / name, 12)
+    if given == "drawings":
+        (tmp_path / "drawings" / "a").mkdir(parents=True)
+        (tmp_path / "drawings" / "a" / "x.gif").write_bytes(b"GIF89a")
+    config = load_config("configs/folder.py")
+    config.data.dir = str(tmp_path / given)
+    with pytest.raises(DataError) as raised:
+        registry.load(**build.data_options(config))
+    assert said.format(tmp=tmp_path) in str(raised.value)
+    assert "the expected layout is train/<class>/*.jpg" in str(raised.value)

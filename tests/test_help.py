@@ -1,0 +1,130 @@
+"""--help of every program: what it does, an example that can be copied, and its flags."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.experiments.processes import ROOT
+from tests.faults.mains import Mains
+
+PROGRAMS = sorted(
+    path.stem
+    for path in (ROOT / "experiments").glob("*.py")
+    if '\nif __name__ == "__main__":\n' in path.read_text()
+)
+SUBCOMMANDS = {
+    "prepare_data": ("audioset", "clips", "modelnet", "imagenet"),
+    "benchmark": ("forward", "step", "compile", "memory", "scaling", "data"),
+}
+# These learn the config from the run in --workdir.
+WITHOUT_CONFIG = ("attention_maps", "export", "predict", "report")
+# A flag, as absl and argparse write it, and what is said of it on its line or the next.
+FLAG = re.compile(
+    r"^  (?:-\w, |-\w \S+, )?--(?:\[no\])?([\w-]+)(?:: (.+)|(?: [^\n]*?)??(?:  +|\n {8,})(\S.*))$",
+    re.MULTILINE,
+)
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    mains = Mains(tmp_path_factory.mktemp("mains"), devices=1)
+    yield mains
+    mains.close()
+
+
+def check(out, command):
+    """What --help must have, whichever library wrote it."""
+    examples = re.findall(rf"^ *(?:example: *)?({re.escape(command)}(?: .*)?)$", out, re.MULTILINE)
+    assert examples, f"no example of {command} in\n{out}"
+    first = out.removeprefix("usage:").strip().splitlines()
+    assert any(re.match(r"[A-Z][a-z]+s\b.* .* .*", line) for line in first), "what does it do?"
+    flags = {name: (said or then).strip() for name, said, then in FLAG.findall(out)}
+    listed = {*re.findall(r"^  (?:-\w, |-\w \S+, )?--(?:\[no\])?([\w-]+)", out, re.MULTILINE)}
+    assert flags.keys() == listed
+    for name, meaning in flags.items():
+        assert re.search(r"[a-z]{2}", meaning), f"--{name} has no meaning"
+    return examples, listed
+
+
+def test_the_programs_are_found():
+    assert {"train", "evaluate", "prepare_data", "benchmark", "report"} <= {*PROGRAMS}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program(program, started):
+    status, out, err = started(program, "--help")
+    assert (status, err) == (0, "")
+    examples, listed = check(out, f"python -m experiments.{program}")
+    if program not in SUBCOMMANDS:
+        used = {*re.findall(r"--(\w+)\b(?!\.)", " ".join(examples))}
+        assert used <= listed | {"help"}
+    if program in WITHOUT_CONFIG:
+        assert "--config" not in out
+        assert "configs:" not in out
+
+
+@pytest.mark.parametrize(
+    ("program", "word"), [(p, word) for p, words in SUBCOMMANDS.items() for word in words]
+)
+def test_a_subcommand(program, word, started):
+    status, out, err = started(program, word, "--help")
+    assert (status, err) == (0, "")
+    own = f" {word}" if program == "prepare_data" else ""  # `benchmark` has one text for all
+    _, listed = check(out, f"python -m experiments.{program}{own}")
+    assert listed
+
+
+def test_help_is_quick_and_asks_for_no_tensorflow():
+    """TensorFlow takes seconds; in a fresh process, as in copies it is imported already."""
+    code = (
+        "import runpy, sys\n"
+        "sys.argv[:] = ['train', '--help']\n"
+        "try:\n"
+        "    runpy.run_module('experiments.' + sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    print(end.code, 'tensorflow' in sys.modules)\n"
+    )
+    for program in ("train", "prepare_data"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.replace("train", program)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.endswith("0 False\n")
+
+
+def test_the_sweep():
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.sweep", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    check(done.stdout, "python -m launch.sweep")
+
+
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+@pytest.mark.parametrize("script", ["local.sh", "slurm.sbatch", "tpu_pod.sh", "tpu_worker.sh"])
+def test_a_script(script, asked, tmp_path):
+    """From any folder, and it leaves nothing behind."""
+    home = tmp_path / "home"
+    home.mkdir()
+    done = subprocess.run(
+        ["bash", ROOT / "launch" / script, asked],
+        cwd=tmp_path,
+        env=os.environ | {"HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(rf"^ +.*launch/{script} ", done.stdout, re.MULTILINE)
+    assert "set -euo" not in done.stdout
+    assert not [*home.iterdir()]
