@@ -3,17 +3,57 @@
 import re
 from pathlib import Path
 
-from experiments.command_line import all_configs
+import numpy as np
+import pytest
+
+from experiments.config_files import all_configs
+from tests.experiments.processes import TINY, run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_python_in_the_readme_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+def python_of(page):
+    """Runs the page's Python, from its first line to its last; returns the names it leaves."""
     names = {}
-    exec(compile(code, "README.md", "exec"), names)
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL):
+        exec(compile(code, page, "exec"), names)
+    return names
+
+
+@pytest.fixture
+def after_make_train(tmp_path, monkeypatch):
+    """A current folder in which digits were trained, by a short run of a tiny network."""
+    run("train", *TINY, f"--workdir={tmp_path}/runs/digits")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_python_in_the_readme_runs(after_make_train):
+    names = python_of("README.md")
     assert names["logits"].shape == (1, 10)
+
+
+def test_the_python_in_the_page_on_the_library_runs(after_make_train):
+    names = python_of("docs/library.md")
+    assert names["untrained"].inputs["image"].shape == (224, 224, 3)
+    assert names["features"].shape == (2, 4, 8)
+    np.testing.assert_allclose(names["probabilities"].sum(-1), 1, rtol=1e-5)
+    assert names["names"][0] in set("0123456789")
+    assert 0.4 < names["odd"] <= 1
+    assert names["where"].shape == (2, 8, 8)
+
+
+def test_pages_with_python_are_run():
+    """What tests/test_new_modality.py runs aside."""
+    pages = [p for p in (ROOT / "docs").glob("*.md") if "```python" in p.read_text()]
+    assert {p.name for p in pages} == {"library.md", "new_modality.md"}
+
+
+def test_programs_named_are_there():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for program in re.findall(r"python -m ((?:experiments|launch)\.\w+)", page.read_text()):
+            file = ROOT / f"{program.replace('.', '/')}.py"
+            assert "__main__" in file.read_text(), f"{page.name} names {program}"
 
 
 def test_configs_named_in_the_readme_are_there():
