@@ -16,7 +16,7 @@ from experiments.attention.overview import overview
 from experiments.attention.pictures import few_maps, large, moving, name_of, scales_of, weights_of
 from experiments.command_line import run
 from experiments.contact_sheets import png
-from experiments.show_data import caption, of_evaluation, writing
+from experiments.show_data import caption, one_of_evaluation, writing
 from perceiver.training.files import replace_file
 
 if TYPE_CHECKING:
@@ -189,22 +189,18 @@ def _file(classifier, path):
 
 def _example(classifier, number):
     """What an example of the evaluation split is called, and its inputs."""
-    from perceiver.data import registry
-
     if "name" not in classifier.data:
         raise UserError(
             "the network was not trained on a data set; give --input=FILE, not --example"
         )
-    options = {key: value for key, value in classifier.data.items() if key != "num_classes"}
-    dataset = registry.load(**options)
+    dataset = trained.dataset(classifier.data)
     source = dataset.eval
     if number >= source.num_examples:
         raise UserError(
             f"--example={number} is not in the eval split; its {source.num_examples:,} examples "
             "are numbered from 0"
         )
-    windows = of_evaluation(source, max(1, source.eval_windows), number)
-    shown = windows[len(windows) // 2]
+    shown = one_of_evaluation(source, number)
     return caption(shown, dataset.class_names), {name: shown[name] for name in classifier.inputs}
 
 

@@ -4,26 +4,14 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
 import numpy as np
 
 if TYPE_CHECKING:
     from perceiver.data.class_folders import FileKind
     from perceiver.data.one_file import Reader
-
-
-class Classifier(Protocol):
-    """What of a `perceiver.library.Classifier` says how its files are read.
-
-    Attributes:
-      inputs: the shape of an example by modality.
-      data: the section `data` of its config.
-    """
-
-    inputs: dict[str, jax.ShapeDtypeStruct]
-    data: dict
+    from perceiver.library import Classifier
 
 
 class Found(NamedTuple):
@@ -40,7 +28,7 @@ class Found(NamedTuple):
     problems: list[str]
 
 
-def reader(classifier: Classifier) -> "Reader":
+def reader(classifier: "Classifier") -> "Reader":
     """How files are read for a network.
 
     Raises:
@@ -51,11 +39,11 @@ def reader(classifier: Classifier) -> "Reader":
     return one_file.reader(classifier.inputs, classifier.data)
 
 
-def read(classifier: Classifier, path: Path) -> dict[str, np.ndarray]:
+def read(classifier: "Classifier", path: Path) -> dict[str, np.ndarray]:
     """The content of one file as evaluation would show it to the network.
 
     Args:
-      classifier: from `perceiver.library`.
+      classifier: the network.
       path: the file. Pictures, sound and videos are told by their content, point clouds by the
         ending of the name.
 

@@ -130,6 +130,16 @@ def of_evaluation(source: "Source", count: int, number: int | None) -> list[Exam
     return shown[:count]
 
 
+def one_of_evaluation(source: "Source", number: int) -> Example:
+    """One example as evaluation has it; of several windows the one in the middle.
+
+    Raises:
+      DataError: it can't be read.
+    """
+    windows = of_evaluation(source, max(1, source.eval_windows), number)
+    return windows[len(windows) // 2]
+
+
 def _only(source: "Source", number: int) -> "Source":
     """A source of one example, which every epoch augments anew."""
     return dataclasses.replace(

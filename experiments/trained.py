@@ -1,10 +1,12 @@
-"""The trained network that a program's --workdir and --checkpoint name."""
+"""The trained network that a program's --workdir and --checkpoint name, and its data."""
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.answers import UserError, user_values
 
 if TYPE_CHECKING:
+    from perceiver.data.source import Dataset
     from perceiver.library import Classifier
 
 
@@ -35,3 +37,19 @@ def load(workdir: str, checkpoint: str) -> "Classifier":
     from perceiver import library  # Orbax only now: --help and mistakes are quick
 
     return user_values(library.load, workdir, which(checkpoint))
+
+
+def dataset(data: Mapping[str, Any]) -> "Dataset":
+    """Loads the data set of a run.
+
+    Args:
+      data: the section `data` of its config, as JSON has it: lists stand for tuples.
+
+    Raises:
+      perceiver.data.errors.DataError: it is not there, or not as it should be.
+    """
+    from perceiver.data import registry  # TensorFlow only now
+
+    options = {key: tuple(x) if isinstance(x, list) else x for key, x in data.items()}
+    options.pop("num_classes", None)  # nominal: what is there counts
+    return registry.load(**options)

@@ -21,11 +21,18 @@ def python_of(page):
     return names
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which digits were trained, by a short run of a tiny network."""
+    folder = tmp_path_factory.mktemp("checkout")
+    run("train", *TINY, f"--workdir={folder}/runs/digits")
+    return folder
+
+
 @pytest.fixture
-def after_make_train(tmp_path, monkeypatch):
-    """A current folder in which digits were trained, by a short run of a tiny network."""
-    run("train", *TINY, f"--workdir={tmp_path}/runs/digits")
-    monkeypatch.chdir(tmp_path)
+def after_make_train(trained, monkeypatch):
+    """That folder as the current one."""
+    monkeypatch.chdir(trained)
 
 
 def test_the_python_in_the_readme_runs(after_make_train):

@@ -70,18 +70,6 @@ def choose(predictions: Predictions, best: int = _BEST, worst: int = _WORST) -> 
     return Chosen(lowest, highest)
 
 
-def example(source: "Source", number: int) -> Mapping[str, Any]:
-    """One example of a split as evaluation has it; of windows the one in the middle.
-
-    Raises:
-      DataError: it can't be read.
-    """
-    from experiments.show_data import of_evaluation
-
-    windows = of_evaluation(source, max(1, source.eval_windows), number)
-    return windows[len(windows) // 2]
-
-
 def scales_of(data: Mapping[str, Any]) -> Scales:
     """What the numbers of inputs mean, by a config's section `data`."""
     from perceiver.data.clips.schema import FRAME_RATE, SAMPLE_RATE
@@ -131,13 +119,14 @@ def gallery(
       names: of the classes.
       scales: what the numbers of inputs mean.
     """
+    from experiments.show_data import one_of_evaluation
     from perceiver.data.errors import DataError
 
     figures, wide = [], False
     for place in places:
         number = int(predictions.index[place])
         try:
-            inputs = example(source, number)
+            inputs = one_of_evaluation(source, number)
         except DataError as error:
             figures.append(tag("figure", missing(str(error))))
             continue
@@ -174,13 +163,14 @@ def maps(classifier: Any, source: "Source", numbers: Sequence[int], names: Names
       names: of the classes.
     """
     from experiments.attention.pictures import summary
+    from experiments.show_data import one_of_evaluation
     from perceiver.data.errors import DataError
 
     count = classifier.model["num_cross_attends"]
     parts = []
     for number in numbers[:_MAPS]:
         try:
-            inputs = example(source, number)
+            inputs = one_of_evaluation(source, number)
         except DataError as error:
             parts.append(missing(str(error)))
             continue

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments import predictions
+from experiments import predictions, trained
 from experiments import report_tables as tables
 from experiments.answers import UserError
 from experiments.contact_sheets import INPUTS
@@ -229,17 +229,9 @@ def _dataset(data: dict[str, Any]) -> "Dataset | str":
     from perceiver.data.errors import DataError
 
     try:
-        from perceiver.data import registry
+        return trained.dataset(data)
     except ModuleNotFoundError as error:  # not every machine has TensorFlow
         return f"The examples can't be shown: {error.name} is not installed."
-
-    options = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in data.items()
-        if key != "num_classes"
-    }
-    try:
-        return registry.load(**options)
     except (DataError, OSError) as error:
         return f"The examples can't be shown: {error}"
 

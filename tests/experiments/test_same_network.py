@@ -14,7 +14,7 @@ from tests.experiments.processes import TINY, run
 def trained(tmp_path):
     """A workdir as a run leaves it, and its config."""
     config = load_config("configs/audioset.py:mel_video")
-    write_run(tmp_path, config, parameters=1)
+    write_run(tmp_path, config, parameters=1, class_names=["a", "b"])
     (tmp_path / "checkpoints" / "10").mkdir(parents=True)
     return tmp_path, config
 
@@ -48,7 +48,7 @@ def test_another_network(trained, key, value, said):
 
 def test_without_checkpoints_any_network_may_begin(tmp_path):
     config = load_config("configs/digits.py")
-    write_run(tmp_path, config, parameters=1)
+    write_run(tmp_path, config, parameters=1, class_names=["a", "b"])
     config.model.num_latents = 5
     check_same_network(tmp_path, config)
 

@@ -103,7 +103,7 @@ class TestAnotherConfig:
 
     @pytest.fixture
     def workdir(self, tmp_path):
-        write_run(tmp_path, load_config("configs/digits.py"), parameters=1)
+        write_run(tmp_path, load_config("configs/digits.py"), parameters=1, class_names=["a", "b"])
         (tmp_path / "checkpoints" / "10").mkdir(parents=True)
         return tmp_path
 

@@ -131,7 +131,7 @@ MISTAKES = {
     "a file in the place of the workdir": (
         "train",
         [*DIGITS, "--workdir={tmp}/file"],
-        ["{tmp}/file can't be written"],
+        ["{tmp}/file is a file; give a folder"],
     ),
     "a workdir of nobody": (
         "train",
