@@ -271,8 +271,8 @@ def _say(line: str) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
     sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal lacks letters for
-    os.environ.setdefault(
-        "TF_CPP_MIN_LOG_LEVEL", "3"
-    )  # it logs each damaged file, without its name
+    # TensorFlow logs each damaged file, without its name. The 1 is JAX's, not the user's.
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "1":
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     keep_freed_memory()
     sys.exit(main(sys.argv[1:]))
