@@ -30,6 +30,8 @@ from perceiver.data.tensorflow_cpu import tf
 
 # Data sets whose evaluation shows pictures up to their edges.
 _WHOLE = ("digits",)
+# What a recipe of clouds asks for and evaluation does not go by.
+_NOT_AUGMENTED = {"scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
 _READERS = 4  # files read at once: TensorFlow and FFmpeg let go of the interpreter
 
 Inputs = dict[str, np.ndarray]
@@ -82,7 +84,7 @@ def reader(modalities: Collection[str], data: Mapping[str, Any]) -> Reader:
     if set(modalities) == {"points"}:
         return _of_clouds(data)
     if modalities and set(modalities) <= set(OF_CLIPS):
-        return _of_clips(data)
+        return _of_clips({"modalities": tuple(modalities)} | data)
     raise DataError(
         f"no kind of file holds what the network takes, {', '.join(modalities)}: files are read "
         f"for image, for points, and for any of {', '.join(OF_CLIPS)}"
@@ -139,7 +141,7 @@ def _of_pictures(data: Mapping[str, Any]) -> Reader:
 
 
 def _of_clouds(data: Mapping[str, Any]) -> Reader:
-    recipe = _recipe(CloudRecipe, data)
+    recipe = _recipe(CloudRecipe, _NOT_AUGMENTED | data)
     root = os.path.abspath(data["dir"]) if data.get("name") == "point_folder" else None
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)])

@@ -1,9 +1,11 @@
 """Single files: bit for bit what evaluation shows of them, and damaged ones named."""
 
+import json
 import os
 import shutil
 import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +13,14 @@ import trimesh
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from perceiver import networks
 from perceiver.data import digits, one_file
 from perceiver.data.clips import clip_folder
 from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
 from perceiver.data.pipeline import eval_batches
 from perceiver.data.points import folder as point_folder
+from perceiver.library import named
 from tests.experiments import small_data
 
 CLIPS = {"val_fraction": 0.5, "split_seed": 0, "clip_frames": 4, "eval_windows": 3}
@@ -219,3 +223,20 @@ def test_files_are_read_in_order_and_only_a_few_ahead():
     readings.close()
     assert len(begun) < 20
     assert [path for path, _ in one_file.read_each(read, paths)] == paths
+
+
+def test_for_every_network_that_is_built_by_its_name(tmp_path):
+    """They were trained on no data set: sizes alone say how a file is read for them."""
+    picture, cloud = tmp_path / "a.png", tmp_path / "a.txt"
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(picture)
+    np.savetxt(cloud, np.random.default_rng(0).normal(size=(2100, 3)))
+    known = json.loads(Path(named.__file__).with_name("networks.json").read_text())
+    different = {json.dumps([list(x["model"]["inputs"]), x["data"]]): x for x in known.values()}
+    for values in different.values():
+        modalities = networks.modalities_of(values["model"])
+        of_file = one_file.reader(modalities, values["data"])
+        path = {"image": picture, "points": cloud}.get(modalities[0])
+        if path:
+            (inputs,) = of_file.read(str(path)).inputs.values()
+            wanted = networks.batch_spec(values["model"], values["data"], 1)[modalities[0]]
+            assert (inputs.shape, inputs.dtype) == (wanted.shape, wanted.dtype)
