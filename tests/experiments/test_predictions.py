@@ -1,8 +1,6 @@
 """What is kept of each example in evaluation, against NumPy; on many devices; and its file."""
 
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -16,8 +14,8 @@ from perceiver.data.source import Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.training.objectives import make_objective
 from perceiver.training.parallel import DataParallel
-from tests.experiments.processes import ROOT, TINY, run
-from tests.training.test_parallel import free_address
+from tests.experiments.processes import TINY, run
+from tests.training.test_parallel import on_four_devices
 
 E, CLASSES = 23, 12
 
@@ -122,22 +120,7 @@ print("found", json.dumps({name: np.asarray(x).tolist() for name, x in found.ite
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_every_example_once_on_the_devices_of_all_processes(count):
-    address = free_address()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(i), str(count), address],
-            cwd=ROOT,
-            env={
-                "PATH": "/usr/bin:/bin",
-                "JAX_PLATFORMS": "cpu",
-                "XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(count)
-    ]
+    processes = on_four_devices(PROGRAM, count)
     logits, label, labels = scores()
     _, one = evaluated("softmax", logits, label=np.int32(label))
     _, many = evaluated("sigmoid", logits, labels=labels)

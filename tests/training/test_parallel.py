@@ -39,12 +39,12 @@ def free_address():
         return f"127.0.0.1:{s.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_the_mean_is_over_the_devices_of_all_processes(count):
+def on_four_devices(program, count):
+    """Starts a program in so many processes, given its number, their count and an address."""
     address = free_address()
-    processes = [
+    return [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(i), str(count), address],
+            [sys.executable, "-c", program, str(i), str(count), address],
             cwd=ROOT,
             env={
                 "PATH": "/usr/bin:/bin",
@@ -57,6 +57,11 @@ def test_the_mean_is_over_the_devices_of_all_processes(count):
         )
         for i in range(count)
     ]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_mean_is_over_the_devices_of_all_processes(count):
+    processes = on_four_devices(PROGRAM, count)
     for process in processes:
         out, err = process.communicate(timeout=120)
         assert "mean 21.0" in out, err  # 3 (0 + ... + 7) / 4
