@@ -13,9 +13,9 @@ from experiments.answers import UserError, user_values
 from experiments.attention.colours import LOGITS, WEIGHTS
 from experiments.attention.layouts import by_modality, parts_of
 from experiments.attention.overview import overview
-from experiments.attention.pictures import few_maps, large, moving, name_of, scales_of, weights_of
+from experiments.attention.pictures import few_maps, large, moving, name_of, weights_of
 from experiments.command_line import run
-from experiments.contact_sheets import png
+from experiments.contact_sheets import png, scales_of
 from experiments.show_data import caption, one_of_evaluation, writing
 from perceiver.training.files import replace_file
 
@@ -102,7 +102,7 @@ def draw_all(
     Yields:
       Pairs of a file's name and its content.
     """
-    scales = scales_of(classifier)
+    scales = scales_of(classifier.data)
     for cross_attend, logits in _logits(classifier, inputs, cross_attends, None):
         name = name_of(classifier, cross_attend)
         num_inputs = logits.shape[-1]
@@ -138,7 +138,7 @@ def draw_latents(
     latents: Sequence[int],
 ):
     """The maps of chosen latents, counted from 0, large; see `draw_all`."""
-    scales = scales_of(classifier)
+    scales = scales_of(classifier.data)
     of_stage = {"before": [], "after": []}  # for each cross-attend maps by modality
     heads = ""
     for cross_attend, logits in _logits(classifier, inputs, cross_attends, latents):

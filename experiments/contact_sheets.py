@@ -9,6 +9,7 @@ import io
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,6 +49,18 @@ class Scales:
     frame_rate: int
     mel_hop: int | None = None
     up_axis: str = "z"
+
+
+def scales_of(data: Mapping[str, Any]) -> Scales:
+    """What the numbers of inputs mean, by a config's section `data`."""
+    from perceiver.data.clips.schema import FRAME_RATE, SAMPLE_RATE  # TensorFlow only now
+
+    return Scales(
+        sample_rate=SAMPLE_RATE,
+        frame_rate=FRAME_RATE,
+        mel_hop=data.get("mel_hop"),
+        up_axis=data.get("up_axis", "z"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ from perceiver.library.runs import what_to_do
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.logs import write_json
 from perceiver.training.parallel import DataParallel
+from perceiver.training.step import EVALUATED
 
 USAGE = """Evaluates the newest checkpoint of a workdir, or --config.eval.checkpoint=best, or =STEP.
 
@@ -43,22 +44,22 @@ def main(config: ConfigDict, workdir: str) -> None:
     dataset = registry.load(**build.data_options(config))
     checks.check_data(config, dataset)
     network = networks.network(config, len(dataset.class_names))
-    optimizer, _ = build.optimizer(config, dataset.train.num_examples)
     objective = build.objective(config, training=False)
-    state_spec = jax.eval_shape(functools.partial(build.initial_state, config, network, optimizer))
+    spec = jax.eval_shape(functools.partial(networks.initial_variables, network, config))
     with Checkpoints(
         workdir / "checkpoints",
         keep=config.train.keep_checkpoints,
         best_of=objective.metric,
         read_only=True,
     ) as checkpoints:
-        restored = checkpoints.restore(state_spec, None if wanted == "newest" else wanted)
+        step = None if wanted == "newest" else wanted
+        restored = checkpoints.restore(spec, step, part=EVALUATED)
     if restored is None:
         raise UserError(f"--workdir={workdir} has no whole checkpoint; train there first")
-    step, state, _ = restored
+    step, variables, _ = restored
 
     devices = DataParallel()
-    variables = devices.replicate(state.for_evaluation())
+    variables = devices.replicate(variables)
     predict = networks.predictor(network)
 
     def evaluator(source) -> Evaluator:

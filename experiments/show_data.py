@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from experiments import build, checks
 from experiments.answers import UserError
 from experiments.command_line import run
-from experiments.contact_sheets import INPUTS, Entry, Scales, contact_sheet, png
+from experiments.contact_sheets import INPUTS, Entry, contact_sheet, png, scales_of
 from perceiver.training.files import replace_file
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def main(config: ConfigDict, _: str | None) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
 
     from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
-    from perceiver.data.clips.schema import FRAME_RATE, SAMPLE_RATE
 
     dataset = registry.load(**build.data_options(config))
     source = dataset.train if values.split == "train" else dataset.eval
@@ -62,12 +61,7 @@ def main(config: ConfigDict, _: str | None) -> None:
         shown = of_training(source, config, values.count, values.example)
     else:
         shown = of_evaluation(source, values.count, values.example)
-    scales = Scales(
-        sample_rate=SAMPLE_RATE,
-        frame_rate=FRAME_RATE,
-        mel_hop=config.data.get("mel_hop"),
-        up_axis=config.data.get("up_axis", "z"),
-    )
+    scales = scales_of(config.data)
     entries = [Entry(caption(example, dataset.class_names), example) for example in shown]
     file = config_flags.get_config_filename(flags.FLAGS["config"])
     header = f"{file}, {values.split}, {source.num_examples:,} examples"

@@ -15,7 +15,7 @@ from PIL import Image
 from experiments.attention.colours import LOGITS, Look
 from experiments.attention.layouts import Part, by_modality, parts_of
 from experiments.attention.panels import LARGE, MOVING, SMALL, Map, panels
-from experiments.contact_sheets import Scales, png
+from experiments.contact_sheets import Scales, png, scales_of
 
 if TYPE_CHECKING:
     from perceiver.library import Classifier
@@ -143,7 +143,7 @@ def summary(
         "the fewest inputs"
     )
     few = few_maps(classifier, np.asarray(logits[0]), cross_attend=cross_attend)
-    scales = scales_of(classifier)
+    scales = scales_of(classifier.data)
     return {
         part.modality: png(
             panels(
@@ -185,18 +185,6 @@ def few_maps(
 def name_of(classifier: "Classifier", cross_attend: int) -> str:
     """A cross-attend, counted from 0, as it is called in pictures: from 1, as the paper counts."""
     return f"cross-attend {cross_attend + 1} of {classifier.model['num_cross_attends']}"
-
-
-def scales_of(classifier: "Classifier") -> Scales:
-    """What the numbers of a network's inputs mean."""
-    from perceiver.data.clips.schema import FRAME_RATE, SAMPLE_RATE  # TensorFlow only now
-
-    return Scales(
-        sample_rate=SAMPLE_RATE,
-        frame_rate=FRAME_RATE,
-        mel_hop=classifier.data.get("mel_hop"),
-        up_axis=classifier.data.get("up_axis", "z"),
-    )
 
 
 def _maps(maps, look):

@@ -70,18 +70,6 @@ def choose(predictions: Predictions, best: int = _BEST, worst: int = _WORST) -> 
     return Chosen(lowest, highest)
 
 
-def scales_of(data: Mapping[str, Any]) -> Scales:
-    """What the numbers of inputs mean, by a config's section `data`."""
-    from perceiver.data.clips.schema import FRAME_RATE, SAMPLE_RATE
-
-    return Scales(
-        sample_rate=SAMPLE_RATE,
-        frame_rate=FRAME_RATE,
-        mel_hop=data.get("mel_hop"),
-        up_axis=data.get("up_axis", "z"),
-    )
-
-
 def drawn(name: str, array: np.ndarray, scales: Scales) -> bytes:
     """An input as a picture, a PNG or JPEG file.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments import predictions, trained
 from experiments import report_tables as tables
 from experiments.answers import UserError
-from experiments.contact_sheets import INPUTS
+from experiments.contact_sheets import INPUTS, scales_of
 from experiments.html import examples, results
 from experiments.html.charts import COLOURS, DASHES, Line, chart, legend
 from experiments.html.page import Html, details, joined, missing, note, page, table, tag
@@ -244,7 +244,7 @@ def _examples(looked: _Looked, chosen: examples.Chosen) -> Html:
         looked.source,
         looked.saved.predictions,
         names=looked.names,
-        scales=examples.scales_of(looked.data),
+        scales=scales_of(looked.data),
     )
     one = isinstance(looked.saved.predictions, predictions.OneLabel)
     headings = {

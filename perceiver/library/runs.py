@@ -13,10 +13,9 @@ from perceiver.library.errors import LibraryError
 from perceiver.library.safetensors_files import read_safetensors
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.objectives import make_objective
+from perceiver.training.step import EVALUATED
 from perceiver.training.tree_index import differences, flatten, index_of
 
-# Where a checkpoint keeps what is evaluated: the moving average, if there is one.
-_EVALUATED = ("ema", "variables")
 _CONFIG, _CHECKPOINTS = "config.json", "checkpoints"
 
 
@@ -75,7 +74,7 @@ def _of_run(workdir: Path, checkpoint: int | str) -> Classifier:
         restored = checkpoints.restore(
             {"params": params, "state": state},
             None if checkpoint == "newest" else checkpoint,
-            part=_EVALUATED,
+            part=EVALUATED,
         )
     if restored is None:
         raise LibraryError(f"{workdir} has no whole checkpoint; train there first")

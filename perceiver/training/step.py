@@ -39,6 +39,10 @@ class Variables(NamedTuple):
     state: Any
 
 
+# The parts of a `TrainState` that are evaluated: the first that is there.
+EVALUATED = ("ema", "variables")
+
+
 class TrainState(NamedTuple):
     """All that a training step reads and writes.
 
