@@ -3,6 +3,6 @@
 import sys
 
 if sys.argv[:1] == ["-m"]:  # Python is looking for a program of this package to start it
-    from experiments import environment
+    from experiments.cli import environment
 
     environment.check()

@@ -11,15 +11,16 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from experiments import build, checks, networks, predictions, processes, trained
-from experiments.answers import UserError
-from experiments.command_line import run
-from experiments.config_files import flatten
-from experiments.evaluation import Evaluator, summary
-from experiments.workdir import check_same_network
+from experiments.cli import distributed
+from experiments.cli.config_files import flatten
+from experiments.cli.errors import UserError
+from experiments.cli.main import run
+from experiments.run import build, checks, networks, predictions, restore
+from experiments.run.directory import check_same_network
+from experiments.run.evaluator import Evaluator, summary
 from perceiver.library.runs import what_to_do
 from perceiver.training.checkpoints import Checkpoints
-from perceiver.training.logs import write_json
+from perceiver.training.logging.metrics import write_json
 from perceiver.training.parallel import DataParallel
 from perceiver.training.step import EVALUATED
 
@@ -31,10 +32,10 @@ USAGE = """Evaluates the newest checkpoint of a workdir, or --config.eval.checkp
 
 def main(config: ConfigDict, workdir: str) -> None:
     """Restores, evaluates, reports."""
-    processes.agree(dict(flatten(config)))
+    distributed.agree(dict(flatten(config)))
     workdir = Path(workdir)
     checks.check(config)
-    wanted = trained.which(config.eval.checkpoint, "config.eval.checkpoint")
+    wanted = restore.which(config.eval.checkpoint, "config.eval.checkpoint")
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} has no checkpoints/; {what_to_do(workdir)}")
     check_same_network(workdir, config)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import jax
 
-from experiments import trained
-from experiments.answers import UserError, answered, user_values
-from experiments.argument_parser import Parser
+from experiments.cli.argument_parser import Parser
+from experiments.cli.errors import UserError, answered, user_values
+from experiments.run import restore
 from perceiver.library import exported, safetensors_files
 
 RUN_HERE = "python -m experiments.export"
@@ -105,7 +105,7 @@ def write(options: argparse.Namespace) -> None:
             raise UserError(f"--{name} is missing, as in: {example}")
     out, form = _file(options.out)
     of_function = _of_function(options, out)
-    classifier = trained.load(options.workdir, options.checkpoint)
+    classifier = restore.load(options.workdir, options.checkpoint)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         user_values(form.write, classifier, out, **of_function)

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import numpy as np
 
-from experiments import input_files, trained
-from experiments.answers import EXIT_FAILED, EXIT_USER_ERROR, UserError, answered, shown
-from experiments.argument_parser import Parser
+from experiments.cli.argument_parser import Parser
+from experiments.cli.errors import EXIT_FAILED, EXIT_USER_ERROR, UserError, answered, shown
+from experiments.run import input_files, restore
 from perceiver import library
 from perceiver.data.errors import DataError
 from perceiver.training.host_memory import keep_freed_memory
@@ -97,7 +97,7 @@ def predict(options: argparse.Namespace) -> int:
       CheckpointError: its checkpoint is missing or damaged.
     """
     _check(options)
-    classifier = trained.load(options.workdir, options.checkpoint)
+    classifier = restore.load(options.workdir, options.checkpoint)
     reader = input_files.reader(classifier)
     found = input_files.find(options.words, reader.kind)
     for problem in found.problems:

@@ -7,8 +7,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from experiments.answers import EXIT_USER_ERROR, UserError, answered
-from experiments.argument_parser import Parser
+from experiments.cli.argument_parser import Parser
+from experiments.cli.errors import EXIT_USER_ERROR, UserError, answered
 from perceiver.data.errors import DataError
 
 RUN_HERE = "python -m experiments.prepare_data"
@@ -17,9 +17,9 @@ _EXIT_INTERRUPTED = 130  # as shells have it
 
 # TensorFlow is imported by what works with it: --help and mistakes above it are quick.
 def _audioset(options: argparse.Namespace, beam: Sequence[str]) -> None:
-    from perceiver.data.clips import preparation, runs
+    from perceiver.data.clips.preparation import prepare, runners
 
-    preparation.prepare_audioset(
+    prepare.prepare_audioset(
         options.csv,
         options.classes,
         options.clips,
@@ -28,15 +28,15 @@ def _audioset(options: argparse.Namespace, beam: Sequence[str]) -> None:
         want=options.need,
         seconds=options.seconds,
         num_shards=options.shards,
-        run=runs.on_beam(beam),
+        run=runners.on_beam(beam),
         tell=print,
     )
 
 
 def _clips(options: argparse.Namespace, beam: Sequence[str]) -> None:
-    from perceiver.data.clips import preparation, runs
+    from perceiver.data.clips.preparation import prepare, runners
 
-    preparation.prepare_folder(
+    prepare.prepare_folder(
         options.dir,
         options.out,
         val_fraction=options.val_fraction,
@@ -44,17 +44,17 @@ def _clips(options: argparse.Namespace, beam: Sequence[str]) -> None:
         want=options.need,
         seconds=options.seconds,
         num_shards=options.shards,
-        run=runs.on_beam(beam),
+        run=runners.on_beam(beam),
         tell=print,
     )
 
 
 def _modelnet(options: argparse.Namespace, beam: Sequence[str]) -> None:
-    from perceiver.data.points import modelnet_builder
+    from perceiver.data.points.modelnet40 import builder
 
     _without_beam("modelnet", beam)
     print(
-        modelnet_builder.prepare(
+        builder.prepare(
             options.source, options.out, classes=options.classes, partial=options.partial
         )
     )

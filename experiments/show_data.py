@@ -4,26 +4,17 @@ For any config: pictures, point clouds, videos, spectrograms and waveforms, each
 the data set and its class.
 """
 
-import contextlib
-import dataclasses
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from experiments import build, checks
-from experiments.answers import UserError
-from experiments.command_line import run
-from experiments.contact_sheets import INPUTS, Entry, contact_sheet, png, scales_of
+from experiments.cli.errors import UserError, writing
+from experiments.cli.main import run
+from experiments.figures.contact_sheets import Entry, contact_sheet, png, scales_of
+from experiments.run import build, checks
+from experiments.run.examples import caption, of_evaluation, of_training
 from perceiver.training.files import replace_file
-
-if TYPE_CHECKING:
-    from perceiver.data.source import Source
-
-Example = dict[str, Any]
 
 USAGE = """Draws the inputs of a config's network, as training or evaluation has them, into a PNG.
 
@@ -72,105 +63,6 @@ def main(config: ConfigDict, _: str | None) -> None:
     names = [f"#{example['index']}: {source.name(int(example['index']))}" for example in shown]
     print("\n".join(dict.fromkeys(names)))  # those shown several times once
     print(f"picture: {out}")
-
-
-def of_training(
-    source: "Source", config: ConfigDict, count: int, number: int | None
-) -> list[Example]:
-    """The first examples that a run would train on.
-
-    Args:
-      source: the training split.
-      config: of the run, which has its seed.
-      count: how many.
-      number: the one example to show in as many augmentations; None for all examples.
-
-    Returns:
-      For each its features by name, without the axis B.
-    """
-    # Where examples are mixed, they come in pairs.
-    batch_size = count + count % 2 if source.of_pair else count
-    chosen = source if number is None else _only(source, number)
-    batch = next(build.train_iterator(config, chosen, batch_size=batch_size))
-    if number is not None:
-        batch["index"][:] = number
-    return [{name: value[i] for name, value in batch.items()} for i in range(count)]
-
-
-def of_evaluation(source: "Source", count: int, number: int | None) -> list[Example]:
-    """The first examples that are evaluated, each window of them for itself.
-
-    Args:
-      source: the evaluation split.
-      count: how many windows, or examples where there are no windows; fewer if there are fewer.
-      number: the one example to show; None for all.
-
-    Returns:
-      As `of_training`, where there are windows with 'window', which of how many it is.
-    """
-    from perceiver.data.pipeline import eval_batches
-
-    windows = source.eval_windows
-    examples = min(-(-count // max(1, windows)), source.num_examples)
-    chosen = dataclasses.replace(source, num_examples=examples)
-    if number is not None:
-        chosen = _only(source, number)
-    shown = []
-    for batch in eval_batches(chosen, batch_size=1):  # windows of video are large
-        example = {name: value[0] for name, value in batch.items()}
-        if number is not None:
-            example["index"] = number
-        shown += [_window(example, i, windows) for i in range(windows)] if windows else [example]
-    return shown[:count]
-
-
-def one_of_evaluation(source: "Source", number: int) -> Example:
-    """One example as evaluation has it; of several windows the one in the middle.
-
-    Raises:
-      DataError: it can't be read.
-    """
-    windows = of_evaluation(source, max(1, source.eval_windows), number)
-    return windows[len(windows) // 2]
-
-
-def _only(source: "Source", number: int) -> "Source":
-    """A source of one example, which every epoch augments anew."""
-    return dataclasses.replace(
-        source,
-        num_examples=1,
-        example=lambda index, seed: source.example(index + number, seed),
-        name=lambda index: source.name(index + number),
-    )
-
-
-def _window(example: Example, number: int, windows: int) -> Example:
-    inputs = {name: example[name][number] for name in INPUTS if name in example}
-    return example | inputs | {"window": (number + 1, windows)}
-
-
-def caption(example: Example, class_names: Sequence[str]) -> str:
-    """What is written above an example: its number, its classes, its window."""
-    if "labels" in example:
-        classes = ", ".join(class_names[i] for i in np.flatnonzero(example["labels"]))
-    else:
-        classes = class_names[example["label"]]
-    if "other_label" in example:
-        weight = float(example["label_weight"])
-        classes = f"{weight:.0%} {classes}, {1 - weight:.0%} {class_names[example['other_label']]}"
-    window = ", window {} of {}".format(*example["window"]) if "window" in example else ""
-    return f"#{example['index']}{window}: {classes or 'no class'}"
-
-
-@contextlib.contextmanager
-def writing(path: str | Path) -> Iterator[None]:
-    """A context in which a fault of the disk is the answer to --out."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"--out={path} can't be written: {error.strerror}") from error
-    except RuntimeError as error:  # of a ~ before the name of nobody here
-        raise UserError(f"--out={path} can't be written: {error}") from error
 
 
 if __name__ == "__main__":

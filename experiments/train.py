@@ -15,22 +15,23 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import build, checks, networks, predictions, processes
-from experiments.answers import UserError
-from experiments.command_line import run
-from experiments.config_files import flatten
-from experiments.evaluation import Evaluator, summary
-from experiments.run_lock import RunLock
-from experiments.workdir import check_resumable, prepare_workdir, write_run
+from experiments.cli import distributed
+from experiments.cli.config_files import flatten
+from experiments.cli.errors import UserError
+from experiments.cli.main import run
+from experiments.run import build, checks, networks, predictions
+from experiments.run.directory import check_resumable, prepare_workdir, write_run
+from experiments.run.evaluator import Evaluator, summary
+from experiments.run.lock import RunLock
 from perceiver.costs import Cost, total
 from perceiver.training.checkpoints import Checkpoints
-from perceiver.training.curves import draw_curves
 from perceiver.training.durations import is_due
 from perceiver.training.finite import blame
 from perceiver.training.host_memory import release_freed_memory
-from perceiver.training.logs import MetricLog, NoLog, write_json
+from perceiver.training.logging.curves import draw_curves
+from perceiver.training.logging.metrics import MetricLog, NoLog, write_json
+from perceiver.training.logging.progress import Progress
 from perceiver.training.parallel import DataParallel
-from perceiver.training.progress import Progress
 from perceiver.training.step import TrainState, inputs_of
 from perceiver.training.stopping import EXIT_STOPPED, StopRequest
 
@@ -51,7 +52,7 @@ def main(config: ConfigDict, workdir: str, *, insist: bool = False) -> int | Non
     Returns:
       The exit status.
     """
-    processes.agree(dict(flatten(config)))
+    distributed.agree(dict(flatten(config)))
     checks.check(config)
     checks.check_batch(config)
     with RunLock(prepare_workdir(workdir)) as folder:

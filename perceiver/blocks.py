@@ -11,9 +11,9 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver.attention import attention
-from perceiver.cross_attention import Folded, Keys, Projection
-from perceiver.normal_bytes import normal_rows
+from perceiver.attention.attend import Folded, Keys, Projection
+from perceiver.attention.dense import attention
+from perceiver.attention.normalised_inputs import normal_rows
 from perceiver.rematerialisation import kept, rematerialised
 
 

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from perceiver.architecture import Architecture
+from perceiver.attention.attend import WAYS, Folded, Keys, normalised, seen
+from perceiver.attention.normalised_inputs import shares_of
 from perceiver.blocks import CrossAttend, Linear, Tower
 from perceiver.byte_array import ByteArray, same_width
-from perceiver.cross_attention import WAYS, Folded, Keys, normalised, seen
 from perceiver.names import look_up, unknown
-from perceiver.normal_bytes import shares_of
 from perceiver.rematerialisation import REMAT, rematerialised
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -45,7 +45,7 @@ class Perceiver(hk.Module):
         Args:
           architecture: its sizes.
           num_classes: outputs of the head.
-          attention: how cross-attends are computed, one of `perceiver.cross_attention.WAYS`.
+          attention: how cross-attends are computed, one of `perceiver.attention.attend.WAYS`.
           dtype: 'float32' or 'bfloat16', in which activations are kept and products computed.
             Parameters, LayerNorm statistics, softmax and head stay float32.
           remat: what the backward pass computes again: 'none', 'elementwise' for all but matrix

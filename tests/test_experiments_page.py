@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config_files import all_configs, load_config
-from experiments.model_table import markdown
-from experiments.paper_rows import PRINTED, RUN_HERE
+from experiments.cli.config_files import all_configs, load_config
+from experiments.model_table.__main__ import markdown
+from experiments.model_table.paper_rows import PRINTED, RUN_HERE
 from perceiver.names import unknown
 
 ROOT = Path(__file__).parents[1]

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import networks, train
+from experiments import train
+from experiments.run import networks
 from perceiver.data import registry
 from perceiver.data.errors import DataError
 from perceiver.modalities import MODALITIES
-from perceiver.training.logs import read_metrics
+from perceiver.training.logging.metrics import read_metrics
 from tests.model.networks import parameters
 
 PAGE = Path(__file__).parents[1] / "docs" / "new_modality.md"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.config_files import all_configs
+from experiments.cli.config_files import all_configs
 from tests.experiments.processes import TINY, run
 
 ROOT = Path(__file__).parents[1]

@@ -83,9 +83,9 @@ import sys
 sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None  # importing them fails
 
 import jax, numpy as np
-from experiments import build, networks
-from experiments.config_files import load_config
-from experiments.model_table import table
+from experiments.run import build, networks
+from experiments.cli.config_files import load_config
+from experiments.model_table.__main__ import table
 from perceiver.training.parallel import AXIS, DataParallel
 from perceiver.training.step import make_train_step
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from perceiver.data import class_folders
 from perceiver.data.class_folders import FileKind
-from perceiver.data.clips import clip_folder, isolation, schema
-from perceiver.data.clips.decoding import ClipError
-from perceiver.data.clips.preparation import CLIP_FILES
+from perceiver.data.clips import clip_folder, schema
+from perceiver.data.clips.preparation import decoder_process
+from perceiver.data.clips.preparation.decoding import ClipError
+from perceiver.data.clips.preparation.prepare import CLIP_FILES
 from perceiver.data.clips.recipe import MODALITIES as OF_CLIPS
 from perceiver.data.clips.recipe import ClipRecipe
 from perceiver.data.errors import DataError, plain
@@ -111,7 +112,7 @@ def read_each(
             return error
 
     waiting: collections.deque = collections.deque()
-    with isolation.idle_closed(), concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+    with decoder_process.idle_closed(), concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
         try:
             for path in paths:
                 waiting.append((path, pool.submit(attempt, path)))
@@ -172,9 +173,9 @@ def _of_clips(data: Mapping[str, Any]) -> Reader:
 
     def read(path: str) -> Reading:
         _check(path, CLIP_FILES)
-        listed = isolation.Listed(path, path, (), 0.0, seconds, cut=True)
+        listed = decoder_process.Listed(path, path, (), 0.0, seconds, cut=True)
         try:
-            with isolation.decoder() as decoder:
+            with decoder_process.decoder() as decoder:
                 record, longer = decoder.record(listed, "", want)
         except ClipError as error:
             raise DataError(f"{path}: {error}: replace or remove it") from error

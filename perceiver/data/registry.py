@@ -5,11 +5,11 @@ import inspect
 from perceiver.data import digits
 from perceiver.data.clips import audioset, clip_folder
 from perceiver.data.errors import DataError
-from perceiver.data.hold_out import hold_out
+from perceiver.data.held_out import hold_out
 from perceiver.data.images import folder as image_folder
 from perceiver.data.images import tfds_images
 from perceiver.data.points import folder as point_folder
-from perceiver.data.points import modelnet
+from perceiver.data.points.modelnet40 import loader
 from perceiver.data.source import Dataset
 from perceiver.names import unknown
 
@@ -19,7 +19,7 @@ LOADERS = {
     "tfds_images": tfds_images.load,
     "audioset": audioset.load,
     "clip_folder": clip_folder.load,
-    "modelnet40": modelnet.load,
+    "modelnet40": loader.load,
     "point_folder": point_folder.load,
 }
 

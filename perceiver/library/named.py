@@ -1,7 +1,7 @@
 """Networks by the names of their configs, untrained.
 
 networks.json beside this holds what the project's configs say of them; it is made by
-`python -m experiments.named_networks`.
+`python -m experiments.model_table.named_networks`.
 """
 
 import functools

@@ -12,9 +12,9 @@ from perceiver.library.classifier import Classifier
 from perceiver.library.errors import LibraryError
 from perceiver.library.safetensors_files import read_safetensors
 from perceiver.training.checkpoints import Checkpoints
+from perceiver.training.checkpoints.tree_index import differences, flatten, index_of
 from perceiver.training.objectives import make_objective
 from perceiver.training.step import EVALUATED
-from perceiver.training.tree_index import differences, flatten, index_of
 
 _CONFIG, _CHECKPOINTS = "config.json", "checkpoints"
 

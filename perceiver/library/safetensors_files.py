@@ -19,8 +19,8 @@ import safetensors.numpy
 
 from perceiver.library.classifier import Classifier
 from perceiver.library.errors import LibraryError
+from perceiver.training.checkpoints.tree_index import host_arrays
 from perceiver.training.files import replace_file
-from perceiver.training.tree_index import host_arrays
 
 FORMAT_VERSION = 1
 _ENTRY = "perceiver"

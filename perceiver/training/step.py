@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from perceiver.training.example_scores import of_one_label
 from perceiver.training.finite import not_finite
 from perceiver.training.objectives import Objective
 from perceiver.training.optimizer import ema_update
-from perceiver.training.predictions import of_one_label
 
 # What a batch has beside the network's inputs.
 _NO_INPUTS = ("label", "labels", "other_label", "label_weight", "index", "mask")
@@ -175,7 +175,7 @@ def make_eval_step(
       float [b], to two dicts: sums over the examples of all devices where the mask is 1, of loss,
       the objective's metrics and num_examples; and of the examples of all devices 'index' and
       'mask' [B], with 'logits' and 'labels' [B, classes] where the objective keeps scores, else
-      what `perceiver.training.predictions.of_one_label` gives.
+      what `perceiver.training.example_scores.of_one_label` gives.
     """
 
     def all_logits(variables, batch):

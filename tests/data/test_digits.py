@@ -5,7 +5,7 @@ import pytest
 
 from perceiver.data import digits
 from perceiver.data.errors import DataError
-from perceiver.data.pipeline import eval_batches, train_iterator
+from perceiver.data.stream.batches import eval_batches, train_iterator
 
 
 def everything(source):

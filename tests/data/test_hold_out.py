@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from perceiver.data.errors import DataError
-from perceiver.data.hold_out import hold_out
-from perceiver.data.pipeline import eval_batches, train_iterator
+from perceiver.data.held_out import hold_out
 from perceiver.data.source import Dataset
+from perceiver.data.stream.batches import eval_batches, train_iterator
 from tests.data.streams import noisy_source, take
 
 

@@ -18,8 +18,8 @@ from perceiver.data import digits, one_file
 from perceiver.data.clips import clip_folder
 from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
-from perceiver.data.pipeline import eval_batches
 from perceiver.data.points import folder as point_folder
+from perceiver.data.stream.batches import eval_batches
 from perceiver.library import named
 from tests.experiments import small_data
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perceiver.data.order import example_of_slot
+from perceiver.data.stream.order import example_of_slot
 from perceiver.data.tensorflow_cpu import tf
 
 

@@ -14,8 +14,8 @@ import pytest
 from perceiver.data import digits
 from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
-from perceiver.data.pipeline import eval_batches, train_iterator
 from perceiver.data.source import Source
+from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
 from tests.data.streams import assert_same_batches, noisy_source, take
 
@@ -106,7 +106,7 @@ def test_the_state_of_one_process_fits_the_others():
 RESUME = """
 import hashlib, json, pathlib, sys
 from perceiver.data.images import folder as image_folder
-from perceiver.data.pipeline import train_iterator
+from perceiver.data.stream.batches import train_iterator
 
 state, options = sys.argv[1:]
 source = image_folder.load(**json.loads(options)).train

@@ -6,11 +6,11 @@ import time
 import numpy as np
 import pytest
 
-from perceiver.data import records
 from perceiver.data.errors import DataError
-from perceiver.data.pipeline import eval_batches, train_iterator
-from perceiver.data.records import open_records
 from perceiver.data.source import Source
+from perceiver.data.stream import records
+from perceiver.data.stream.batches import eval_batches, train_iterator
+from perceiver.data.stream.records import open_records
 from perceiver.data.tensorflow_cpu import tf
 
 

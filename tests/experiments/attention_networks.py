@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config_files import load_config
+from experiments.cli.config_files import load_config
 from perceiver import networks
 from perceiver.library import Classifier
 from tests.experiments.processes import ROOT

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments import predictions
-from experiments.report import main
-from perceiver.training.logs import MetricLog
+from experiments.report.__main__ import main
+from experiments.run import predictions
+from perceiver.training.logging.metrics import MetricLog
 from tests.experiments.processes import exit_status
 
 

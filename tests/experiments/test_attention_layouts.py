@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.attention.layouts import Part, by_modality, parts_of, places, shown_steps
-from experiments.attention.pictures import attended, telling, weights_of
+from experiments.figures.attention.layouts import Part, by_modality, parts_of, places, shown_steps
+from experiments.figures.attention.pictures import attended, telling, weights_of
 from tests.experiments.attention_networks import clips, example, expected_logits, network
 
 NETWORKS = {

@@ -6,7 +6,7 @@ from matplotlib import colormaps
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from experiments.show_data import of_evaluation
+from experiments.run.examples import of_evaluation
 from perceiver.data import registry
 from perceiver.library.safetensors_files import write_safetensors
 from tests.experiments.attention_networks import clips, expected_logits, network

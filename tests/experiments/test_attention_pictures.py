@@ -8,12 +8,12 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from experiments.attention.colours import LOGITS, WEIGHTS, factor_to_fit, scaled
-from experiments.attention.layouts import Part, by_modality
-from experiments.attention.overview import overview
-from experiments.attention.panels import LARGE, SMALL, Map, panels
-from experiments.attention.pictures import moving, summary
-from experiments.contact_sheets import Scales
+from experiments.attention_maps.overview import overview
+from experiments.figures.attention.colours import LOGITS, WEIGHTS, factor_to_fit, scaled
+from experiments.figures.attention.layouts import Part, by_modality
+from experiments.figures.attention.panels import LARGE, SMALL, Map, panels
+from experiments.figures.attention.pictures import moving, summary
+from experiments.figures.contact_sheets import Scales
 from tests.experiments.attention_networks import clips, example, expected_logits, network
 
 SCALES = Scales(sample_rate=48_000, frame_rate=25, mel_hop=1024)

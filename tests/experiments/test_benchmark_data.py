@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.benchmarks import data
+from experiments.benchmark import data
 from perceiver.data.source import Source
 from perceiver.data.tensorflow_cpu import tf
 from tests.experiments.processes import ROOT, run

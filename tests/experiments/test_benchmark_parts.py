@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.answers import UserError
-from experiments.benchmarks import measures, programs, scaling, tables
-from experiments.benchmarks.forms import Form, forms
-from experiments.config_files import load_config
+from experiments.benchmark import measures, programs, scaling, tables
+from experiments.benchmark.variants import Form, forms
+from experiments.cli.config_files import load_config
+from experiments.cli.errors import UserError
 
 SIZES = dict(num_latents=4, latent_channels=8, self_heads=2, self_attends_per_tower=1)
 

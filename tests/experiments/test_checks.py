@@ -3,9 +3,9 @@
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import build, checks, networks
-from experiments.answers import UserError
-from experiments.config_files import load_config
+from experiments.cli.config_files import load_config
+from experiments.cli.errors import UserError
+from experiments.run import build, checks, networks
 from perceiver.data.source import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
 

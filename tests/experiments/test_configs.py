@@ -5,9 +5,9 @@ import functools
 import jax
 import pytest
 
-from experiments import build, networks
-from experiments.answers import UserError
-from experiments.config_files import all_configs, config_files, load_config
+from experiments.cli.config_files import all_configs, config_files, load_config
+from experiments.cli.errors import UserError
+from experiments.run import build, networks
 from perceiver.costs import total
 from tests.experiments.processes import ROOT
 

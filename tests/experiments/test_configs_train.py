@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from experiments import train
-from experiments.config_files import all_configs, flatten
-from perceiver.training.logs import read_metrics
+from experiments.cli.config_files import all_configs, flatten
+from perceiver.training.logging.metrics import read_metrics
 from tests.experiments import small_data
 from tests.experiments.processes import run
 

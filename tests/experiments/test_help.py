@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from experiments.config_files import config_files, variants
+from experiments.cli.config_files import config_files, variants
 from tests.experiments.processes import ROOT, finish, start
 
 MAINS = {

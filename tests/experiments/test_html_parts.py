@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from experiments import predictions
-from experiments.contact_sheets import Scales
-from experiments.html import charts, examples, page, results
+from experiments.figures.contact_sheets import Scales
+from experiments.report import charts, examples, html, results
+from experiments.run import predictions
 from tests.experiments.report_runs import one_label
 
 
@@ -145,7 +145,7 @@ def test_an_input_of_every_modality_is_drawn(name, shape, dtype):
     draw = np.random.default_rng(0)
     array = draw.uniform(-1, 1, shape) if name == "points" else draw.integers(0, 255, shape)
     data = examples.drawn(name, array.astype(dtype), Scales(48_000, 25, mel_hop=480))
-    assert str(page.picture(data, "x")).startswith('<img src="data:image/')
+    assert str(html.picture(data, "x")).startswith('<img src="data:image/')
     assert len(data) < 60_000
     if name == "image":  # as it is, enlarged by a whole factor
         found = np.asarray(Image.open(io.BytesIO(data)), float).reshape(-1, *shape[1:])

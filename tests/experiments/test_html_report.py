@@ -9,9 +9,9 @@ from PIL import Image
 
 from configs import digits
 from configs.folder import get_config
-from experiments import predictions
-from experiments.report import RUN_HERE, main
-from perceiver.training.logs import MetricLog
+from experiments.report.__main__ import RUN_HERE, main
+from experiments.run import predictions
+from perceiver.training.logging.metrics import MetricLog
 from tests.experiments.browser import DESKTOP, PHONE, browser, opened
 from tests.experiments.processes import TINY, exit_status, run
 from tests.experiments.report_runs import about, finished, here, one_label

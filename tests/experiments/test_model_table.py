@@ -2,7 +2,7 @@
 
 import json
 
-from experiments.config_files import all_configs
+from experiments.cli.config_files import all_configs
 from tests.experiments.processes import run
 
 

@@ -4,9 +4,15 @@ import collections
 
 import pytest
 
-from experiments.config_files import all_configs
-from experiments.paper_rows import LITERATURE, PRINTED, agreements, in_words, of_variants
-from experiments.paper_rows import receptive_field as field_of
+from experiments.cli.config_files import all_configs
+from experiments.model_table.paper_rows import (
+    LITERATURE,
+    PRINTED,
+    agreements,
+    in_words,
+    of_variants,
+)
+from experiments.model_table.paper_rows import receptive_field as field_of
 from perceiver.costs import Cost
 
 CONFIGS = dict(all_configs())

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.plain_perceiver import plain_perceiver
 from perceiver.architecture import Architecture
 from perceiver.byte_array import ByteArray
+from perceiver.plain_perceiver import plain_perceiver
 from tests.model import reference
 from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import input_files
 from experiments.predict import main, predictions
+from experiments.run import input_files
 from perceiver import library
-from perceiver.data.clips.preparation import CLIP_FILES
+from perceiver.data.clips.preparation.prepare import CLIP_FILES
 from perceiver.data.images.pictures import PICTURES
 from perceiver.data.one_file import Reading
 from tests.experiments import small_data

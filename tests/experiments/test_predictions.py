@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from experiments import predictions
-from experiments.answers import UserError
-from experiments.evaluation import Evaluator
+from experiments.cli.errors import UserError
+from experiments.run import predictions
+from experiments.run.evaluator import Evaluator
 from perceiver.data.source import Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.training.objectives import make_objective

@@ -8,9 +8,9 @@ import time
 import pytest
 from matplotlib.image import imread
 
-from experiments.report import main
-from experiments.run_lock import FILE as LOCK_FILE
-from perceiver.training.logs import MetricLog
+from experiments.report.__main__ import main
+from experiments.run.lock import FILE as LOCK_FILE
+from perceiver.training.logging.metrics import MetricLog
 from tests.experiments.report_runs import about, cells, figures_of, finished, here
 
 __all__ = ["here"]

@@ -7,7 +7,7 @@ import signal
 import pytest
 from matplotlib.image import imread
 
-from experiments.report import main
+from experiments.report.__main__ import main
 from tests.experiments.processes import TINY, exit_status, run, start
 from tests.experiments.report_runs import cells, finished, here
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from experiments.answers import UserError
-from experiments.config_files import load_config
-from experiments.workdir import check_same_network, write_run
+from experiments.cli.config_files import load_config
+from experiments.cli.errors import UserError
+from experiments.run.directory import check_same_network, write_run
 from tests.experiments.processes import TINY, run
 
 

@@ -8,11 +8,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from experiments.config_files import load_config
-from experiments.contact_sheets import Entry, Scales, contact_sheet, png
-from experiments.show_data import caption, of_evaluation, of_training
-from perceiver.data.pipeline import train_iterator
+from experiments.cli.config_files import load_config
+from experiments.figures.contact_sheets import Entry, Scales, contact_sheet, png
+from experiments.run.examples import caption, of_evaluation, of_training
 from perceiver.data.source import Source
+from perceiver.data.stream.batches import train_iterator
 from perceiver.data.tensorflow_cpu import tf
 from tests.experiments.processes import finish, run, start
 

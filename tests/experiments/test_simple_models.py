@@ -13,9 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from experiments.answers import UserError
-from experiments.simple_features import features
-from experiments.simple_models import (
+from experiments.cli.errors import UserError
+from experiments.simple_models.__main__ import (
     Split,
     check_size,
     linear,
@@ -25,6 +24,7 @@ from experiments.simple_models import (
     score,
     strength_of,
 )
+from experiments.simple_models.features import features
 from perceiver.data.source import Source
 from perceiver.data.tensorflow_cpu import tf
 from tests.experiments.processes import finish, run, start

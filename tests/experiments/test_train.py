@@ -10,7 +10,7 @@ import termios
 import numpy as np
 import pytest
 
-from perceiver.training.logs import read_metrics
+from perceiver.training.logging.metrics import read_metrics
 from tests.experiments.processes import ROOT, TINY, run, start
 
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import orbax.checkpoint as ocp
 
-from perceiver.training.logs import read_metrics
+from perceiver.training.logging.metrics import read_metrics
 
 
 def assert_same_run(workdir, other, step=12):

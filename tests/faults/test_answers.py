@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import build, environment
-from experiments.answers import UserError, answered, is_out_of_memory, out_of_memory, unused_gpu
-from experiments.checks import check_data
-from experiments.config_files import load_config
+from experiments.cli import environment
+from experiments.cli.config_files import load_config
+from experiments.cli.errors import UserError, answered, is_out_of_memory, out_of_memory, unused_gpu
+from experiments.run import build
+from experiments.run.checks import check_data
 from perceiver.data import registry
 from perceiver.data.errors import DataError
 from perceiver.library import LibraryError

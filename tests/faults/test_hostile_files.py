@@ -17,13 +17,13 @@ from PIL import Image
 
 from experiments import prepare_data
 from perceiver.data import class_folders, registry
-from perceiver.data.clips import audioset_lists, preparation, runs
+from perceiver.data.clips.preparation import audioset_lists, prepare, runners
 from perceiver.data.clips.prepared import open_prepared
 from perceiver.data.errors import DataError
 from perceiver.data.images.pictures import PICTURES
-from perceiver.data.points import modelnet, modelnet_builder
 from perceiver.data.points.folder import load as load_points
-from perceiver.data.records import open_records
+from perceiver.data.points.modelnet40 import builder, loader
+from perceiver.data.stream.records import open_records
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
 from tests.data.clips import media
@@ -122,7 +122,7 @@ def test_a_pickle_for_a_data_set_of_clouds_is_refused(make, tmp_path, hostile):
     point_clouds(tmp_path)
     make(tmp_path / "test0.h5", hostile)
     with pytest.raises(DataError, match=r"test0\.h5.* cannot be read \("):
-        modelnet.load(dir=str(tmp_path), **CLOUDS)
+        loader.load(dir=str(tmp_path), **CLOUDS)
 
 
 def test_a_pickle_for_a_picture_or_for_records_is_refused(tmp_path, hostile):
@@ -247,7 +247,7 @@ def test_archives_that_lead_outside_are_refused_and_write_nothing(tmp_path):
         before = sorted(tmp_path.rglob("*"))
         for source in (path, path.parent):
             with pytest.raises(DataError, match=r"ModelNet40\.zip: refused: its member"):
-                modelnet_builder.prepare(str(source), str(tmp_path / "out"))
+                builder.prepare(str(source), str(tmp_path / "out"))
         assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -315,14 +315,14 @@ def test_clips_are_decoded_whatever_they_are_called(elsewhere, capsys):
         quoted = '"' + name.replace('"', '""') + '"'
         rows.append(f'{quoted}, 10.000, 20.000, "/m/1"\n')
     lists.write_text("".join(rows))
-    (report,) = preparation.prepare_audioset(
+    (report,) = prepare.prepare_audioset(
         [str(lists)],
         None,
         str(elsewhere / "clips"),
         str(elsewhere / "-out; 'x'"),
         want="sound",
         num_shards=1,
-        run=runs.in_threads,
+        run=runners.in_threads,
     )
     assert (report.listed, report.found, report.decoded) == (8, 8, 8)
     data = registry.load(

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import build, simple_models
-from experiments.config_files import load_config
-from experiments.evaluation import Evaluator, summary
+from experiments.cli.config_files import load_config
+from experiments.run import build
+from experiments.run.evaluator import Evaluator, summary
+from experiments.simple_models import __main__ as simple_models
 from perceiver.data import registry
 from perceiver.data.clips import audioset, schema
 from perceiver.data.errors import DataError

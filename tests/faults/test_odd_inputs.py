@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from perceiver.data.clips import clip_folder
-from perceiver.data.clips.decoding import ClipError, decode
+from perceiver.data.clips.preparation.decoding import ClipError, decode
 from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
-from perceiver.data.pipeline import eval_batches, train_iterator
 from perceiver.data.points import folder as point_folder
+from perceiver.data.stream.batches import eval_batches, train_iterator
 from tests.data.clips import media
 
 # Pictures.

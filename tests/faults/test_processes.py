@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from perceiver.data import digits
-from perceiver.data.pipeline import eval_batches, train_iterator
-from perceiver.training.logs import read_metrics
+from perceiver.data.stream.batches import eval_batches, train_iterator
+from perceiver.training.logging.metrics import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
 from tests.experiments.processes import TINY, run, start
 from tests.faults.runs import logged, wait_for_step

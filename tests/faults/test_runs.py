@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from experiments.answers import UserError
-from experiments.config_files import load_config
-from experiments.run_lock import RunLock
-from experiments.workdir import check_resumable, write_run
-from perceiver.training.logs import read_metrics
+from experiments.cli.config_files import load_config
+from experiments.cli.errors import UserError
+from experiments.run.directory import check_resumable, write_run
+from experiments.run.lock import RunLock
+from perceiver.training.logging.metrics import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
 from tests.experiments.processes import TINY, finish, run, start
 from tests.faults.runs import assert_same_run, logged, wait_for_step
@@ -92,7 +92,7 @@ class TestLock:
         assert "elsewhere" in lock.read_text()
 
     def test_one_of_another_machine_that_nobody_touches_is_stale(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("experiments.run_lock.STALE_SECONDS", 1.0)
+        monkeypatch.setattr("experiments.run.lock.STALE_SECONDS", 1.0)
         (tmp_path / "lock").write_text(json.dumps({"host": "gone", "pid": 7, "since": "noon"}))
         with RunLock(tmp_path):
             assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import slips
-from experiments.answers import UserError
-from experiments.config_files import all_configs, flatten, load_config
+from experiments.cli import suggestions
+from experiments.cli.config_files import all_configs, flatten, load_config
+from experiments.cli.errors import UserError
 from tests.experiments.processes import ROOT
 
 FLAGS = ("config", "workdir", "insist")
@@ -148,9 +148,9 @@ def test_the_home_of_the_user_is_found_behind_an_equals_sign(mains):
 
 
 def test_keys_are_those_of_the_config():
-    known = slips.check_overrides(["train", f"--config={ROOT}/configs/digits.py"])
+    known = suggestions.check_overrides(["train", f"--config={ROOT}/configs/digits.py"])
     assert known == dict(flatten(load_config(f"{ROOT}/configs/digits.py")))
-    assert slips.check_overrides(["train"]) == {}
+    assert suggestions.check_overrides(["train"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -164,4 +164,4 @@ def test_keys_are_those_of_the_config():
     ],
 )
 def test_the_config_that_is_given(argv, spec):
-    assert slips.config_spec(argv) == spec
+    assert suggestions.config_spec(argv) == spec

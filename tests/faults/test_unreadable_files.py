@@ -14,13 +14,13 @@ from perceiver.data import registry
 from perceiver.data.clips import clip_folder
 from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
-from perceiver.data.pipeline import eval_batches, train_iterator
-from perceiver.data.points import modelnet
 from perceiver.data.points.folder import load as load_points
-from perceiver.data.records import open_records
+from perceiver.data.points.modelnet40 import loader
 from perceiver.data.source import Source
+from perceiver.data.stream.batches import eval_batches, train_iterator
+from perceiver.data.stream.records import open_records
 from perceiver.data.tensorflow_cpu import tf
-from perceiver.training.logs import read_metrics
+from perceiver.training.logging.metrics import read_metrics
 from tests.data.streams import assert_same_batches, noisy_source, take
 from tests.experiments.processes import run
 from tests.experiments.small_data import point_clouds
@@ -182,7 +182,7 @@ def test_a_damaged_hdf5_file_is_named_before_anything_is_learned(split, tmp_path
     point_clouds(tmp_path)
     cut_short(tmp_path / f"{split}0.h5")
     with pytest.raises(DataError, match=rf"{split}0\.h5 cannot be read \("):
-        modelnet.load(dir=str(tmp_path), **CLOUDS)
+        loader.load(dir=str(tmp_path), **CLOUDS)
 
 
 def test_damaged_point_files_are_named_before_anything_is_learned(tmp_path):

@@ -11,7 +11,7 @@ import signal
 
 import pytest
 
-from perceiver.training.logs import read_metrics
+from perceiver.training.logging.metrics import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
 from tests.experiments.processes import TINY
 from tests.launch.processes import checkout, start, sweep, tries, wait_for, write

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from experiments.config_files import config_files
+from experiments.cli.config_files import config_files
 from tests.experiments.processes import ROOT
 from tests.launch.processes import sweep, write
 

@@ -11,8 +11,8 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from experiments import checks, networks
-from experiments.config_files import flatten, load_config
+from experiments.cli.config_files import flatten, load_config
+from experiments.run import checks, networks
 from perceiver.costs import total
 from tests.experiments.processes import ROOT
 

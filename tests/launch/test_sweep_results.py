@@ -8,8 +8,8 @@ import matplotlib.image
 import pytest
 from matplotlib.figure import Figure
 
-from launch.sweep_plots import draw_sweep
-from launch.sweep_results import Result, Row
+from launch.sweep.plots import draw_sweep
+from launch.sweep.results import Result, Row
 from tests.launch.processes import sweep, write
 
 

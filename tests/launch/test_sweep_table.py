@@ -9,9 +9,9 @@ import termios
 
 import pytest
 
-from launch.sweep_files import Point
-from launch.sweep_runs import RUNNING, Run
-from launch.sweep_table import progress, table
+from launch.sweep.points import Point
+from launch.sweep.processes import RUNNING, Run
+from launch.sweep.table import progress, table
 from tests.launch.processes import checkout, start, wait_for, write
 
 

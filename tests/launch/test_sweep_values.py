@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 
-from launch.sweep_files import read_sweep
-from launch.sweep_names import names, short_keys
-from launch.sweep_values import Draw, SweepError, read_values
+from launch.sweep.names import names, short_keys
+from launch.sweep.points import read_sweep
+from launch.sweep.values import Draw, SweepError, read_values
 
 CONFIG = "configs/digits.py"
 

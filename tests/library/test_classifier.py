@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from experiments import build, named_networks, networks
-from experiments.config_files import all_configs, load_config
+from experiments.cli.config_files import all_configs, load_config
+from experiments.model_table import named_networks
+from experiments.run import build, networks
 from perceiver import library
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
 from tests.experiments.processes import ROOT, TINY, run

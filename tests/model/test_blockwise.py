@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver.blockwise import Rows, attend
+from perceiver.attention.blockwise import Rows, attend
+from perceiver.attention.normalised_inputs import grid_of, products, rows_of
 from perceiver.byte_array import ByteArray, GridPositions
-from perceiver.normal_bytes import grid_of, products, rows_of
 
 B, Q, C = 2, 5, 7
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from perceiver.architecture import Architecture
+from perceiver.attention.attend import WAYS
+from perceiver.attention.normalised_inputs import grid_of
 from perceiver.byte_array import ByteArray, GridPositions
-from perceiver.cross_attention import WAYS
 from perceiver.fusion import fused
 from perceiver.model import Perceiver
-from perceiver.normal_bytes import grid_of
 from perceiver.positions import grid_fourier_features
 from tests.model.gradients import assert_gradient_agrees
 from tests.model.networks import SMALL, byte_array, expected, network, parameters

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config_files import CONFIGS, load_config
-from experiments.networks import network as network_of
-from perceiver.attention import attention, attention_logits
+from experiments.cli.config_files import CONFIGS, load_config
+from experiments.run.networks import network as network_of
+from perceiver.attention.dense import attention, attention_logits
 from perceiver.byte_array import ByteArray
 from perceiver.modalities.image import image_bytes
 from tests.model import reference

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config_files import CONFIGS, load_config
-from experiments.networks import batch_spec, byte_arrays
+from experiments.cli.config_files import CONFIGS, load_config
+from experiments.run.networks import batch_spec, byte_arrays
 from perceiver.architecture import Architecture
 from perceiver.fusion import fused
 from perceiver.modalities.audio import audio_bytes

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.answers import UserError
-from experiments.config_files import CONFIGS, load_config
-from experiments.networks import batch_spec, network
+from experiments.cli.config_files import CONFIGS, load_config
+from experiments.cli.errors import UserError
+from experiments.run.networks import batch_spec, network
 from perceiver.byte_array import ByteArray
 from perceiver.fusion import modality_dropout
 from tests.model.networks import byte_array, parameters

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.answers import UserError
-from experiments.config_files import CONFIGS, load_config
-from experiments.networks import architecture
-from experiments.networks import network as network_of
+from experiments.cli.config_files import CONFIGS, load_config
+from experiments.cli.errors import UserError
+from experiments.run.networks import architecture
+from experiments.run.networks import network as network_of
 from perceiver.modalities.video import video_bytes
 from tests.model import reference
 from tests.model.gradients import assert_gradient_agrees

@@ -31,7 +31,7 @@ RESTORE = """
 import sys
 import jax
 import numpy as np
-from perceiver.training.agreement import together
+from perceiver.training.multiprocess import together
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
 
 directory, port, index = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -8,15 +8,15 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from perceiver.training import curves
-from perceiver.training.curves import (
+from perceiver.training.logging import curves
+from perceiver.training.logging.curves import (
     MOST_RUNS,
     draw_comparison,
     draw_curves,
     metric_of,
     read_run,
 )
-from perceiver.training.logs import MetricLog
+from perceiver.training.logging.metrics import MetricLog
 
 
 @pytest.fixture

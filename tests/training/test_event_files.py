@@ -5,8 +5,8 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 
-from perceiver.training.event_files import Speed, read_speed
-from perceiver.training.logs import MetricLog
+from perceiver.training.logging.events import Speed, read_speed
+from perceiver.training.logging.metrics import MetricLog
 
 
 def write(path, *events):

@@ -13,7 +13,7 @@ import pytest
 from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import masked_crc32c
 
-from perceiver.training.logs import MetricLog, read_metrics, write_json
+from perceiver.training.logging.metrics import MetricLog, read_metrics, write_json
 
 
 def strict_lines(workdir):
@@ -156,7 +156,7 @@ def test_wrong_writes_are_refused_and_leave_no_line(tmp_path):
 def test_lines_survive_a_kill(tmp_path):
     script = """
 import os, signal, sys
-from perceiver.training.logs import MetricLog
+from perceiver.training.logging.metrics import MetricLog
 log = MetricLog(sys.argv[1], resume_step=0)
 for step in range(1, 6):
     log.write(step, "train", loss=1 / step)

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from perceiver.training import progress
-from perceiver.training.progress import Progress
+from perceiver.training.logging import progress
+from perceiver.training.logging.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -17,8 +17,9 @@ import sys
 from collections.abc import Collection, Iterator
 
 from perceiver.data import class_folders
-from perceiver.data.clips import preparation, runs, schema
-from perceiver.data.clips.decoding import JPEG_QUALITY
+from perceiver.data.clips import schema
+from perceiver.data.clips.preparation import prepare, runners
+from perceiver.data.clips.preparation.decoding import JPEG_QUALITY
 from perceiver.data.clips.prepared import open_prepared
 from perceiver.data.clips.recipe import ClipRecipe
 from perceiver.data.errors import DataError
@@ -73,14 +74,14 @@ def load(
         raise DataError("prepared is '': give a folder to keep prepared clips in")
     if not 0 <= max_failed < 1:
         raise DataError(f"max_failed is {max_failed}: give a share from 0 to less than 1")
-    found = class_folders.find(dir, preparation.CLIP_FILES, val_fraction, split_seed)
+    found = class_folders.find(dir, prepare.CLIP_FILES, val_fraction, split_seed)
     want = wanted(recipe.modalities)
     out = _folder(dir, prepared, found, (want, max_seconds))
     with _alone(out):
         if not (out / "dataset_info.json").exists():
             count = sum(len(paths) for files in found for paths in files.values())
             print(f"preparing the {count} clips of {dir}, once, in {out}", file=sys.stderr)
-        reports = preparation.prepare_folder(
+        reports = prepare.prepare_folder(
             dir,
             str(out),
             val_fraction=val_fraction,
@@ -88,7 +89,7 @@ def load(
             want=want,
             seconds=max_seconds,
             num_shards=_num_shards(found),
-            run=runs.in_threads,
+            run=runners.in_threads,
         )
     for report in reports:
         _check_failures(report, dir, max_failed)
@@ -150,7 +151,7 @@ def _alone(out: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _check_failures(report: preparation.Report, dir: str, max_failed: float) -> None:
+def _check_failures(report: prepare.Report, dir: str, max_failed: float) -> None:
     failed = report.listed - report.decoded
     if failed > max_failed * report.listed:
         with open(report.failures, encoding="utf-8", errors="surrogateescape") as file:

@@ -8,8 +8,8 @@ from perceiver.data import folders, tfds_folder
 from perceiver.data.clips import schema
 from perceiver.data.clips.recipe import ClipRecipe
 from perceiver.data.errors import DataError
-from perceiver.data.records import Records, open_records
 from perceiver.data.source import Features, Source
+from perceiver.data.stream.records import Records, open_records
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.names import look_up
 

@@ -15,8 +15,8 @@ from perceiver.data.errors import DataError
 from perceiver.data.images import imagenet
 from perceiver.data.images.recipe import ImageRecipe
 from perceiver.data.recipes import takes_recipe
-from perceiver.data.records import Records, open_records
 from perceiver.data.source import Dataset, Features, Source
+from perceiver.data.stream.records import Records, open_records
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.names import unknown
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from perceiver.data.clips import audioset_lists
-from perceiver.data.clips.audioset_lists import Segment
+from perceiver.data.clips.preparation import audioset_lists
+from perceiver.data.clips.preparation.audioset_lists import Segment
 from perceiver.data.errors import DataError
 
 

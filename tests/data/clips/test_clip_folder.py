@@ -12,7 +12,7 @@ import pytest
 
 from perceiver.data.clips import clip_folder
 from perceiver.data.errors import DataError
-from perceiver.data.pipeline import eval_batches, train_iterator
+from perceiver.data.stream.batches import eval_batches, train_iterator
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perceiver.data.clips.decoding import ClipError, decode
+from perceiver.data.clips.preparation.decoding import ClipError, decode
 from perceiver.data.clips.schema import SAMPLES_PER_FRAME
 from tests.data.clips import media
 

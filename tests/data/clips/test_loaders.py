@@ -11,7 +11,7 @@ from PIL import Image
 
 from perceiver.data.clips import audioset, schema
 from perceiver.data.errors import DataError
-from perceiver.data.pipeline import eval_batches, train_iterator
+from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
 
 PER_FRAME = 1920

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from perceiver.data.clips import isolation, preparation, runs, schema, shards
-from perceiver.data.clips.decoding import ClipError
-from perceiver.data.clips.isolation import Decoder, Listed
+from perceiver.data.clips import schema
+from perceiver.data.clips.preparation import decoder_process, runners, shards
+from perceiver.data.clips.preparation import prepare as preparation
+from perceiver.data.clips.preparation.decoder_process import Decoder, Listed
+from perceiver.data.clips.preparation.decoding import ClipError
 from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
 from tests.data.clips import media
@@ -28,10 +30,10 @@ ROWS = [
 @pytest.fixture(scope="module", autouse=True)
 def kept_decoders():
     """Starting a decoder takes seconds: the tests share theirs."""
-    close = isolation.close_idle
-    isolation.close_idle = lambda: None
+    close = decoder_process.close_idle
+    decoder_process.close_idle = lambda: None
     yield
-    isolation.close_idle = close
+    decoder_process.close_idle = close
     close()
 
 
@@ -60,7 +62,7 @@ def prepare(given, out, **options):
         str(given / "classes.csv"),
         str(given / "clips"),
         str(out),
-        **({"run": runs.in_threads, "num_shards": 2} | options),
+        **({"run": runners.in_threads, "num_shards": 2} | options),
     )
 
 
@@ -135,7 +137,7 @@ def digests(out):
 
 def test_beam_and_threads_write_the_same(given, tmp_path):
     (by_threads,) = prepare(given, tmp_path / "threads")
-    (by_beam,) = prepare(given, tmp_path / "beam", run=runs.on_beam())
+    (by_beam,) = prepare(given, tmp_path / "beam", run=runners.on_beam())
     assert by_beam.decoded == by_threads.decoded
     assert digests(tmp_path / "beam") == digests(tmp_path / "threads")
 
@@ -147,7 +149,7 @@ def test_what_is_done_is_not_done_again(given, tmp_path):
     def only(wanted):
         def run(split, todo):
             assert todo == wanted
-            runs.in_threads(split, todo)
+            runners.in_threads(split, todo)
 
         return run
 
@@ -222,7 +224,7 @@ def test_no_clip_found_or_decoded(given, tmp_path):
             str(given / "classes.csv"),
             str(tmp_path / "none"),
             str(tmp_path / "out"),
-            run=runs.in_threads,
+            run=runners.in_threads,
         )
     (tmp_path / "none" / "broken-Clp3.mp4").write_bytes(b"\0" * 100)
     with pytest.raises(DataError, match=r"none of 1 clips can be decoded.*broken-Clp3.mp4: not a"):
@@ -231,7 +233,7 @@ def test_no_clip_found_or_decoded(given, tmp_path):
             str(given / "classes.csv"),
             str(tmp_path / "none"),
             str(tmp_path / "out2"),
-            run=runs.in_threads,
+            run=runners.in_threads,
         )
     assert not (tmp_path / "out2" / "dataset_info.json").exists()
 
@@ -242,7 +244,7 @@ def test_a_mistake_about_the_clips_binds_nobody_to_the_classes(given, tmp_path):
     for clips in ("none", "nowhere"):
         with pytest.raises(DataError, match=clips):
             preparation.prepare_audioset(
-                *(*arguments, str(tmp_path / clips), str(tmp_path / "out")), run=runs.in_threads
+                *(*arguments, str(tmp_path / clips), str(tmp_path / "out")), run=runners.in_threads
             )
     assert not (tmp_path / "out").exists()
 
@@ -261,7 +263,7 @@ def test_the_video_is_taken_where_its_sound_is_kept_too(given, tmp_path):
         str(given / "classes.csv"),
         str(tmp_path / "clips"),
         str(tmp_path / "out"),
-        run=runs.in_threads,
+        run=runners.in_threads,
     )
     assert (report.found, report.decoded) == (1, 1)
 
@@ -289,7 +291,7 @@ def test_another_process_may_do_the_same_work(given, tmp_path, monkeypatch):
 
 def test_decoders_end_when_the_work_fails(given, tmp_path, monkeypatch):
     closed = []
-    monkeypatch.setattr(isolation, "close_idle", lambda: closed.append(True))
+    monkeypatch.setattr(decoder_process, "close_idle", lambda: closed.append(True))
 
     def fail(split, todo):
         raise DataError("the disk is full")
@@ -300,12 +302,12 @@ def test_decoders_end_when_the_work_fails(given, tmp_path, monkeypatch):
 
 
 def test_progress_counts_the_shards(given, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runs, "_REFRESH", 0.01)
+    monkeypatch.setattr(runners, "_REFRESH", 0.01)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
 
     def run(split, todo):
         for shard in todo:
-            runs.in_threads(split, [shard])
+            runners.in_threads(split, [shard])
             time.sleep(0.2)
 
     prepare(given, tmp_path, run=run)
@@ -317,7 +319,7 @@ def test_progress_counts_the_shards(given, tmp_path, monkeypatch, capsys):
 
 def test_a_runner_that_beam_does_not_know(given, tmp_path):
     with pytest.raises(DataError, match=r"'--runner=Nonsense': .*DirectRunner") as raised:
-        prepare(given, tmp_path, run=runs.on_beam(["--runner=Nonsense"]))
+        prepare(given, tmp_path, run=runners.on_beam(["--runner=Nonsense"]))
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -327,7 +329,7 @@ def listed(path, start, seconds, *, cut):
 
 def test_a_plain_name_is_the_whole_video_or_the_segment(given):
     clips = str(given / "clips")
-    with isolation.decoder() as decoder:
+    with decoder_process.decoder() as decoder:
         first = {}
         for path, start in (("-loud_Clip0.mp4", 30.0), ("x/quiet_Clip1_000000.mp4", 1.0)):
             record, _ = decoder.record(listed(path, start, 3.0, cut=False), clips, "both")

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import tensorflow_datasets as tfds
 
-from perceiver.data.clips import preparation, runs, shards
-from perceiver.data.clips.audioset_lists import Segment
-from perceiver.data.clips.isolation import Listed
+from perceiver.data.clips.preparation import prepare, runners, shards
+from perceiver.data.clips.preparation.audioset_lists import Segment
+from perceiver.data.clips.preparation.decoder_process import Listed
 
 
 def test_a_folder_of_classes(real_data, tmp_path):
@@ -19,13 +19,13 @@ def test_a_folder_of_classes(real_data, tmp_path):
     bad = os.fsdecode(b"-bad;\xff\nname.ogg")  # any bytes are a name
     (folder / "drum" / bad).write_bytes(b"no sound")
     told = []
-    train, val = preparation.prepare_folder(
+    train, val = prepare.prepare_folder(
         str(folder),
         str(tmp_path / "out"),
         val_fraction=0.4,
         split_seed=0,
         seconds=4.0,
-        run=runs.in_threads,
+        run=runners.in_threads,
         tell=told.append,
     )
     assert told == [train, val]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
-from perceiver.data.pipeline import eval_batches, train_iterator
+from perceiver.data.stream.batches import eval_batches, train_iterator
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from perceiver.data.errors import DataError
 from perceiver.data.images import imagenet, tfds_images
-from perceiver.data.pipeline import eval_batches
+from perceiver.data.stream.batches import eval_batches
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 

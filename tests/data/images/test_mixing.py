@@ -6,8 +6,8 @@ from scipy import stats
 
 from perceiver.data.errors import DataError
 from perceiver.data.images.mixing import mixer
-from perceiver.data.pipeline import train_iterator
 from perceiver.data.source import Source
+from perceiver.data.stream.batches import train_iterator
 from perceiver.data.tensorflow_cpu import tf
 
 S = 32

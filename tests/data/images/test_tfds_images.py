@@ -10,7 +10,7 @@ from PIL import Image
 from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
 from perceiver.data.images import tfds_images
-from perceiver.data.pipeline import eval_batches, train_iterator
+from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
 
 CLASSES = ["cat", "dog", "emu"]

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from perceiver.data.errors import DataError
-from perceiver.data.points import downloads
+from perceiver.data.points.modelnet40 import downloads
 
 CONTENT = bytes(range(256)) * 10_000
 

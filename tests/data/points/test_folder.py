@@ -6,8 +6,8 @@ import pytest
 import trimesh
 
 from perceiver.data.errors import DataError
-from perceiver.data.pipeline import eval_batches, train_iterator
 from perceiver.data.points import folder as point_folder
+from perceiver.data.stream.batches import eval_batches, train_iterator
 
 PLAIN = {
     "val_fraction": 0.25,

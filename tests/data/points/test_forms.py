@@ -12,8 +12,9 @@ import pytest
 from scipy.spatial import cKDTree
 
 from perceiver.data.errors import DataError
-from perceiver.data.points import files, forms
-from perceiver.data.points.classes import MODELNET10, MODELNET40, OFFICIAL
+from perceiver.data.points import files
+from perceiver.data.points.modelnet40 import layouts
+from perceiver.data.points.modelnet40.classes import MODELNET10, MODELNET40, OFFICIAL
 
 # A box 1 x 2 x 4: no two of its axes can be mistaken for each other.
 BOX = (
@@ -60,7 +61,7 @@ FEW = [("bathtub", "train", 1), ("bed", "train", 2), ("bed", "test", 3)]
 @pytest.mark.parametrize("of_folder", [False, True])
 def test_princetons_archive_is_counted_and_read_in_place(archive, of_folder):
     before = sorted(archive.parent.rglob("*"))
-    form = forms.find(str(archive.parent if of_folder else archive))
+    form = layouts.find(str(archive.parent if of_folder else archive))
     assert (form.kind, form.class_names, form.num_points) == ("meshes", MODELNET10, 2048)
     train, test = form.splits["train"], form.splits["test"]
     assert (len(train.names), len(test.names)) == (3991, 908)
@@ -77,8 +78,8 @@ def test_princetons_archive_is_counted_and_read_in_place(archive, of_folder):
 def test_folder_and_archive_and_processes_give_the_same_clouds(archive, tmp_path):
     with zipfile.ZipFile(archive) as file:
         file.extractall(tmp_path)
-    packed = forms.find(str(archive)).splits["test"]
-    unpacked = forms.find(str(tmp_path / "ModelNet10")).splits["test"]
+    packed = layouts.find(str(archive)).splits["test"]
+    unpacked = layouts.find(str(tmp_path / "ModelNet10")).splits["test"]
     assert packed.names == unpacked.names
     one = np.stack(list(packed.clouds(1)))
     np.testing.assert_array_equal(one, np.stack(list(unpacked.clouds(1))))
@@ -87,7 +88,10 @@ def test_folder_and_archive_and_processes_give_the_same_clouds(archive, tmp_path
 
 
 def test_processes_that_sample_do_not_load_tensorflow():
-    program = "import sys, perceiver.data.points.forms; sys.exit('tensorflow' in sys.modules)"
+    program = (
+        "import sys, perceiver.data.points.modelnet40.layouts; "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
     repository = pathlib.Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", program], cwd=repository, check=False)
     assert done.returncode == 0
@@ -95,17 +99,17 @@ def test_processes_that_sample_do_not_load_tensorflow():
 
 def test_the_classes_decide_between_10_and_40(tmp_path):
     add_meshes(writer(tmp_path), shapes_of=FEW)
-    assert forms.find(str(tmp_path), partial=True).class_names == MODELNET10
-    assert forms.find(str(tmp_path), partial=True, classes=40).class_names == MODELNET40
+    assert layouts.find(str(tmp_path), partial=True).class_names == MODELNET10
+    assert layouts.find(str(tmp_path), partial=True, classes=40).class_names == MODELNET40
     add_meshes(writer(tmp_path), shapes_of=[("airplane", "train", 1)])
-    form = forms.find(str(tmp_path), partial=True)
+    form = layouts.find(str(tmp_path), partial=True)
     assert form.class_names == MODELNET40
     assert form.splits["train"].labels.tolist() == [0, 1, 2]
 
 
 def refused(source, *parts, **options):
     with pytest.raises(DataError) as raised:
-        forms.find(str(source), **options)
+        layouts.find(str(source), **options)
     message = str(raised.value)
     assert len(message.splitlines()) == 1
     for part in parts:
@@ -118,7 +122,7 @@ def test_missing_meshes_are_counted(archive, tmp_path):
     folder = tmp_path / "ModelNet10"
     (folder / "bed" / "train" / "bed_0001.off").unlink()
     refused(folder, folder, "3,990", "908", "ModelNet10 has 3,991 and 908", "partial")
-    assert len(forms.find(str(folder), partial=True).splits["train"].names) == 3990
+    assert len(layouts.find(str(folder), partial=True).splits["train"].names) == 3990
     shutil.rmtree(folder / "sofa")
     refused(folder, "3,591", "817")
 
@@ -144,7 +148,7 @@ def test_two_data_sets_in_a_folder_are_named(archive, tmp_path):
 def test_a_damaged_mesh_is_named(tmp_path):
     add_meshes(writer(tmp_path), shapes_of=FEW)
     (tmp_path / "bed" / "test" / "bed_0003.off").write_text("OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n")
-    split = forms.find(str(tmp_path), partial=True).splits["test"]
+    split = layouts.find(str(tmp_path), partial=True).splits["test"]
     with pytest.raises(DataError, match=r"bed_0003.off: has no faces to sample, and only 3 points"):
         list(split.clouds(1))
 
@@ -174,14 +178,14 @@ def test_resampled_clouds_are_read_by_their_lists(tmp_path, packed):
     names = ["airplane_0001", "night_stand_0002", "night_stand_0004", "chair_0009"]
     add_resampled(folder, names, LISTS)
     source = shutil.make_archive(str(folder), "zip", tmp_path, folder.name) if packed else folder
-    form = forms.find(str(source), partial=True)
+    form = layouts.find(str(source), partial=True)
     assert (form.kind, form.class_names, form.num_points) == ("resampled", MODELNET40, 50)
     train = form.splits["train"]
     assert train.names == ["airplane/airplane_0001.txt", "night_stand/night_stand_0002.txt"]
     assert train.labels.tolist() == [0, 23]
     clouds = np.stack(list(train.clouds(1)))
     np.testing.assert_array_equal(np.floor(clouds), np.ones((2, 50, 3)) * [[[0]], [[1]]])
-    ten = forms.find(str(source), partial=True, classes=10)
+    ten = layouts.find(str(source), partial=True, classes=10)
     assert ten.class_names == MODELNET10
     assert ten.splits["train"].labels.tolist() == [6]
     refused(source, "2 training and 1 test", "9,843 and 2,468")
@@ -192,7 +196,7 @@ def test_resampled_clouds_of_another_size_and_lists_of_other_classes_are_named(t
     add_resampled(tmp_path, names, LISTS)
     path = tmp_path / "night_stand" / "night_stand_0002.txt"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]))
-    split = forms.find(str(tmp_path), partial=True).splits["train"]
+    split = layouts.find(str(tmp_path), partial=True).splits["train"]
     with pytest.raises(DataError, match=r"night_stand_0002.txt has 49 points, and other files 50"):
         list(split.clouds(1))
     refused(tmp_path, "50 points", "num_points 51", partial=True, num_points=51)
@@ -219,7 +223,7 @@ def test_real_lists_are_the_official_ones(real_data):
         assert len(names) == count
         tens = [name for name in names if name.rpartition("_")[0] in MODELNET10]
         assert len(tens) == OFFICIAL[10].counts[split]
-    form = forms.find(str(folder), partial=True)
+    form = layouts.find(str(folder), partial=True)
     assert form.num_points == 10_000
     assert [len(split.names) for split in form.splits.values()] == [19, 1]
     assert set(MODELNET10) < set(MODELNET40)
@@ -257,13 +261,13 @@ def add_hdf5(folder, names, sizes):
 
 def test_stanfords_files_hold_three_clouds_less(tmp_path):
     add_hdf5(tmp_path / "a", MODELNET40, {"train": 9840, "test": 2468})
-    form = forms.find(str(tmp_path / "a"))
+    form = layouts.find(str(tmp_path / "a"))
     assert [len(split.names) for split in form.splits.values()] == [9840, 2468]
     add_hdf5(tmp_path / "b", MODELNET40, {"train": 9839, "test": 2468})
     refused(tmp_path / "b", "9,839 training", "9,843")
-    assert forms.find(str(tmp_path / "b"), partial=True)
+    assert layouts.find(str(tmp_path / "b"), partial=True)
     packed = shutil.make_archive(str(tmp_path / "modelnet40_ply_hdf5_2048"), "zip", tmp_path / "a")
-    assert len(forms.find(packed).splits["train"].names) == 9840
+    assert len(layouts.find(packed).splits["train"].names) == 9840
     refused(tmp_path / "a", "40 classes", "classes is 10", classes=10)
 
 

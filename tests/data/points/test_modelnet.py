@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from perceiver.data.errors import DataError
-from perceiver.data.pipeline import eval_batches, train_iterator
-from perceiver.data.points import clouds, modelnet
+from perceiver.data.points import clouds
+from perceiver.data.points.modelnet40 import loader
+from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
 
 PLAIN = {"scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
@@ -50,13 +51,13 @@ def in_order(batch):
 
 
 def training(folder, num_points, **options):
-    source = modelnet.load(dir=str(folder), num_points=num_points, **options).train
+    source = loader.load(dir=str(folder), num_points=num_points, **options).train
     return next(train_iterator(source, batch_size=source.num_examples, seed=0))
 
 
 def test_real_clouds_are_counted_and_normalised(real_data):
     folder = real_data / "modelnet10_hdf5_1024"
-    data = modelnet.load(dir=str(folder), num_points=1000, **PAPER)
+    data = loader.load(dir=str(folder), num_points=1000, **PAPER)
     assert (data.train.num_examples, data.eval.num_examples) == (3991, 908)
     assert data.class_names == tuple((folder / "shape_names.txt").read_text().split())
     batches = list(eval_batches(data.eval, batch_size=500))
@@ -75,7 +76,7 @@ def test_real_clouds_are_counted_and_normalised(real_data):
 
 def test_real_clouds_stand_on_the_axis_that_the_loader_documents(real_data):
     """ModelNet10 from Princeton's meshes: z is up, so tables and night stands differ in it."""
-    clouds = modelnet.load(dir=str(real_data / "modelnet10_hdf5_1024"), num_points=1024, **PLAIN)
+    clouds = loader.load(dir=str(real_data / "modelnet10_hdf5_1024"), num_points=1024, **PLAIN)
     (batch,) = eval_batches(clouds.eval, batch_size=908)
     sofas = batch["points"][batch["label"] == clouds.class_names.index("sofa")]
     extents = np.ptp(sofas, axis=1).mean(axis=0)
@@ -202,9 +203,7 @@ def test_the_share_of_dropped_points_is_uniform_up_to_the_limit():
 
 def test_evaluation_drops_nothing(small):
     plain, dropping = (
-        next(
-            eval_batches(modelnet.load(dir=str(small), num_points=64, **options).eval, batch_size=5)
-        )
+        next(eval_batches(loader.load(dir=str(small), num_points=64, **options).eval, batch_size=5))
         for options in (PLAIN, PLAIN | {"dropout": 0.9})
     )
     np.testing.assert_array_equal(plain["points"], dropping["points"])
@@ -214,13 +213,13 @@ def test_points_that_coincide_stay_at_the_origin(small):
     clouds = clouds_in(small, "ply_data_test0.h5")
     clouds[0] = 7.0
     write(small / "ply_data_test0.h5", clouds, np.zeros((5, 1), np.uint8))
-    (batch,) = eval_batches(modelnet.load(dir=str(small), num_points=8, **PLAIN).eval, batch_size=5)
+    (batch,) = eval_batches(loader.load(dir=str(small), num_points=8, **PLAIN).eval, batch_size=5)
     np.testing.assert_array_equal(batch["points"][0], 0)
 
 
 def refused(folder, *parts, num_points=64, **options):
     with pytest.raises(DataError) as raised:
-        modelnet.load(dir=str(folder), num_points=num_points, **(PAPER | options))
+        loader.load(dir=str(folder), num_points=num_points, **(PAPER | options))
     message = str(raised.value)
     assert len(message.splitlines()) == 1
     for part in parts:

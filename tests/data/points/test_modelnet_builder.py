@@ -16,9 +16,9 @@ import pytest
 import tensorflow_datasets as tfds
 
 from perceiver.data.errors import DataError
-from perceiver.data.pipeline import eval_batches
-from perceiver.data.points import downloads, modelnet, prepared
-from perceiver.data.points.modelnet_builder import prepare
+from perceiver.data.points.modelnet40 import downloads, loader, prepared
+from perceiver.data.points.modelnet40.builder import prepare
+from perceiver.data.stream.batches import eval_batches
 
 PLAIN = {"num_points": 1000, "scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
 
@@ -57,8 +57,8 @@ def test_others_can_read_it_with_tfds(from_hdf5, real_data):
     "below", ["", "modelnet", "modelnet/modelnet10", "modelnet/modelnet10/1.0.0"]
 )
 def test_the_loader_takes_it_in_place_of_the_files(from_hdf5, real_data, below):
-    raw = modelnet.load(dir=str(real_data / "modelnet10_hdf5_1024"), **PLAIN)
-    made = modelnet.load(dir=str(from_hdf5[0] / below), **PLAIN)
+    raw = loader.load(dir=str(real_data / "modelnet10_hdf5_1024"), **PLAIN)
+    made = loader.load(dir=str(from_hdf5[0] / below), **PLAIN)
     assert made.class_names == raw.class_names
     assert made.train.num_examples == 3991
     (ours,), (theirs,) = (list(eval_batches(data.eval, batch_size=908)) for data in (made, raw))
@@ -78,9 +78,9 @@ def test_real_resampled_clouds_are_prepared_where_fewer_will_do(real_data, tmp_p
     assert "19 training clouds of 9,843" in report
     assert "10,000 points" in report
     with pytest.raises(DataError, match=r"19 training and 1 test.*9,843 and 2,468"):
-        modelnet.load(dir=str(tmp_path), **PLAIN)
-    made = modelnet.load(dir=str(tmp_path), partial=True, **PLAIN)
-    raw = modelnet.load(dir=source, partial=True, **PLAIN)
+        loader.load(dir=str(tmp_path), **PLAIN)
+    made = loader.load(dir=str(tmp_path), partial=True, **PLAIN)
+    raw = loader.load(dir=source, partial=True, **PLAIN)
     assert len(made.class_names) == 40
     (ours,), (theirs,) = (list(eval_batches(data.eval, batch_size=1)) for data in (made, raw))
     np.testing.assert_array_equal(ours["points"], theirs["points"])
@@ -100,12 +100,12 @@ def add_meshes(folder, count):
 def test_meshes_are_sampled_once_by_processes(tmp_path):
     add_meshes(tmp_path / "meshes", 70)
     with pytest.raises(DataError, match=r"holds meshes: sample.*prepare_data modelnet"):
-        modelnet.load(dir=str(tmp_path / "meshes"), partial=True, **PLAIN)
+        loader.load(dir=str(tmp_path / "meshes"), partial=True, **PLAIN)
     source = str(tmp_path / "meshes")
     for workers in (1, 2):
         prepare(source, str(tmp_path / f"{workers}"), partial=True, workers=workers)
     one, two = (
-        next(eval_batches(modelnet.load(dir=str(out), partial=True, **PLAIN).eval, batch_size=70))
+        next(eval_batches(loader.load(dir=str(out), partial=True, **PLAIN).eval, batch_size=70))
         for out in (tmp_path / "1", tmp_path / "2")
     )
     np.testing.assert_array_equal(one["points"], two["points"])
@@ -121,7 +121,7 @@ def test_an_archive_is_fetched_where_it_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setitem(downloads.ARCHIVES, "ModelNet10.zip", published)
     report = prepare("download:ModelNet10.zip", str(tmp_path / "out"), partial=True)
     assert str(tmp_path / "out" / "downloads" / "ModelNet10.zip") in report
-    assert modelnet.load(dir=str(tmp_path / "out"), partial=True, **PLAIN).train.num_examples == 3
+    assert loader.load(dir=str(tmp_path / "out"), partial=True, **PLAIN).train.num_examples == 3
 
 
 def test_what_is_there_is_left_alone(from_hdf5, real_data):
@@ -150,7 +150,7 @@ def test_a_process_that_is_killed_leaves_nothing_that_is_taken_for_whole(tmp_pat
     add_meshes(tmp_path / "meshes", 2000)
     source, out = str(tmp_path / "meshes"), tmp_path / "out"
     program = (
-        "import sys; from perceiver.data.points.modelnet_builder import prepare; "
+        "import sys; from perceiver.data.points.modelnet40.builder import prepare; "
         "prepare(sys.argv[1], sys.argv[2], partial=True, workers=1)"
     )
     repository = pathlib.Path(__file__).parents[3]
@@ -162,7 +162,7 @@ def test_a_process_that_is_killed_leaves_nothing_that_is_taken_for_whole(tmp_pat
     assert running.wait() == -signal.SIGKILL
     assert prepared.find(str(out)) is None
     assert "2,000 training clouds" in prepare(source, str(out), partial=True)
-    assert modelnet.load(dir=str(out), partial=True, **PLAIN).train.num_examples == 2000
+    assert loader.load(dir=str(out), partial=True, **PLAIN).train.num_examples == 2000
 
 
 def test_own_classes_in_hdf5_are_not_prepared(tmp_path):
@@ -212,13 +212,13 @@ def test_damaged_data_sets_are_named(small):
     whole = record.read_bytes()
     damage(record)
     with pytest.raises(DataError, match=r"1.0.0: the test records cannot be read \("):
-        modelnet.load(dir=str(small), partial=True, **PLAIN)
+        loader.load(dir=str(small), partial=True, **PLAIN)
     record.write_bytes(whole)
     with pytest.raises(DataError, match=r"2048 points, fewer than num_points 4000"):
-        modelnet.load(dir=str(small), partial=True, **(PLAIN | {"num_points": 4000}))
+        loader.load(dir=str(small), partial=True, **(PLAIN | {"num_points": 4000}))
     record.unlink()
     with pytest.raises(DataError, match=r"1.0.0"):
-        modelnet.load(dir=str(small), partial=True, **PLAIN)
+        loader.load(dir=str(small), partial=True, **PLAIN)
 
 
 def test_another_data_set_is_refused_and_two_are_named(small):
@@ -226,14 +226,14 @@ def test_another_data_set_is_refused_and_two_are_named(small):
     text = info.read_text()
     info.write_text(text.replace('"points"', '"picture"'))
     with pytest.raises(DataError, match="is no data set of point clouds"):
-        modelnet.load(dir=str(small), partial=True, **PLAIN)
+        loader.load(dir=str(small), partial=True, **PLAIN)
     info.write_text(text.replace('"name"', '"title"'))
     with pytest.raises(DataError, match="is no data set of point clouds"):
-        modelnet.load(dir=str(small), partial=True, **PLAIN)
+        loader.load(dir=str(small), partial=True, **PLAIN)
     assert '"3"' in text
     info.write_text(text.replace('"3"', '"6"'))
     with pytest.raises(DataError, match="is no data set of point clouds"):
-        modelnet.load(dir=str(small), partial=True, **PLAIN)
+        loader.load(dir=str(small), partial=True, **PLAIN)
     info.write_text(text)
     (info.parent.parent.parent / "modelnet40" / "1.0.0").mkdir(parents=True)
     (info.parent.parent.parent / "modelnet40" / "1.0.0" / "dataset_info.json").touch()

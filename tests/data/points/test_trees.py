@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from perceiver.data.errors import DataError
-from perceiver.data.points import trees
+from perceiver.data.points.modelnet40 import archives
 
 FILES = {
     "README.txt": b"read me",
@@ -25,13 +25,13 @@ def tree(tmp_path, request):
             archive.mkdir("top/empty")
             for name, data in (FILES | hidden).items():
                 archive.writestr(name, data)
-        return trees.Archive(tmp_path / "all.zip")
+        return archives.Archive(tmp_path / "all.zip")
     (tmp_path / "top" / "empty").mkdir(parents=True)
     for name, data in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
     (tmp_path / ".DS_Store").touch()
-    return trees.Folder(tmp_path)
+    return archives.Folder(tmp_path)
 
 
 def test_folders_and_archives_are_read_alike(tree):
@@ -76,7 +76,7 @@ def test_a_hostile_member_is_refused_by_name(tmp_path, monkeypatch, name, mode, 
     monkeypatch.chdir(inner)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(DataError) as raised:
-        trees.Archive(path)
+        archives.Archive(path)
     message = str(raised.value)
     assert str(path) in message
     assert repr(name) in message
@@ -90,7 +90,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
         archive.writestr("chair/train/bomb.off", b"0" * ((1 << 29) + 1))
     assert path.stat().st_size < 1 << 20
     with pytest.raises(DataError, match=r"'chair/train/bomb.off' has 536,870,913 bytes"):
-        trees.Archive(path)
+        archives.Archive(path)
 
 
 def test_a_bomb_that_lies_about_its_size_is_not_unpacked(tmp_path):
@@ -98,13 +98,13 @@ def test_a_bomb_that_lies_about_its_size_is_not_unpacked(tmp_path):
     size = (5_000_000).to_bytes(4, "little")
     path.write_bytes(path.read_bytes().replace(size, (10).to_bytes(4, "little")))
     with pytest.raises(DataError, match=r"liar.off: cannot be read"):
-        trees.Archive(path).read("chair/train/liar.off")
+        archives.Archive(path).read("chair/train/liar.off")
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(trees, "_MOST_MEMBERS", 1)
+    monkeypatch.setattr(archives, "_MOST_MEMBERS", 1)
     with pytest.raises(DataError, match=r"2 members"):
-        trees.Archive(hostile(tmp_path / "many.zip", "chair/train/x.off"))
+        archives.Archive(hostile(tmp_path / "many.zip", "chair/train/x.off"))
 
 
 def test_an_encrypted_member_is_refused(tmp_path):
@@ -113,7 +113,7 @@ def test_an_encrypted_member_is_refused(tmp_path):
     data[data.rindex(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"'chair/train/x.off' is encrypted"):
-        trees.Archive(path)
+        archives.Archive(path)
 
 
 def test_damaged_archives_are_named(tmp_path):
@@ -121,12 +121,12 @@ def test_damaged_archives_are_named(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[:-30])
     with pytest.raises(DataError, match=r"cut.zip: cannot be read"):
-        trees.Archive(path)
+        archives.Archive(path)
     flipped = bytearray(whole)
     flipped[whole.index(b"x.off") + 8] ^= 0xFF
     path.write_bytes(flipped)
     with pytest.raises(DataError, match=r"cut.zip/chair/train/x.off: cannot be read"):
-        trees.Archive(path).read("chair/train/x.off")
+        archives.Archive(path).read("chair/train/x.off")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -141,7 +141,7 @@ def test_any_damage_is_a_data_error(tmp_path, method):
         data[place] ^= 0xFF
         path.write_bytes(data)
         try:
-            tree = trees.Archive(path)
+            tree = archives.Archive(path)
             for name in tree.list("chair/train")[1]:
                 tree.read(f"chair/train/{name}")
         except DataError as error:

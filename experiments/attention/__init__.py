@@ -1,1 +1,0 @@
-"""Attention maps: what of them goes where, and how it is drawn; the program is beside."""

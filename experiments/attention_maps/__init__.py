@@ -1,0 +1,1 @@
+"""Draws what the latents of a trained Perceiver attend to."""

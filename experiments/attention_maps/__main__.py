@@ -1,0 +1,244 @@
+"""Draws what the latents of a trained Perceiver attend to (Figs. 3 and 7 to 31)."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from absl import flags
+
+from experiments.attention_maps.overview import overview
+from experiments.cli.errors import UserError, user_values, writing
+from experiments.cli.main import run
+from experiments.figures.attention.colours import LOGITS, WEIGHTS
+from experiments.figures.attention.layouts import by_modality, parts_of
+from experiments.figures.attention.pictures import few_maps, large, moving, name_of, weights_of
+from experiments.figures.contact_sheets import png, scales_of
+from experiments.run import restore
+from experiments.run.examples import caption, one_of_evaluation
+from perceiver.training.files import replace_file
+
+if TYPE_CHECKING:
+    from perceiver.library import Classifier
+
+USAGE = """Draws what the latents of a trained Perceiver attend to, into a folder.
+
+--workdir is that of a run, or a file FILE.safetensors. --input=FILE is a picture, sound, video or
+point cloud; --example=NUMBER, in its place, one of the examples that the run is evaluated on. Of
+several windows of sound or video the one in the middle is shown. For each cross-attend (counted
+from 1, as the paper does; --cross_attends=1,2,8) and modality there are
+
+  cross_attend_1_image_before_softmax.png   the attention logits of all latents, as the paper has
+  cross_attend_1_image_after_softmax.png    them; and the weights that the softmax makes of them
+  cross_attend_1_image_telling.png          the latents that attend to the fewest inputs, large
+
+and with --latents=0,5,17 (counted from 0), in place of these,
+
+  latent_5_image_before_softmax.png         one latent in all chosen cross-attends, large, beside
+  latent_5_image_after_softmax.png          the input
+
+and for video the large ones as animations too (.gif). Several heads are shown by their mean.
+
+  python -m experiments.attention_maps --workdir=runs/digits --example=0 --out=maps
+"""
+
+
+def main(_: object, workdir: str) -> None:
+    """Loads, draws, writes."""
+    values = flags.FLAGS
+    if (values.input is None) == (values.example is None):
+        raise UserError("give either --input=FILE or --example=NUMBER")
+    chosen = _numbers("cross_attends", first=1)
+    latents = _numbers("latents", first=0)
+    with writing(values.out):
+        out = Path(values.out).expanduser()
+        out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise UserError(f"--out={values.out} can't be written: Permission denied")
+
+    classifier = restore.load(workdir, values.checkpoint)
+    model = classifier.model
+    if model["name"] != "perceiver":
+        raise UserError(f"{workdir} is of a {model['name']}; only a perceiver has attention maps")
+    user_values(parts_of, classifier)
+    _check("cross_attends", chosen, 1, model["num_cross_attends"], "cross-attends")
+    _check("latents", latents, 0, model["num_latents"], "latents")
+    if chosen is None:
+        chosen = list(range(1, model["num_cross_attends"] + 1))
+    if values.input is None:
+        source, inputs = _example(classifier, values.example)
+    else:
+        source, inputs = _file(classifier, Path(values.input))
+
+    cross_attends = [number - 1 for number in chosen]
+    if latents is None:
+        files = draw_all(classifier, inputs, source, cross_attends=cross_attends)
+    else:
+        files = draw_latents(
+            classifier, inputs, source, cross_attends=cross_attends, latents=latents
+        )
+    for name, data in files:
+        with writing(out / name):
+            replace_file(out / name, data)
+        print(f"picture: {out / name}", flush=True)
+
+
+def draw_all(
+    classifier: "Classifier",
+    inputs: dict[str, np.ndarray],
+    source: str,
+    *,
+    cross_attends: Sequence[int],
+):
+    """The maps of all latents, a cross-attend at a time.
+
+    Args:
+      classifier: a Perceiver.
+      inputs: arrays of one example by modality, without B.
+      source: what the example is called.
+      cross_attends: which, counted from 0.
+
+    Yields:
+      Pairs of a file's name and its content.
+    """
+    scales = scales_of(classifier.data)
+    for cross_attend, logits in _logits(classifier, inputs, cross_attends, None):
+        name = name_of(classifier, cross_attend)
+        num_inputs = logits.shape[-1]
+        first = f"cross_attend_{cross_attend + 1}"
+        few = few_maps(classifier, logits, cross_attend=cross_attend)
+        for stage, values, look in _stages(logits):
+            maps = by_modality(classifier, values, cross_attend=cross_attend)
+            for part in parts_of(classifier):
+                title = f"{source}: attention of {name} to the {part.modality}, {stage} the softmax"
+                title += _of_heads(logits)
+                own = inputs[part.modality]
+                figure = overview(
+                    title, part, own, maps[part.modality], look, scales, num_inputs=num_inputs
+                )
+                yield f"{first}_{part.modality}_{stage}_softmax.png", png(figure)
+        for part in parts_of(classifier):
+            title = (
+                f"{source}: attention of {name} before the softmax{_of_heads(logits)}, of the "
+                f"latents that attend to the fewest of {num_inputs:,} inputs"
+            )
+            shown = part, inputs[part.modality], few[part.modality], LOGITS, scales
+            yield f"{first}_{part.modality}_telling.png", large(title, *shown)
+            if part.modality == "video":
+                yield f"{first}_{part.modality}_telling.gif", moving(title, *shown)
+
+
+def draw_latents(
+    classifier: "Classifier",
+    inputs: dict[str, np.ndarray],
+    source: str,
+    *,
+    cross_attends: Sequence[int],
+    latents: Sequence[int],
+):
+    """The maps of chosen latents, counted from 0, large; see `draw_all`."""
+    scales = scales_of(classifier.data)
+    of_stage = {"before": [], "after": []}  # for each cross-attend maps by modality
+    heads = ""
+    for cross_attend, logits in _logits(classifier, inputs, cross_attends, latents):
+        heads = _of_heads(logits)
+        for stage, values, _ in _stages(logits):
+            of_stage[stage].append(by_modality(classifier, values, cross_attend=cross_attend))
+    names = [name_of(classifier, cross_attend) for cross_attend in cross_attends]
+    for place, latent in enumerate(latents):
+        for part in parts_of(classifier):
+            for stage, look in (("before", LOGITS), ("after", WEIGHTS)):
+                maps = [maps[part.modality][place] for maps in of_stage[stage]]
+                title = f"{source}: attention of latent {latent} {stage} the softmax{heads}"
+                captioned = list(zip(names, maps, strict=True))
+                shown = title, part, inputs[part.modality], captioned, look, scales
+                name = f"latent_{latent}_{part.modality}_{stage}_softmax"
+                yield f"{name}.png", large(*shown)
+                if part.modality == "video":
+                    yield f"{name}.gif", moving(*shown)
+
+
+def _logits(classifier, inputs, cross_attends, latents):
+    """Yields pairs of a cross-attend and its logits [H, N, M], which are then let go."""
+    batch = {name: array[None] for name, array in inputs.items()}
+    logits = classifier.attention_logits(batch, cross_attends, latents)
+    for cross_attend in cross_attends:
+        yield cross_attend, np.asarray(logits.pop(cross_attend)[0])
+
+
+def _stages(logits):
+    yield "before", logits.mean(axis=0), LOGITS
+    yield "after", weights_of(logits), WEIGHTS
+
+
+def _of_heads(logits):
+    return f", mean of {len(logits)} heads" if len(logits) > 1 else ""
+
+
+def _file(classifier, path):
+    """What a file of the user's is called, and its inputs."""
+    from experiments.run import input_files  # TensorFlow only now: mistakes above are quick
+
+    windows = input_files.read(classifier, path)
+    count = len(next(iter(windows.values())))
+    middle = count // 2
+    name = path.name if count == 1 else f"{path.name}, window {middle + 1} of {count}"
+    return name, {modality: array[middle] for modality, array in windows.items()}
+
+
+def _example(classifier, number):
+    """What an example of the evaluation split is called, and its inputs."""
+    if "name" not in classifier.data:
+        raise UserError(
+            "the network was not trained on a data set; give --input=FILE, not --example"
+        )
+    dataset = restore.dataset(classifier.data)
+    source = dataset.eval
+    if number >= source.num_examples:
+        raise UserError(
+            f"--example={number} is not in the eval split; its {source.num_examples:,} examples "
+            "are numbered from 0"
+        )
+    shown = one_of_evaluation(source, number)
+    return caption(shown, dataset.class_names), {name: shown[name] for name in classifier.inputs}
+
+
+def _numbers(flag: str, *, first: int) -> list[int] | None:
+    """The whole numbers, each once, that a flag lists; None where it is not given."""
+    words = flags.FLAGS[flag].value
+    if words is None:
+        return None
+    wrong = [word for word in words if not word.strip().isdecimal()]
+    if wrong or not words:
+        raise UserError(
+            f"--{flag}={','.join(words)} is not a list of whole numbers; give some as in "
+            f"--{flag}={first},{first + 1}"
+        )
+    return list(dict.fromkeys(map(int, words)))
+
+
+def _check(flag, numbers, first, count, what):
+    for number in numbers or ():
+        if not first <= number < first + count:
+            raise UserError(
+                f"--{flag} has {number}; the network's {count} {what} are numbered {first} to "
+                f"{first + count - 1}"
+            )
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("input", None, "the picture, sound, video or point cloud to show")
+    flags.DEFINE_integer(
+        "example", None, "or the number of an example of the evaluation split", lower_bound=0
+    )
+    flags.DEFINE_string("out", None, "the folder to write pictures to")
+    flags.DEFINE_list("cross_attends", None, "which, counted from 1; all unless given")
+    flags.DEFINE_list("latents", None, "which, counted from 0, large; an overview unless given")
+    flags.DEFINE_string("checkpoint", "newest", "of the run: newest, best, or a step")
+    run(
+        main,
+        USAGE,
+        required=("workdir", "out"),
+        optional=("input", "example", "cross_attends", "latents", "checkpoint"),
+    )

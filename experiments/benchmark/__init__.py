@@ -1,0 +1,1 @@
+"""Times a config on this machine."""

@@ -1,0 +1,85 @@
+"""Time and memory against the number of inputs, as a picture."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.benchmark.scaling import KINDS, points_of
+from perceiver.training.files import replace_file
+
+_LOOKS = {"forward": ("#3b6ea5", "o"), "gradient": ("#d1642b", "s")}
+
+
+def draw_scaling(result: dict[str, Any], out: Path) -> None:
+    """Draws what `scaling` returns, both axes logarithmic, into a PNG.
+
+    Raises:
+      OSError: it can't be written.
+    """
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    for axes, title, unit in (
+        (time, "Time of a call", "seconds"),
+        (memory, "Memory held at once", "GB"),
+    ):
+        axes.set_title(title, loc="left", fontsize=11)
+        axes.set_xlabel("inputs M")
+        axes.set_ylabel(unit)
+        axes.grid(alpha=0.3, which="both")
+        axes.spines[["top", "right"]].set_visible(False)
+    for kind in KINDS:
+        points = points_of(result["points"], kind)
+        inputs = [point["inputs"] for point in points]
+        _line(time, kind, inputs, [point["seconds"]["median"] for point in points])
+        peak, planned = (
+            [point[key] / 1e9 for point in points] for key in ("peak_bytes", "planned_bytes")
+        )
+        _line(memory, kind, inputs, peak)
+        _line(memory, kind, inputs, planned, label=f"{kind}, XLA's plan", linestyle="--")
+        spreads = [(point["seconds"]["min"], point["seconds"]["max"]) for point in points]
+        time.vlines(inputs, *np.transpose(spreads), color=_LOOKS[kind][0], linewidth=1)
+    for axes in (time, memory):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        _guide(axes)
+        axes.legend(frameon=False, fontsize=9)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    replace_file(out, picture.getvalue())
+
+
+def _line(
+    axes: Axes,
+    kind: str,
+    inputs: Sequence[int],
+    values: Sequence[float],
+    *,
+    label: str | None = None,
+    linestyle: str = "-",
+) -> None:
+    colour, marker = _LOOKS[kind]
+    axes.plot(
+        inputs,
+        values,
+        color=colour,
+        marker=marker,
+        markersize=4,
+        linewidth=1.6,
+        linestyle=linestyle,
+        label=label or kind,
+    )
+
+
+def _guide(axes: Axes) -> None:
+    """A dotted line of proportion that ends in the last point of the highest curve."""
+    shown = axes.get_ylim()
+    highest = max(axes.lines, key=lambda line: line.get_ydata()[-1])
+    inputs, values = np.asarray(highest.get_xdata()), highest.get_ydata()
+    proportional = values[-1] * inputs / inputs[-1]
+    axes.plot(inputs, proportional, color="grey", linestyle=":", linewidth=1, label="linear in M")
+    axes.set_ylim(shown)

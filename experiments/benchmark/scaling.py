@@ -1,0 +1,173 @@
+"""Time and memory of a network for pictures against M, the pixels, each a process of its own."""
+
+import copy
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.benchmark import programs
+from experiments.benchmark.measures import (
+    apart,
+    calls_of_a_run,
+    peak_memory,
+    seconds_of_calls,
+    spread,
+    surroundings,
+)
+from experiments.benchmark.tables import figures, gigabytes, heading, number, rows
+from experiments.benchmark.variants import Form
+from experiments.cli.errors import UserError
+from experiments.run import networks
+
+KINDS = ("forward", "gradient")
+
+
+def scaling(
+    config: ConfigDict, sizes: Sequence[int], *, batch: int | None, seconds: float, repeats: int
+) -> dict[str, Any]:
+    """Forward pass and gradient of the parameters for square pictures of several sizes.
+
+    Args:
+      config: of a network for pictures; its own size is not looked at.
+      sizes: pixels of a side.
+      batch: examples, None for one on each device.
+      seconds: of a run, about; at least one call.
+      repeats: runs.
+
+    Returns:
+      Plain values. For each size and kind the spread of the seconds, the peak memory and the
+      memory that XLA plans; for each kind the exponents a of the three: what they have above those
+      of the smallest size grows with the inputs above its own to the power a. What does not depend
+      on M, such as latent towers and the interpreter, is so left out. An exponent is None where
+      nothing grows, or with fewer than 3 sizes.
+
+    Raises:
+      UserError: the network takes no pictures, or a size is too large for the memory.
+    """
+    if networks.modalities_of(config) != ["image"] or "image_size" not in config.data:
+        raise UserError(
+            "scaling takes a config for pictures alone, such as configs/imagenet.py; "
+            f"config.model.inputs has {', '.join(config.model.inputs)}"
+        )
+    points = []
+    for size in sorted(set(sizes)):
+        resized = copy.deepcopy(config)
+        resized.data.image_size = size
+        for kind in KINDS:
+            what = f"{kind} of {size} x {size} pixels"
+            point = apart(_measured, kind, resized, batch, seconds, repeats, what=what)
+            where = point.pop("surroundings")
+            points.append({"program": kind, "image_size": size, "inputs": size**2, **point})
+            # A run takes long, and the next size may not fit.
+            print(
+                f"{what}: {number(point['seconds']['median'])} s, {gigabytes(point['peak_bytes'])}",
+                file=sys.stderr,
+                flush=True,
+            )
+    return {
+        "measured": "scaling",
+        "surroundings": where,
+        "repeats": repeats,
+        "batch_size": points[0]["batch_size"],
+        "points": points,
+        "exponents": {kind: _exponents(points_of(points, kind)) for kind in KINDS},
+    }
+
+
+def points_of(points: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Those of one kind, smallest first."""
+    return [point for point in points if point["program"] == kind]
+
+
+def _measured(
+    kind: str, config: ConfigDict, batch: int | None, seconds: float, repeats: int
+) -> dict[str, Any]:
+    """Times one kind at one size, in this process."""
+    before = peak_memory()
+    form = Form("config", config)
+    programs.check([form], [kind], None)
+    size = programs.batch_size(config, kind, batch or jax.local_device_count())
+    program = programs.program(kind, form, size)
+    program.function = program.function.lower(*program.arguments).compile()
+    plan = program.function.memory_analysis()
+    jax.block_until_ready(program())
+    calls = calls_of_a_run(program, seconds)
+    return {
+        "surroundings": surroundings(),
+        "batch_size": size,
+        "seconds": spread([seconds_of_calls(program, calls) for _ in range(repeats)]),
+        "before_bytes": before,
+        "peak_bytes": peak_memory(),
+        "planned_bytes": plan.temp_size_in_bytes
+        + plan.argument_size_in_bytes
+        + plan.output_size_in_bytes,
+    }
+
+
+def _exponents(points: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    inputs = [point["inputs"] for point in points]
+    return {
+        "time": exponent(inputs, [point["seconds"]["median"] for point in points]),
+        "memory": exponent(inputs, [point["peak_bytes"] for point in points]),
+        "planned memory": exponent(inputs, [point["planned_bytes"] for point in points]),
+    }
+
+
+def exponent(inputs: Sequence[int], values: Sequence[float]) -> float | None:
+    """The slope of log(value - first value) against log(M - first M), by least squares."""
+    x = [m - inputs[0] for m in inputs[1:]]
+    y = [value - values[0] for value in values[1:]]
+    if len(x) < 2 or min(y) <= 0:
+        return None
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def scaling_table(result: dict[str, Any]) -> str:
+    """The result as lines to read."""
+    forward, gradient = (points_of(result["points"], kind) for kind in KINDS)
+    lines = {
+        f"{one['inputs']:,}": [
+            cell
+            for point in (one, two)
+            for cell in (
+                figures(point["seconds"]),
+                gigabytes(point["peak_bytes"]),
+                gigabytes(point["planned_bytes"]),
+            )
+        ]
+        for one, two in zip(forward, gradient, strict=True)
+    }
+    text = [
+        *heading(result),
+        f"batch {result['batch_size']:,}; seconds are the median (lowest to highest) of "
+        f"{result['repeats']} runs,",
+        "memory the most that was held at once, planned what XLA says that the program holds",
+        "",
+        *rows([x for k in KINDS for x in (f"{k}, s", "memory", "planned")], lines),
+        "",
+        "above those of the fewest inputs, with the inputs above these to the power of:",
+    ]
+    for kind, of_kind in result["exponents"].items():
+        found = (f"{k} {'-' if v is None else f'{v:.2f}'}" for k, v in of_kind.items())
+        text.append(f"  {kind}: {', '.join(found)}")
+    return "\n".join(text)
+
+
+def sizes_of(texts: Sequence[str]) -> list[int]:
+    """The --sizes, as numbers.
+
+    Raises:
+      UserError: one is no size.
+    """
+    for text in texts:
+        if not text.isdecimal() or int(text) < 1:
+            raise UserError(
+                f"--sizes has {text!r}; give sides of pictures of at least 1 pixel, as in 100,178"
+            )
+    if not texts:
+        raise UserError("--sizes is empty; give sides of pictures in pixels, as in 100,178")
+    return [int(text) for text in texts]

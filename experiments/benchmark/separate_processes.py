@@ -1,0 +1,140 @@
+"""What takes a fresh process for each figure: compile time, and peak memory."""
+
+import itertools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from experiments.benchmark import programs
+from experiments.benchmark.measures import apart, peak_memory, spread, surroundings
+from experiments.benchmark.tables import figures, gigabytes, heading, rows
+from experiments.benchmark.variants import Form
+
+_KINDS = ("forward", "step")
+_STEPS = 3  # the first may hold less than the next
+
+
+def compile_seconds(forms: Sequence[Form], *, batch: int | None, repeats: int) -> dict[str, Any]:
+    """Seconds to trace and lower, and to compile, forward pass and training step of each form."""
+    apart(programs.check, forms, _KINDS, batch, what="what is to be built")
+    results = []
+    for kind in _KINDS:
+        for form in forms:
+            what = f"compiling {kind} of {form.name}"
+            runs = [apart(_compiled, kind, form, batch, what=what) for _ in range(repeats)]
+            results.append(
+                {
+                    "program": kind,
+                    "form": form.name,
+                    "batch_size": runs[0]["batch_size"],
+                    **{x: spread([run[x] for run in runs]) for x in _STAGES},
+                }
+            )
+    return {
+        "measured": "compile",
+        "surroundings": runs[0]["surroundings"],
+        "repeats": repeats,
+        "programs": results,
+    }
+
+
+_STAGES = ("set_up_seconds", "trace_seconds", "compile_seconds")
+
+
+def _compiled(kind: str, form: Form, batch: int | None) -> dict[str, Any]:
+    """Compiles once, in this process."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    size = programs.batch_size(form.config, kind, batch)
+    times = [time.perf_counter()]
+    program = programs.program(kind, form, size)
+    times.append(time.perf_counter())
+    lowered = program.function.lower(*program.arguments)
+    times.append(time.perf_counter())
+    lowered.compile()
+    times.append(time.perf_counter())
+    passed = [after - before for before, after in itertools.pairwise(times)]
+    return {
+        "surroundings": surroundings(),
+        "batch_size": size,
+        **dict(zip(_STAGES, passed, strict=True)),
+    }
+
+
+def compile_table(result: dict[str, Any]) -> str:
+    """The result as lines to read."""
+    lines = {
+        _name(one): [f"{one['batch_size']:,}", *(figures(one[x]) for x in _STAGES)]
+        for one in result["programs"]
+    }
+    return "\n".join(
+        [
+            *heading(result),
+            f"seconds, median (lowest to highest) of {result['repeats']} processes",
+            "",
+            *rows(["batch", "set up", "trace and lower", "compile"], lines),
+        ]
+    )
+
+
+def memory(forms: Sequence[Form], *, batch: int | None) -> dict[str, Any]:
+    """The most memory that forward pass and training step of each form hold at once."""
+    apart(programs.check, forms, _KINDS, batch, what="what is to be built")
+    results = []
+    for kind in _KINDS:
+        for form in forms:
+            run = apart(_memory, kind, form, batch, what=f"memory of {kind} of {form.name}")
+            where = run.pop("surroundings")
+            results.append({"program": kind, "form": form.name, **run})
+    return {"measured": "memory", "surroundings": where, "steps": _STEPS, "programs": results}
+
+
+def _memory(kind: str, form: Form, batch: int | None) -> dict[str, Any]:
+    """Initialises and takes a few steps, in this process."""
+    before = peak_memory()  # and nothing has been on a device yet
+    size = programs.batch_size(form.config, kind, batch)
+    program = programs.program(kind, form, size)
+    program.function = program.function.lower(*program.arguments).compile()
+    plan = program.function.memory_analysis()
+    for _ in range(_STEPS):
+        jax.block_until_ready(program())
+    return {
+        "surroundings": surroundings(),
+        "batch_size": size,
+        "before_bytes": before,
+        "peak_bytes": peak_memory(),
+        "xla": {
+            "temporary_bytes": plan.temp_size_in_bytes,
+            "argument_bytes": plan.argument_size_in_bytes,
+            "output_bytes": plan.output_size_in_bytes,
+            "aliased_bytes": plan.alias_size_in_bytes,
+        },
+    }
+
+
+def memory_table(result: dict[str, Any]) -> str:
+    """The result as lines to read."""
+    lines = {
+        _name(one): [
+            f"{one['batch_size']:,}",
+            *(gigabytes(one[x]) for x in ("before_bytes", "peak_bytes")),
+            *map(gigabytes, one["xla"].values()),
+        ]
+        for one in result["programs"]
+    }
+    titles = ["batch", "before", "peak", "XLA: temporary", "arguments", "output", "of it aliased"]
+    holder = "process" if result["surroundings"]["platform"] == "cpu" else "device"
+    return "\n".join(
+        [
+            *heading(result),
+            f"the most that the {holder} held before the first array, and over the first "
+            f"{result['steps']} calls; and what XLA plans for one",
+            "",
+            *rows(titles, lines),
+        ]
+    )
+
+
+def _name(one: dict[str, Any]) -> str:
+    return one["program"] if one["form"] == "config" else f"{one['program']}, {one['form']}"

@@ -1,1 +1,0 @@
-"""What `python -m experiments.benchmark` times, a file each kind of measurement."""

@@ -1,0 +1,28 @@
+"""The parser of the programs that take no config: its errors are one line."""
+
+import argparse
+import textwrap
+from typing import NoReturn
+
+from experiments.cli.errors import UserError
+
+_WIDTH = 78  # of a description
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises a `UserError` where argparse would print its usage.
+
+    The epilog, an example, is printed as it is: broken in two it could not be copied.
+    """
+
+    def __init__(self, *, description: str, **options: object):
+        """See `argparse.ArgumentParser`."""
+        super().__init__(
+            description=textwrap.fill(description, width=_WIDTH),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **options,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse.ArgumentParser.error`."""
+        raise UserError(f"{message}; see {self.prog} --help")

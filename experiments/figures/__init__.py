@@ -1,0 +1,1 @@
+"""Drawing code that several programs share."""

@@ -1,0 +1,1 @@
+"""Attention maps: where inputs lie, colours, panels and pictures."""

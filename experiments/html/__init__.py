@@ -1,1 +1,0 @@
-"""The page of HTML that `experiments.report` writes of runs."""

@@ -1,0 +1,1 @@
+"""Prints parameters and FLOPs of networks, beside those of the paper."""

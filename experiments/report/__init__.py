@@ -1,0 +1,1 @@
+"""Compares runs in tables, curves and a web page."""

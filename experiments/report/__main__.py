@@ -1,0 +1,244 @@
+"""Any runs side by side: what each reached, where their settings differ, and their curves.
+
+python -m experiments.report runs/a runs/b
+python -m experiments.report runs/sweep --format=markdown
+python -m experiments.report runs/a --html=a.html
+"""
+
+import argparse
+import csv
+import io
+import json
+import math
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.cli.argument_parser import Parser
+from experiments.cli.errors import EXIT_FAILED, UserError, answered, shown
+from experiments.report import tables as tables
+from experiments.run.records import Run, find, read
+from perceiver.training.files import replace_file
+from perceiver.training.logging.curves import MOST_RUNS, draw_comparison
+
+RUN_HERE = "python -m experiments.report"
+PICTURE = Path("report.png")
+_NO_FIGURES = ("name", "folder", "records", "settings")  # of a run: told otherwise, or too long
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=RUN_HERE,
+        description="Compares runs, the best first: what each reached, the settings in which they "
+        "differ, means over seeds where runs differ in the seed alone, and a picture of their "
+        "metric in evaluation, training loss and learning rate against the step. With --html, a "
+        "web page to look at: of the best run also what it confuses, its best and worst examples "
+        "and attention maps.",
+        epilog=f"example: {RUN_HERE} runs/a fourier=runs/b runs/sweep --output=both.png\n"
+        f"         {RUN_HERE} runs/digits --html=digits.html",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="[NAME=]DIR",
+        help="a run's --workdir, or a folder that has runs one or two levels below; without NAME "
+        "runs are called as their folders are",
+    )
+    parser.add_argument(
+        "--format",
+        default="text",
+        choices=("text", "markdown", "json", "csv"),
+        help="tables to read, Markdown, one JSON object, or one line of CSV a run",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE.png",
+        help=f"the picture to write; by default {PICTURE} in the current folder with text and "
+        "markdown, none with json, csv and --html. Only a picture that this program made is "
+        "replaced.",
+    )
+    parser.add_argument(
+        "--html",
+        metavar="FILE.html",
+        help="a page to write, beside the tables: one file, which needs nothing else and no "
+        "network. The data and checkpoints of the best run are read for it; what is gone is left "
+        "out, and the page says so. Only a page that this program made is replaced.",
+    )
+    return parser
+
+
+def report(
+    arguments: Sequence[str], form: str, output: str | None = None, html: str | None = None
+) -> int:
+    """Reads the runs, writes the picture and the page, prints the tables.
+
+    Args:
+      arguments: [NAME=]DIR, see `find`.
+      form: 'text', 'markdown', 'json' or 'csv'.
+      output: the picture to write.
+      html: the page to write, None for none.
+
+    Returns:
+      The exit status: EXIT_FAILED where a damaged run was left out.
+
+    Raises:
+      UserError: folders that are no runs, all of them damaged, or a file that can't be written.
+    """
+    picture = _picture(form, output, html)
+    page = None if html is None else _file("--html", html, ".html")
+    runs, damaged = [], []
+    for name, folder in find(arguments).items():
+        try:
+            runs.append(read(name, folder))
+        except UserError as error:
+            damaged.append(f"{name} is left out: {error}")
+    if not runs:
+        raise UserError(damaged[0] + (f"; and {len(damaged) - 1} more" if damaged[1:] else ""))
+    runs = tables.in_order(runs)
+    logged = [run for run in runs if run.records]
+    if picture and logged:
+        _draw(logged[:MOST_RUNS], picture)
+    if page:
+        _write_page(runs, page)
+    print(_FORMS[form](runs, picture if logged else None))
+    if page and form in ("text", "markdown"):  # the others are for programs
+        print(f"\npage: {page} ({page.stat().st_size / 1e3:,.0f} kB)")
+    if picture and not logged:
+        print("no picture: nothing is logged yet", file=sys.stderr)
+    elif picture and len(logged) > MOST_RUNS:
+        print(f"{picture} has the first {MOST_RUNS} of {len(logged)} runs", file=sys.stderr)
+    for problem in damaged:
+        _say_error(problem)
+    return EXIT_FAILED if damaged else 0
+
+
+def _picture(form: str, output: str | None, html: str | None) -> Path | None:
+    """Where the picture goes; a page has curves of its own."""
+    if output is None and (form in ("json", "csv") or html is not None):
+        return None
+    return _file("--output", str(PICTURE) if output is None else output, ".png")
+
+
+def _file(flag: str, value: str, ending: str) -> Path:
+    """A file that is to be written; checked before anything is read."""
+    path = Path(value).expanduser()
+    if path.suffix.lower() != ending:
+        kind = {".png": "a PNG", ".html": "a page"}[ending]
+        raise UserError(f"{flag}={value} is not the name of {kind}; give one that ends in {ending}")
+    try:
+        with path.open("rb") as file:
+            ours = RUN_HERE.encode() in file.read(1024)  # a picture's text, a page's generator
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise UserError(f"{flag}={path} can't be written: {error.strerror}") from error
+    if not ours:
+        raise UserError(
+            f"{path} is there, not made by {RUN_HERE}; give another {flag}=FILE{ending}"
+        )
+    return path
+
+
+def _write_page(runs: Sequence[Run], path: Path) -> None:
+    from experiments.report.page import html
+
+    content = html(runs, RUN_HERE)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+    except OSError as error:
+        raise UserError(f"--html={path} can't be written: {error.strerror}") from error
+
+
+def _draw(runs: Sequence[Run], picture: Path) -> None:
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw_comparison(
+            {run.name: run.records for run in runs},
+            picture,
+            held_out=[run.name for run in runs if run.held_out],
+            software=RUN_HERE,
+        )
+    except OSError as error:
+        raise UserError(f"--output={picture} can't be written: {error.strerror}") from error
+
+
+def _sections(runs: Sequence[Run]) -> list[tuple[str, tables.Cells]]:
+    """The tables, each with what it is."""
+    sections = [("", tables.run_cells(runs))]
+    different = tables.differences(runs)
+    if different:
+        names = [run.name for run in runs if run.settings is not None]
+        sections.append(
+            ("Settings that differ:", tables.difference_cells(different, names)),
+        )
+    seeds = tables.over_seeds(runs)
+    if seeds:
+        heading = "Over seeds, of runs that are done, mean ± standard deviation of a run:"
+        sections.append((heading, tables.seed_cells(seeds)))
+    return sections
+
+
+def _text(runs: Sequence[Run], picture: Path | None) -> str:
+    parts = [f"{head}\n{tables.text(x)}".strip("\n") for head, x in _sections(runs)]
+    return "\n\n".join([*parts, *([f"picture: {picture}"] if picture else [])])
+
+
+def _markdown(runs: Sequence[Run], picture: Path | None) -> str:
+    parts = [f"{head}\n\n{tables.markdown(x)}".strip("\n") for head, x in _sections(runs)]
+    return "\n\n".join([*parts, *([f"![curves](<{picture}>)"] if picture else [])])
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    """What is told of a run, as plain values; null for what is not finite."""
+    return {"run": run.name, "folder": shown(str(run.folder))} | {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in run._asdict().items()
+        if key not in _NO_FIGURES
+    }
+
+
+def _json(runs: Sequence[Run], _: Path | None) -> str:
+    found = {
+        "runs": [_figures(run) for run in runs],
+        "differences": tables.differences(runs),
+        "seeds": [
+            {key: None if value != value else value for key, value in group._asdict().items()}
+            for group in tables.over_seeds(runs)
+        ],
+    }
+    return json.dumps(found, indent=2)
+
+
+def _csv(runs: Sequence[Run], _: Path | None) -> str:
+    different = tables.differences(runs)
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow([*_figures(runs[0]), *different])
+    for run in runs:
+        settings = (of.get(run.name, "") for of in different.values())
+        writer.writerow([*_figures(run).values(), *map(str, settings)])
+    return lines.getvalue().rstrip("\n")
+
+
+_FORMS = {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs; returns the exit status, or ends the program with a line that says why not."""
+    with answered():
+        options = _parser().parse_args(arguments)
+        return report(options.runs, options.format, options.output, options.html)
+
+
+def _say_error(problem: str) -> None:
+    print(f"error: {shown(problem)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
+    sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal lacks letters for
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""A run: what its config decides, its directory, evaluation and restored networks."""

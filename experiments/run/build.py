@@ -1,0 +1,147 @@
+"""From a config to the parts of a run but its network; nothing beyond this folder sees a config.
+
+What a config asks for and can't be had is a `UserError` here, before anything is compiled.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import haiku as hk
+import optax
+from ml_collections import ConfigDict
+
+from experiments.cli.errors import UserError, user_values
+from experiments.run.networks import initial_variables
+from perceiver.training.durations import to_interval, to_steps
+from perceiver.training.objectives import Objective, make_objective
+from perceiver.training.optimizer import make_optimizer
+from perceiver.training.parallel import AXIS
+from perceiver.training.schedules import learning_rate
+from perceiver.training.step import TrainState, init_state, make_train_step
+
+if TYPE_CHECKING:
+    from perceiver.data.source import Source
+    from perceiver.data.stream.batches import TrainIterator
+
+
+def total_steps(config: ConfigDict, num_examples: int) -> int:
+    """The run's length, given how many training examples there are."""
+    steps = user_values(
+        to_steps,
+        steps=config.train.steps,
+        epochs=config.train.epochs,
+        steps_per_epoch=num_examples / config.train.batch_size,
+    )
+    if not steps:
+        raise UserError("the run has no length: set config.train.steps or config.train.epochs")
+    return steps
+
+
+def interval(config: ConfigDict, name: str, num_examples: int) -> float | None:
+    """The steps between what `config.train` does every so often, None for never."""
+    return user_values(
+        to_interval,
+        steps=config.train[name],
+        epochs=config.train[f"{name}_epochs"],
+        steps_per_epoch=num_examples / config.train.batch_size,
+    )
+
+
+def optimizer(
+    config: ConfigDict, num_examples: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimiser and its learning rate by step."""
+    values = config.optimizer
+    steps_per_epoch = num_examples / config.train.batch_size
+
+    def in_steps(steps, epochs):
+        return user_values(to_steps, steps=steps, epochs=epochs, steps_per_epoch=steps_per_epoch)
+
+    schedule = user_values(
+        learning_rate,
+        name=values.schedule,
+        base=values.learning_rate,
+        total_steps=total_steps(config, num_examples),
+        warmup_steps=in_steps(values.warmup_steps, values.warmup_epochs) or 0,
+        boundaries=tuple(values.boundaries)
+        or tuple(in_steps(None, epoch) for epoch in values.boundaries_epochs),
+        factor=values.factor,
+    )
+    transformation = user_values(
+        make_optimizer,
+        name=values.name,
+        learning_rate=schedule,
+        weight_decay=values.weight_decay,
+        b1=values.b1,
+        b2=values.b2,
+        eps=values.eps,
+        momentum=values.momentum,
+        clip_norm=values.clip_norm,
+    )
+    return transformation, schedule
+
+
+def objective(config: ConfigDict, *, training: bool) -> Objective:
+    """Loss and metrics; labels are smoothed in training only."""
+    smoothing = config.train.label_smoothing
+    made = user_values(make_objective, config.train.loss, label_smoothing=smoothing)
+    return made if training else make_objective(config.train.loss, label_smoothing=0.0)
+
+
+def train_step(
+    config: ConfigDict,
+    network: hk.TransformedWithState,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    objective: Objective,
+) -> Callable:
+    """The training step, to be mapped over devices; see `make_train_step`."""
+    return make_train_step(
+        network.apply,
+        optimizer,
+        schedule,
+        objective=objective,
+        seed=config.train.seed,
+        ema_decay=config.train.ema_decay,
+        accumulate=config.train.accumulate,
+        axis=AXIS,
+    )
+
+
+def initial_state(
+    config: ConfigDict,
+    network: hk.TransformedWithState,
+    optimizer: optax.GradientTransformation,
+) -> TrainState:
+    """The state before the first step, from the config's seed alone."""
+    variables = initial_variables(network, config)
+    return init_state(variables, optimizer, ema=config.train.ema_decay > 0)
+
+
+def data_options(config: ConfigDict) -> dict[str, Any]:
+    """What `perceiver.data.registry.load` takes: the section `data` without what is nominal."""
+    options = config.data.to_dict()
+    del options["num_classes"]
+    return options
+
+
+def train_iterator(
+    config: ConfigDict,
+    source: "Source",
+    *,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> "TrainIterator":
+    """The training stream of a config; see `perceiver.data.stream.batches.train_iterator`."""
+    from perceiver.data.stream import batches  # TensorFlow only where there are data
+
+    return user_values(
+        batches.train_iterator,
+        source,
+        batch_size=batch_size,
+        seed=config.train.seed,
+        process_index=process_index,
+        process_count=process_count,
+        max_unreadable=config.train.max_unreadable,
+    )

@@ -1,0 +1,159 @@
+"""One trainer a workdir: a lock that its holder keeps alive, and that a killed one leaves behind.
+
+On one machine the kernel holds it (flock) and drops it with the process. Between machines that is
+not to be relied upon, so the holder also touches the file; a lock of another machine that nobody
+touches for a minute is stale.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+import jax
+
+from experiments.cli.distributed import ProcessesError
+from experiments.cli.errors import UserError
+from perceiver.training.multiprocess import exchange
+
+FILE = "lock"
+_TOUCH_SECONDS = 10.0
+STALE_SECONDS = 60.0
+
+
+class RunLock:
+    """A context in which no other run trains in the workdir; entered, it gives the workdir.
+
+    Process 0 holds the lock; the others see by it that they have the same folder.
+    """
+
+    def __init__(self, workdir: Path):
+        """Takes nothing yet."""
+        self._workdir = workdir
+        self._path = workdir / FILE
+        self._file: TextIO | None = None
+        self._released = threading.Event()
+
+    def __enter__(self) -> Path:
+        """Takes the lock.
+
+        Raises:
+          UserError: another run holds it.
+          ProcessesError: the processes have different folders.
+        """
+        if jax.process_index() == 0:
+            self._take()
+        if jax.process_count() > 1:
+            try:
+                self._compare()
+            except ProcessesError:
+                self._release()
+                raise
+        return self._workdir
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        self._released.set()
+        if self._file:
+            self._file.truncate(0)  # what is left empty was given back
+            self._file.close()
+
+    def _take(self) -> None:
+        file = self._path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = _holder(file)
+            file.close()
+            raise UserError(self._refusal(holder or {}, error)) from error
+        before = _holder(file)
+        if before:
+            if before["host"] != socket.gethostname():
+                self._wait_until_stale(before)
+            _warn(f"{_describe(before)} did not end by itself; its lock of {self._path} is stale")
+        self._file = file
+        file.truncate(0)
+        file.write(
+            json.dumps(
+                {
+                    "host": socket.gethostname(),
+                    "pid": os.getpid(),
+                    "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+                }
+            )
+        )
+        file.flush()
+        threading.Thread(target=self._keep_alive, daemon=True, name="run lock").start()
+
+    def _wait_until_stale(self, holder: dict) -> None:
+        """Waits a minute, unless the holder shows that it lives."""
+        touched = self._path.stat().st_mtime
+        _warn(
+            f"{_describe(holder)}, another machine, may be training in {self._workdir}; "
+            f"waiting {STALE_SECONDS:.0f} s for a sign of it"
+        )
+        deadline = time.monotonic() + STALE_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(0.2)
+            if self._path.stat().st_mtime != touched:
+                raise UserError(self._refusal(holder, None))
+
+    def _refusal(self, holder: dict, error: OSError | None) -> str:
+        if error and not isinstance(error, BlockingIOError):
+            return f"{self._path} can't be locked: {error.strerror}; take a workdir on another disk"
+        return (
+            f"--workdir={self._workdir} is in use by {_describe(holder)}; "
+            "stop that run first, or take another workdir"
+        )
+
+    def _keep_alive(self) -> None:
+        while not self._released.wait(_TOUCH_SECONDS):
+            with contextlib.suppress(OSError):  # a disk that fails shows where it matters
+                os.utime(self._path)
+
+    def _compare(self) -> None:
+        """Refuses a workdir that is not the same folder everywhere."""
+        exchange("locked")  # it is only now that all can see it
+        try:
+            seen = self._path.read_text("utf-8")
+        except OSError:
+            seen = ""
+        everyone = exchange(seen)
+        for index, each in enumerate(everyone):
+            if each != everyone[0]:
+                raise ProcessesError(
+                    f"--workdir={self._workdir} of process {index} is not that of process 0; "
+                    "all need one folder, on storage that they share"
+                )
+
+
+def _holder(file: TextIO) -> dict | None:
+    """What the file says, None where it was given back."""
+    file.seek(0)
+    text = file.read()
+    if not text:
+        return None
+    try:
+        holder = json.loads(text)
+        return {key: holder[key] for key in ("host", "pid", "since")}
+    except (ValueError, KeyError, TypeError):  # cut short by a crash
+        return {"host": socket.gethostname(), "pid": "?", "since": "?"}
+
+
+def _describe(holder: dict) -> str:
+    if not holder:
+        return "another run"
+    return f"process {holder['pid']} on {holder['host']}, which began {holder['since']}"
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Fits a linear model and a nearest neighbour to the data of a config, for comparison."""

@@ -1,0 +1,294 @@
+"""What a number means: a linear model and a nearest neighbour, on what a network would be given.
+
+Both are fitted to the training split as evaluation processes it, without augmentation, and measured
+on the evaluation split. Not in the paper.
+"""
+
+import dataclasses
+import functools
+import time
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ml_collections import ConfigDict
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from experiments.cli.errors import UserError
+from experiments.cli.main import run
+from experiments.run import build, checks
+from experiments.run.directory import prepare_workdir
+from experiments.simple_models.features import features as features_of
+from perceiver.training.average_precision import mean_average_precision
+from perceiver.training.logging.metrics import write_json
+
+if TYPE_CHECKING:
+    from perceiver.data.source import Source
+
+USAGE = """Fits a linear model and a nearest neighbour to a config's data, beside which a network's
+accuracy means something. With --workdir the result is simple_models.json there, too.
+
+  python -m experiments.simple_models --config=configs/digits.py
+"""
+
+_MOST_BYTES = 4e9  # of features; fitting takes four times as much
+_INPUTS_AT_ONCE = 64  # windows of video are large
+_STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C of the linear model
+_FOLDS = 5
+_ITERATIONS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Features and labels of all examples of a split.
+
+    Attributes:
+      features: float32 [examples, features].
+      labels: uint8 [examples, classes], 1 for each class that is there.
+      widths: how many of the features belong to each modality, in their order.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    widths: tuple[int, ...]
+
+
+def main(config: ConfigDict, workdir: str | None) -> None:
+    """Reads, fits, reports."""
+    checks.check_numbers(config)
+    one_label = build.objective(config, training=False).label == "label"
+    folder = None if workdir is None else prepare_workdir(workdir)
+
+    from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
+
+    dataset = registry.load(**build.data_options(config))
+    checks.check_data(config, dataset)
+    modalities, num_classes = tuple(config.model.inputs), len(dataset.class_names)
+    check_size([dataset.train, dataset.eval], modalities)
+    began = time.monotonic()
+    train, held = (read(s, modalities, num_classes) for s in (dataset.train, dataset.eval))
+    if not _differ(train.labels):
+        raise UserError("all training examples have the same labels; there is nothing to learn")
+    count, width = held.features.shape
+    print(
+        f"{len(train.features):,} training and {count:,} evaluation examples, {width:,} features "
+        f"of {', '.join(modalities)}, read in {time.monotonic() - began:.1f} s"
+    )
+
+    present = int(held.labels.any(axis=0).sum())
+    if not one_label:
+        print(f"mAP is over the {present:,} of {num_classes:,} classes present in evaluation")
+    print(f"{'model':<20}{'top-1' if one_label else 'mAP':>8}{'n':>9}{'seconds':>10}")
+    results = {}
+    models = {
+        "linear": functools.partial(linear, one_label=one_label),
+        "nearest neighbour": nearest_neighbour,
+    }
+    for name, fit in models.items():
+        began = time.monotonic()
+        scores, note = fit(train, held.features)
+        figure = score(scores, held.labels, one_label=one_label)
+        seconds = time.monotonic() - began
+        results[name] = {"top1" if one_label else "mAP": figure, "seconds": seconds, "note": note}
+        print(f"{name:<20}{figure:>8.2%}{count:>9,}{seconds:>10.1f}  {note}".rstrip(), flush=True)
+    if folder:
+        sizes = {"num_examples": count, "train_examples": len(train.labels), "features": width}
+        if not one_label:
+            sizes["num_classes"] = present
+        write_json(folder / "simple_models.json", {**sizes, "models": results})
+        print(f"result: {folder / 'simple_models.json'}")
+
+
+def check_size(sources: Sequence["Source"], modalities: Sequence[str]) -> None:
+    """Refuses what would not fit into memory, by a look at one example.
+
+    Fitting takes about four times what the features do: beside all of them it holds those of four
+    folds of five, the same standardised, and what scikit-learn copies to standardise them.
+
+    Raises:
+      UserError: the features of all examples take more than 4 GB.
+    """
+    one = dataclasses.replace(sources[-1], num_examples=1)
+    width = read(one, modalities, num_classes=None).features.shape[1]
+    count = sum(source.num_examples for source in sources)
+    size = count * width * np.dtype(np.float32).itemsize
+    if size > _MOST_BYTES:
+        raise UserError(
+            f"{count:,} examples of {width:,} features take {size / 1e9:,.1f} GB, and four times "
+            f"as much in fitting; {_MOST_BYTES / 1e9:.0f} GB are the most: take smaller inputs or "
+            "fewer examples"
+        )
+
+
+def read(source: "Source", modalities: Sequence[str], num_classes: int | None) -> Split:
+    """The features of all examples, without augmentation; those of windows are averaged.
+
+    Args:
+      source: the examples.
+      modalities: the inputs that the network takes; their features are concatenated.
+      num_classes: of the data set; None leaves the labels out.
+
+    Raises:
+      DataError: a file can't be read; it is named.
+    """
+    from perceiver.data.stream.batches import eval_batches
+
+    features = labels = None
+    widths: tuple[int, ...] = ()
+    done = 0
+    windows = source.eval_windows > 0
+    batch_size = max(1, _INPUTS_AT_ONCE // max(1, source.eval_windows))
+    for batch in eval_batches(source, batch_size=batch_size):
+        count = int(batch["mask"].sum())
+        parts = [features_of(name, batch[name][:count], windows=windows) for name in modalities]
+        if features is None:
+            widths = tuple(part.shape[1] for part in parts)
+            features = np.empty((source.num_examples, sum(widths)), np.float32)
+            labels = np.zeros((source.num_examples, num_classes or 0), np.uint8)
+        rows = slice(done, done + count)
+        np.concatenate(parts, axis=1, out=features[rows], casting="same_kind")
+        if num_classes is not None:
+            if "labels" in batch:
+                labels[rows] = batch["labels"][:count]
+            else:
+                labels[rows][np.arange(count), batch["label"][:count]] = 1
+        done += count
+    return Split(features, labels, widths)
+
+
+def nearest_neighbour(train: Split, features: np.ndarray) -> tuple[np.ndarray, str]:
+    """Gives each example the labels of the training example with the nearest features.
+
+    The distance is Euclidean. Several modalities are each divided by their standard deviation, one
+    number each, so that none drowns the others.
+
+    Args:
+      train: what is learned from.
+      features: [examples, features].
+
+    Returns:
+      Scores [examples, classes], and no note.
+    """
+    known = train.features
+    if len(train.widths) > 1:
+        parts = np.split(known, np.cumsum(train.widths)[:-1], axis=1)
+        scale = np.repeat(np.float32([part.std() or 1 for part in parts]), train.widths)
+        known, features = known / scale, features / scale
+    finder = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(known)
+    found = finder.kneighbors(features, return_distance=False)[:, 0]
+    return train.labels[found], ""
+
+
+def linear(train: Split, features: np.ndarray, *, one_label: bool) -> tuple[np.ndarray, str]:
+    """Logistic regression, with the C that does best in the training split.
+
+    Args:
+      train: what is learned from.
+      features: [examples, features].
+      one_label: whether exactly one class is there.
+
+    Returns:
+      Scores [examples, classes], and a note of the C.
+    """
+    strength = strength_of(train, one_label=one_label)
+    scores, iterations = logistic(train, features, one_label=one_label, strength=strength)
+    stopped = f", stopped at {_ITERATIONS:,} iterations" if iterations >= _ITERATIONS else ""
+    return scores, f"C = {strength:g}{stopped}"
+
+
+def logistic(
+    train: Split, features: np.ndarray, *, one_label: bool, strength: float
+) -> tuple[np.ndarray, int]:
+    """Logistic regression on standardised features; with several labels, one a class.
+
+    A class that all training examples have, or none, can't be learned: with one label its score is
+    the lowest, with several it is the same for all examples.
+
+    Args:
+      train: what is learned from.
+      features: [examples, features].
+      one_label: whether exactly one class is there.
+      strength: C, the inverse of how strongly the weights are held down.
+
+    Returns:
+      Scores [examples, classes], and the iterations that it took.
+    """
+    scaler = StandardScaler().fit(train.features)
+    known, features = scaler.transform(train.features), scaler.transform(features)
+    model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
+    shape, iterations = (len(features), train.labels.shape[1]), 0
+    # One thread: with two on two busy cores, which wait for each other, digits took 60 s, not 0.2.
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the iterations are reported
+        if one_label:
+            model.fit(known, train.labels.argmax(axis=1))
+            learned = model.decision_function(features)
+            scores = np.full(shape, -np.inf)
+            # Of two classes scikit-learn scores the second alone.
+            two = learned.ndim == 1
+            scores[:, model.classes_] = np.stack([-learned, learned], 1) if two else learned
+            return scores, int(model.n_iter_.max())
+        scores = np.zeros(shape)
+        for k, there in enumerate(train.labels.T):
+            if 0 < there.sum() < len(there):
+                model.fit(known, there)
+                scores[:, k] = model.decision_function(features)
+                iterations = max(iterations, int(model.n_iter_.max()))
+    return scores, iterations
+
+
+def strength_of(train: Split, *, one_label: bool) -> float:
+    """Chooses C by cross-validation in the training split, of powers of ten from 0.001 to 10.
+
+    They are tried upwards, until one is worse than the best. Every fifth example of a class is in
+    the same one of 5 folds; with several labels every fifth of all, and one fold decides.
+
+    Returns:
+      The C with the best mean figure; 1 where there are too few examples for a fold.
+    """
+    fold = np.zeros(len(train.labels), int)
+    for of_class in train.labels.T if one_label else [np.ones(len(fold))]:
+        fold[of_class > 0] = np.arange(np.count_nonzero(of_class)) % _FOLDS
+    masks = [fold == k for k in range(_FOLDS)]
+    masks = [held for held in masks if train.labels[held].any() and _differ(train.labels[~held])]
+    if not one_label:
+        masks = masks[:1]  # a model for each of 527 classes is slow
+    best, chosen = 0.0, 1.0
+    for strength in _STRENGTHS if masks else ():
+        figures = []
+        for held in masks:
+            part = Split(train.features[~held], train.labels[~held], train.widths)
+            scores, _ = logistic(part, train.features[held], one_label=one_label, strength=strength)
+            figures.append(score(scores, train.labels[held], one_label=one_label))
+        if np.mean(figures) < best:
+            break
+        if np.mean(figures) > best:
+            best, chosen = np.mean(figures), strength
+    return chosen
+
+
+def _differ(labels: np.ndarray) -> bool:
+    """Whether there is something to learn."""
+    return bool((labels != labels[:1]).any())
+
+
+def score(scores: np.ndarray, labels: np.ndarray, *, one_label: bool) -> float:
+    """Top-1 accuracy, or with several labels mAP over the classes that are there.
+
+    Args:
+      scores: [examples, classes].
+      labels: [examples, classes] of 0 and 1.
+      one_label: whether exactly one class is there.
+    """
+    if one_label:
+        return float((scores.argmax(axis=1) == labels.argmax(axis=1)).mean())
+    return mean_average_precision(scores, labels)[0]
+
+
+if __name__ == "__main__":
+    run(main, USAGE, required=("config",), optional=("workdir",))

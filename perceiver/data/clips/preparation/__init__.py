@@ -1,0 +1,1 @@
+"""Decoding clips and writing them as a TFDS data set (Sec. 4.2)."""

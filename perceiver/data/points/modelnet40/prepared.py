@@ -1,0 +1,95 @@
+"""Reads a TFDS data set of point clouds that `modelnet_builder.prepare` made."""
+
+import pathlib
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from perceiver.data import tfds_folder
+from perceiver.data.errors import DataError, reason
+from perceiver.data.folders import readable
+from perceiver.data.points.modelnet40 import layouts
+from perceiver.data.tensorflow_cpu import tf
+
+_BATCH = 256  # clouds decoded at once
+# The folder that `prepare` was given, or one of those below it down to the data set's own.
+_VERSION = "[0-9]*.[0-9]*.[0-9]*/"
+_PLACES = ("", _VERSION, f"modelnet[14]0/{_VERSION}", f"modelnet/modelnet[14]0/{_VERSION}")
+
+
+@readable()
+def find(dir: str) -> pathlib.Path | None:
+    """The folder of a data set, in or below `dir`; None if there is none.
+
+    Raises:
+      DataError: there is more than one.
+    """
+    folder = pathlib.Path(dir)
+    if not dir or not folder.is_dir():
+        return None
+    found = sorted(
+        path.parent for place in _PLACES for path in folder.glob(f"{place}dataset_info.json")
+    )
+    if len(found) > 1:
+        listed = " or ".join(repr(str(one)) for one in found)
+        raise DataError(f"{dir!r} holds {len(found)} data sets: give {listed}")
+    return found[0] if found else None
+
+
+def read(folder: pathlib.Path, *, num_points: int, partial: bool) -> layouts.Form:
+    """All clouds of a data set.
+
+    Args:
+      folder: from `find`.
+      num_points: the fewest that the clouds may have.
+      partial: whether fewer clouds than ModelNet's official lists have will do.
+
+    Raises:
+      DataError: a data set of something else, damaged records, too few points, or other counts
+        than the official ones.
+    """
+    builder = tfds_folder.open_folder(str(folder), "make the data set again")
+    try:
+        shape = builder.info.features["points"].shape
+        class_names = tuple(builder.info.features["label"].names)
+        sizes = {split: builder.info.splits[split].num_examples for split in ("train", "test")}
+        if "name" not in builder.info.features or shape[1:] != (3,) or not shape[0]:
+            raise ValueError(f"features are {builder.info.features}")
+    except (AttributeError, LookupError, TypeError, ValueError, OSError) as error:
+        raise DataError(
+            f"{str(folder)!r} is no data set of point clouds: make it with `{layouts.PREPARE}`"
+        ) from error
+    if shape[0] < num_points:
+        raise DataError(
+            f"{str(folder)!r}: clouds have {shape[0]} points, fewer than num_points {num_points}: "
+            "lower num_points"
+        )
+    splits = {split: _read_split(builder, split, size, shape) for split, size in sizes.items()}
+    form = layouts.Form("prepared", str(folder), class_names, shape[0], splits)
+    layouts.check_counts(form, partial)
+    return form
+
+
+def _read_split(
+    builder: tfds.core.DatasetBuilder, split: str, size: int, shape: tuple[int, int]
+) -> layouts.Split:
+    points, labels, names = np.empty((size, *shape), np.float32), np.empty(size, np.int32), []
+    # In the order of the files, so that example numbers stand for the same clouds each time.
+    in_order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    rows = builder.as_dataset(split=split, read_config=in_order, shuffle_files=False)
+    try:
+        for batch in rows.batch(_BATCH).as_numpy_iterator():
+            here = slice(len(names), len(names) + len(batch["label"]))
+            points[here], labels[here] = batch["points"], batch["label"]
+            names += [name.decode() for name in batch["name"]]
+    except (tf.errors.OpError, ValueError) as error:
+        raise DataError(
+            f"{builder.data_path}: the {split} records cannot be read ({reason(error)}): make the "
+            "data set again"
+        ) from error
+    if len(names) != size:
+        raise DataError(
+            f"{builder.data_path}: {len(names):,} of {size:,} {split} records are there: make the "
+            "data set again"
+        )
+    return layouts.in_memory(names, labels, points)

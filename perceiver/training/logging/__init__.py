@@ -1,0 +1,1 @@
+"""Metrics of a run: written, shown while it trains, and drawn."""
