@@ -13,11 +13,11 @@ from ml_collections import ConfigDict
 
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
-from experiments.cli.errors import UserError
 from experiments.cli.main import run
 from experiments.run import build, checks, networks, predictions, restore
 from experiments.run.directory import check_same_network
 from experiments.run.evaluator import Evaluator, summary
+from perceiver.errors import InputError
 from perceiver.library.runs import what_to_do
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.logging.metrics import write_json
@@ -37,7 +37,7 @@ def main(config: ConfigDict, workdir: str) -> None:
     checks.check(config)
     wanted = restore.which(config.eval.checkpoint, "config.eval.checkpoint")
     if not (workdir / "checkpoints").is_dir():
-        raise UserError(f"--workdir={workdir} has no checkpoints/; {what_to_do(workdir)}")
+        raise InputError(f"--workdir={workdir} has no checkpoints/; {what_to_do(workdir)}")
     check_same_network(workdir, config)
 
     from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
@@ -56,7 +56,7 @@ def main(config: ConfigDict, workdir: str) -> None:
         step = None if wanted == "newest" else wanted
         restored = checkpoints.restore(spec, step, part=EVALUATED)
     if restored is None:
-        raise UserError(f"--workdir={workdir} has no whole checkpoint; train there first")
+        raise InputError(f"--workdir={workdir} has no whole checkpoint; train there first")
     step, variables, _ = restored
 
     devices = DataParallel()

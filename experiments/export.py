@@ -14,8 +14,9 @@ from typing import NamedTuple
 import jax
 
 from experiments.cli.argument_parser import Parser
-from experiments.cli.errors import UserError, answered, user_values
+from experiments.cli.errors import answered
 from experiments.run import restore
+from perceiver.errors import InputError
 from perceiver.library import exported, safetensors_files
 
 RUN_HERE = "python -m experiments.export"
@@ -96,21 +97,21 @@ def write(options: argparse.Namespace) -> None:
     """Loads the network and writes the file.
 
     Raises:
-      UserError: wrong arguments, no such run, or a file that can't be written.
+      InputError: wrong arguments, no such run, or a file that can't be written.
       CheckpointError: the checkpoint is missing or damaged.
     """
     for name in ("workdir", "out"):
         if not getattr(options, name):
             example = f"{RUN_HERE} --workdir=runs/mine --out=mine.safetensors"
-            raise UserError(f"--{name} is missing, as in: {example}")
+            raise InputError(f"--{name} is missing, as in: {example}")
     out, form = _file(options.out)
     of_function = _of_function(options, out)
     classifier = restore.load(options.workdir, options.checkpoint)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        user_values(form.write, classifier, out, **of_function)
+        form.write(classifier, out, **of_function)
     except OSError as error:
-        raise UserError(f"--out={options.out} can't be written: {error.strerror}") from error
+        raise InputError(f"--out={options.out} can't be written: {error.strerror}") from error
     count = sum(math.prod(x.shape) for x in jax.tree.leaves(classifier.params))
     step = "an unknown step" if classifier.step is None else f"step {classifier.step:,}"
     print(
@@ -124,17 +125,17 @@ def _file(name: str) -> tuple[Path, _Form]:
     try:
         out = Path(name).expanduser()
     except RuntimeError as error:  # of a ~ before the name of nobody here
-        raise UserError(f"--out={name}: {error}; give the file's path") from error
+        raise InputError(f"--out={name}: {error}; give the file's path") from error
     form = _FORMS.get(out.suffix)
     if form is None:
-        raise UserError(
+        raise InputError(
             f"--out={name} ends in neither of {' and '.join(_FORMS)}; name the file so that its "
             "end says what to write"
         )
     if out.is_dir():
-        raise UserError(f"--out={name} is a folder; name a file in it, such as model{out.suffix}")
+        raise InputError(f"--out={name} is a folder; name a file in it, such as model{out.suffix}")
     if out.exists() and not form.is_written_here(out):
-        raise UserError(
+        raise InputError(
             f"--out={name} is there and is no file of this program's; name another, or remove it"
         )
     return out, form
@@ -148,7 +149,7 @@ def _of_function(options: argparse.Namespace, out: Path) -> dict[str, object]:
     if options.platforms is not None:
         given["platforms"] = [word for word in options.platforms.split(",") if word]
     if given and out.suffix != ".jax":
-        raise UserError(f"--{next(iter(given))} is an option of FILE.jax, and --out={out} is none")
+        raise InputError(f"--{next(iter(given))} is an option of FILE.jax, and --out={out} is none")
     return given
 
 

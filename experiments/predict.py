@@ -18,10 +18,10 @@ import jax
 import numpy as np
 
 from experiments.cli.argument_parser import Parser
-from experiments.cli.errors import EXIT_FAILED, EXIT_USER_ERROR, UserError, answered, shown
+from experiments.cli.errors import EXIT_FAILED, EXIT_USER_ERROR, answered, shown
 from experiments.run import input_files, restore
 from perceiver import library
-from perceiver.data.errors import DataError
+from perceiver.errors import InputError
 from perceiver.training.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def predict(options: argparse.Namespace) -> int:
       The exit status: EXIT_FAILED where something was left out, EXIT_USER_ERROR where all was.
 
     Raises:
-      UserError: wrong arguments, no such run, or nothing to read.
+      InputError: wrong arguments, no such run, or nothing to read.
       CheckpointError: its checkpoint is missing or damaged.
     """
     _check(options)
@@ -106,7 +106,7 @@ def predict(options: argparse.Namespace) -> int:
         takes = ", ".join(reader.kind.suffixes)
         _say(f"files of other kinds that are left out: {found.others:,}; these are read: {takes}")
     if not found.files:
-        raise UserError(f"no file to read in {', '.join(options.words)}")
+        raise InputError(f"no file to read in {', '.join(options.words)}")
 
     from perceiver.data import one_file
 
@@ -115,7 +115,7 @@ def predict(options: argparse.Namespace) -> int:
 
     def readable() -> Iterator[tuple[str, "Reading"]]:
         for path, reading in one_file.read_each(reader.read, found.files):
-            if isinstance(reading, DataError):
+            if isinstance(reading, InputError):
                 _say(f"left out: {reading}")
                 failed.append(path)
                 continue
@@ -183,17 +183,17 @@ def predictions(
 def _check(options: argparse.Namespace) -> str | int:
     """Refuses what can't be."""
     if not options.workdir:
-        raise UserError(f"--workdir is missing, as in: {RUN_HERE} --workdir=runs/mine picture.jpg")
+        raise InputError(f"--workdir is missing, as in: {RUN_HERE} --workdir=runs/mine picture.jpg")
     if not options.words:
-        raise UserError(
+        raise InputError(
             f"no file or folder is given, as in: {RUN_HERE} --workdir={shown(options.workdir)} "
             "picture.jpg folder/"
         )
     if "-" in options.words:
-        raise UserError("'-' is no file: standard input isn't read; give files or folders")
+        raise InputError("'-' is no file: standard input isn't read; give files or folders")
     for name in ("top", "batch_size"):
         if getattr(options, name) < 1:
-            raise UserError(f"--{name}={getattr(options, name)} is too small; give 1 or more")
+            raise InputError(f"--{name}={getattr(options, name)} is too small; give 1 or more")
 
 
 def _even(examples: int, most: int) -> int:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from experiments.cli.argument_parser import Parser
-from experiments.cli.errors import EXIT_USER_ERROR, UserError, answered
-from perceiver.data.errors import DataError
+from experiments.cli.errors import EXIT_USER_ERROR, answered
+from perceiver.errors import InputError
 
 RUN_HERE = "python -m experiments.prepare_data"
 _EXIT_INTERRUPTED = 130  # as shells have it
@@ -69,7 +69,9 @@ def _imagenet(options: argparse.Namespace, beam: Sequence[str]) -> None:
 
 def _without_beam(name: str, beam: Sequence[str]) -> None:
     if beam:
-        raise UserError(f"{beam[0]!r}: {name} is prepared without Beam, and takes no options of it")
+        raise InputError(
+            f"{beam[0]!r}: {name} is prepared without Beam, and takes no options of it"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -226,7 +228,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options = _parser().parse_args(here)
         options.main(options, beam)
-    except (UserError, DataError) as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:

@@ -9,11 +9,12 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from experiments.cli.errors import UserError, writing
+from experiments.cli.errors import writing
 from experiments.cli.main import run
 from experiments.figures.contact_sheets import Entry, contact_sheet, png, scales_of
 from experiments.run import build, checks
 from experiments.run.examples import caption, of_evaluation, of_training
+from perceiver.errors import InputError
 from perceiver.training.files import replace_file
 
 USAGE = """Draws the inputs of a config's network, as training or evaluation has them, into a PNG.
@@ -35,7 +36,7 @@ def main(config: ConfigDict, _: str | None) -> None:
     with writing(values.out):
         out = Path(values.out).expanduser()
     if out.suffix.lower() != ".png":
-        raise UserError(f"--out={values.out} is not the name of a PNG; give one that ends in .png")
+        raise InputError(f"--out={values.out} is not the name of a PNG; give one that ends in .png")
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
 
@@ -44,7 +45,7 @@ def main(config: ConfigDict, _: str | None) -> None:
     dataset = registry.load(**build.data_options(config))
     source = dataset.train if values.split == "train" else dataset.eval
     if values.example is not None and values.example >= source.num_examples:
-        raise UserError(
+        raise InputError(
             f"--example={values.example} is not in the {values.split} split; its "
             f"{source.num_examples:,} examples are numbered from 0"
         )

@@ -17,13 +17,13 @@ from ml_collections import ConfigDict
 
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
-from experiments.cli.errors import UserError
 from experiments.cli.main import run
 from experiments.run import build, checks, networks, predictions
 from experiments.run.directory import check_resumable, prepare_workdir, write_run
 from experiments.run.evaluator import Evaluator, summary
 from experiments.run.lock import RunLock
 from perceiver.costs import Cost, total
+from perceiver.errors import InputError
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.durations import is_due
 from perceiver.training.finite import blame
@@ -106,7 +106,7 @@ def train(config: ConfigDict, workdir: Path) -> int | None:
         start = restored(checkpoints, jax.eval_shape(initial_state), iterator)
         step, state = start or (0, jax.jit(initial_state)())
         if step > last:
-            raise UserError(
+            raise InputError(
                 f"--workdir={workdir} is at step {step:,}, the config ends at {last:,}; "
                 "take another workdir, or raise config.train.steps"
             )

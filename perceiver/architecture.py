@@ -8,6 +8,8 @@ import dataclasses
 import math
 from typing import NamedTuple
 
+from perceiver.errors import InputError
+
 
 class Stage(NamedTuple):
     """One cross-attend and the towers that follow it, as indices of parameter sets."""
@@ -40,7 +42,7 @@ class Architecture:
       latent_init_scale: standard deviation of the latents' truncated normal initialiser.
 
     Raises:
-      ValueError: a size that is not positive, or heads that do not divide the channels.
+      InputError: a size that is not positive, or heads that do not divide the channels.
     """
 
     num_latents: int = 512
@@ -70,13 +72,13 @@ class Architecture:
             positive.append("self_attends_per_tower")
         for name in positive:
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.num_towers < 0:
-            raise ValueError(f"num_towers is {self.num_towers}; it must be 0 or more")
+            raise InputError(f"num_towers is {self.num_towers}; it must be 0 or more")
         if not 0 < self.latent_init_scale < math.inf:
-            raise ValueError(f"latent_init_scale is {self.latent_init_scale}; it must be positive")
+            raise InputError(f"latent_init_scale is {self.latent_init_scale}; it must be positive")
         if self.latent_channels % self.self_heads:
-            raise ValueError(
+            raise InputError(
                 f"self_heads is {self.self_heads}, which does not divide "
                 f"latent_channels, {self.latent_channels}"
             )
@@ -111,11 +113,11 @@ class Architecture:
         """Channels of a cross-attend's queries, keys and values: the smaller of D and C (App. C).
 
         Raises:
-          ValueError: cross_heads does not divide them.
+          InputError: cross_heads does not divide them.
         """
         channels = min(self.latent_channels, input_channels)
         if channels % self.cross_heads:
-            raise ValueError(
+            raise InputError(
                 f"cross_heads is {self.cross_heads}, which does not divide the cross-attends' "
                 f"{channels} channels"
             )
@@ -125,12 +127,12 @@ class Architecture:
         """How many of the M inputs one cross-attend attends to.
 
         Raises:
-          ValueError: they are not divisible among the cross-attends of an unrolled network.
+          InputError: they are not divisible among the cross-attends of an unrolled network.
         """
         if not self.unrolled:
             return num_inputs
         if num_inputs % self.num_cross_attends:
-            raise ValueError(
+            raise InputError(
                 f"num_cross_attends is {self.num_cross_attends}, which does not divide the "
                 f"{num_inputs} inputs of an unrolled network"
             )

@@ -11,6 +11,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from perceiver.errors import InputError
+
 
 class GridPositions(NamedTuple):
     """Position encodings of a grid's points: a vector of the row plus one of the column.
@@ -116,9 +118,9 @@ def same_width(parts: Sequence[ByteArray]) -> int:
     """The channels that all of several byte arrays have.
 
     Raises:
-      ValueError: other numbers of channels; `perceiver.fusion.fused` makes them equal.
+      InputError: other numbers of channels; `perceiver.fusion.fused` makes them equal.
     """
     widths = [part.channels for part in parts]
     if len(set(widths)) != 1:
-        raise ValueError(f"byte arrays of {widths} channels can't be fused: make them equally wide")
+        raise InputError(f"byte arrays of {widths} channels can't be fused: make them equally wide")
     return widths[0]

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver.byte_array import ByteArray, GridPositions
+from perceiver.errors import InputError
 
 
 def fused(
@@ -32,10 +33,10 @@ def fused(
       The byte arrays in the order given, each with max_i C_i + channels channels.
 
     Raises:
-      ValueError: a width or a scale that is not positive.
+      InputError: a width or a scale that is not positive.
     """
     if channels < 1 or not 0 < init_scale < math.inf:
-        raise ValueError(
+        raise InputError(
             f"modality_channels is {channels} and modality_init_scale {init_scale}; "
             "both must be positive"
         )
@@ -77,10 +78,10 @@ def modality_dropout(inputs: ByteArray, rng: jax.Array, index: jax.Array, rate: 
       rate: probability of dropping, from 0 to below 1; 0.3 for video, 0.1 for the spectrogram.
 
     Raises:
-      ValueError: another rate.
+      InputError: another rate.
     """
     if not 0 <= rate < 1:
-        raise ValueError(f"dropout is {rate}; give at least 0 and below 1")
+        raise InputError(f"dropout is {rate}; give at least 0 and below 1")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, index)
     kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate))(keys)  # [B]
     kept = kept[:, None, None]

@@ -13,6 +13,7 @@ from perceiver.attention.attend import WAYS, Folded, Keys, normalised, seen
 from perceiver.attention.normalised_inputs import shares_of
 from perceiver.blocks import CrossAttend, Linear, Tower
 from perceiver.byte_array import ByteArray, same_width
+from perceiver.errors import InputError
 from perceiver.names import look_up, unknown
 from perceiver.rematerialisation import REMAT, rematerialised
 
@@ -53,13 +54,13 @@ class Perceiver(hk.Module):
           name: of the module.
 
         Raises:
-          ValueError: another attention, dtype or remat.
+          InputError: another attention, dtype or remat.
         """
         super().__init__(name=name)
         self._architecture = architecture
         self._num_classes = num_classes
         if attention not in WAYS:
-            raise ValueError(unknown(attention, WAYS, what="attention"))
+            raise InputError(unknown(attention, WAYS, what="attention"))
         self._attention = attention
         self._dtype = look_up(DTYPES, dtype, what="dtype")
         self._remat = look_up(REMAT, remat, what="remat")
@@ -101,7 +102,7 @@ class Perceiver(hk.Module):
           inputs that this cross-attend attends to, those of fused modalities after one another.
 
         Raises:
-          ValueError: a wanted cross-attend or latent that the network does not have; byte arrays of
+          InputError: a wanted cross-attend or latent that the network does not have; byte arrays of
             other widths; inputs that do not divide among the cross-attends of an unrolled network.
         """
         stages = self._architecture.stages()
@@ -243,7 +244,7 @@ class _Attend:
 def _check_wanted(what: str, wanted: Collection[int], count: int) -> None:
     for number in wanted:
         if not 0 <= number < count:
-            raise ValueError(
+            raise InputError(
                 f"{what} {number} is not one of the network's {count}, 0 to {count - 1}"
             )
 

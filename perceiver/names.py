@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from perceiver.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -16,11 +18,11 @@ def look_up(table: Mapping[str, T], name: str, *, what: str) -> T:
       what: the kind of thing, for the message.
 
     Raises:
-      ValueError: `name` is not in the table; the message is that of `unknown`.
+      InputError: `name` is not in the table; the message is that of `unknown`.
     """
     if name in table:
         return table[name]
-    raise ValueError(unknown(name, table, what=what))
+    raise InputError(unknown(name, table, what=what))
 
 
 def unknown(name: str, valid: Iterable[str], *, what: str) -> str:

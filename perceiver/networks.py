@@ -23,6 +23,7 @@ from perceiver.baselines.transformer import Transformer
 from perceiver.baselines.vit import ViT
 from perceiver.byte_array import ByteArray
 from perceiver.costs import Cost, perceiver_costs
+from perceiver.errors import InputError
 from perceiver.fusion import fused, modality_dropout
 from perceiver.modalities import MODALITIES
 from perceiver.model import Perceiver
@@ -54,7 +55,7 @@ def network(
       axis: of devices, mapped in training, over which BatchNorm averages.
 
     Raises:
-      ValueError: sizes that do not fit together.
+      InputError: sizes that do not fit together.
     """
     kind = _of(model)
 
@@ -76,10 +77,10 @@ def encoder(
     the wanted attention logits; see there for the arguments.
 
     Raises:
-      ValueError: the network is another.
+      InputError: the network is another.
     """
     if model["name"] != "perceiver":
-        raise ValueError(f"the network is a {model['name']}; only a perceiver has latents and maps")
+        raise InputError(f"the network is a {model['name']}; only a perceiver has latents and maps")
 
     def forward(batch):
         parts = byte_arrays(model, batch, is_training=False)
@@ -123,17 +124,17 @@ def modalities_of(model: Values) -> list[str]:
     """The modalities that the network takes, in the order in which they are fused.
 
     Raises:
-      ValueError: none, an unknown one, or several for a network that takes one.
+      InputError: none, an unknown one, or several for a network that takes one.
     """
     modalities = list(model["inputs"])
     if not modalities:
-        raise ValueError("config.model.inputs is empty; the network takes at least one modality")
+        raise InputError("config.model.inputs is empty; the network takes at least one modality")
     for name in modalities:
         if name not in MODALITIES:
-            raise ValueError(unknown(name, MODALITIES, what="modality"))
+            raise InputError(unknown(name, MODALITIES, what="modality"))
     several = len(modalities) > 1
     if several and model["name"] != "perceiver":
-        raise ValueError(
+        raise InputError(
             f"config.model.inputs has {modalities}; config.model.name={model['name']} takes "
             "one modality"
         )
@@ -144,14 +145,14 @@ def batch_spec(model: Values, data: Values, batch_size: int) -> dict[str, jax.Sh
     """Shapes of what the network takes of a training batch.
 
     Raises:
-      ValueError: `data` has no such sizes.
+      InputError: `data` has no such sizes.
     """
     specs = {"index": jax.ShapeDtypeStruct((batch_size,), jnp.int32)}
     for name in modalities_of(model):
         modality = MODALITIES[name]
         for key in modality.sizes:
             if key not in data:
-                raise ValueError(f"config.data has no {key}, which a network for {name} goes by")
+                raise InputError(f"config.data has no {key}, which a network for {name} goes by")
         spec = modality.spec(**{key: data[key] for key in modality.sizes})
         specs[name] = jax.ShapeDtypeStruct((batch_size, *spec.shape), spec.dtype)
     return specs
@@ -189,11 +190,11 @@ def _grid(model: Values, data: Values) -> tuple[int, int]:
     if model["grid"]:
         grid = tuple(model["grid"])
         if len(grid) != 2 or any(not isinstance(size, int) or size < 1 for size in grid):
-            raise ValueError(f"config.model.grid={grid}; give rows and columns, as in (44, 44)")
+            raise InputError(f"config.model.grid={grid}; give rows and columns, as in (44, 44)")
         return grid
     (name,) = modalities_of(model)
     if name not in ("image", "spectrogram"):
-        raise ValueError(
+        raise InputError(
             f"config.model.grid is empty and {name} is not laid out in rows and columns; "
             "give both, as in (44, 44)"
         )
@@ -214,7 +215,7 @@ def _of(model: Values) -> _Kind:
     kind = look_up(_KINDS, name, what="config.model.name")
     for key in kind.keys:
         if key not in model:
-            raise ValueError(
+            raise InputError(
                 f"config.model.name={name} has no config.model.{key} here; take a variant that has "
                 "that network"
             )
@@ -227,7 +228,7 @@ def _values(model: Values, *keys: str) -> dict[str, Any]:
 
 def _perceiver(model, data, num_classes, parts, *_):
     if model["unrolled"] and (len(parts) > 1 or model["permutation"] != "none"):
-        raise ValueError(
+        raise InputError(
             "config.model.unrolled=True takes one modality, in its own order: it has "
             f"{modalities_of(model)} and config.model.permutation={model['permutation']}"
         )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 from perceiver.names import unknown
 
 PERMUTATIONS = ("none", "fixed", "random")
@@ -27,13 +28,13 @@ def permuted(
         seed and on this alone, so it is the same in every epoch.
 
     Raises:
-      ValueError: another permutation or seed.
+      InputError: another permutation or seed.
     """
     num_inputs = inputs.content.shape[1]
     if permutation == "none":
         return inputs
     if not 0 <= seed < 2**32:
-        raise ValueError(f"permutation_seed is {seed}; give one from 0 to below 2^32")
+        raise InputError(f"permutation_seed is {seed}; give one from 0 to below 2^32")
     if permutation == "fixed":
         # NumPy's legacy generator: its stream is frozen, so the order outlives any library.
         order = np.random.RandomState(seed).permutation(num_inputs)
@@ -41,4 +42,4 @@ def permuted(
     if permutation == "random":
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), index)
         return inputs.permute(jax.vmap(jax.random.permutation, (0, None))(keys, num_inputs))
-    raise ValueError(unknown(permutation, PERMUTATIONS, what="permutation"))
+    raise InputError(unknown(permutation, PERMUTATIONS, what="permutation"))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from perceiver.byte_array import GridPositions
+from perceiver.errors import InputError
 from perceiver.names import look_up
 
 
@@ -25,10 +26,10 @@ def fourier_frequencies(bands: int, max_resolution: float, spacing: str) -> np.n
       float64 [K].
 
     Raises:
-      ValueError: another spacing, or sizes that give no bands.
+      InputError: another spacing, or sizes that give no bands.
     """
     if bands < 1 or not 0 < max_resolution < math.inf:
-        raise ValueError(
+        raise InputError(
             f"bands is {bands} and max_resolution {max_resolution}; both must be positive"
         )
     space = look_up({"linear": np.linspace, "log": np.geomspace}, spacing, what="spacing")
@@ -96,7 +97,7 @@ def grid_fourier_features(
       float32 [M, d (2 K + 1)].
     """
     if len(shape) != len(max_resolution):
-        raise ValueError(
+        raise InputError(
             f"max_resolution is {tuple(max_resolution)}; the inputs have {len(shape)} dimensions, "
             "one value for each"
         )
@@ -151,11 +152,11 @@ class LearnedPositions(hk.Module):
         """Takes the number of channels and the truncated normal's standard deviation.
 
         Raises:
-          ValueError: one that is not positive.
+          InputError: one that is not positive.
         """
         super().__init__(name=name)
         if channels < 1 or not 0 < init_scale < math.inf:
-            raise ValueError(
+            raise InputError(
                 f"learned_channels is {channels} and learned_init_scale {init_scale}; "
                 "both must be positive"
             )

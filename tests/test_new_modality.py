@@ -12,7 +12,7 @@ import pytest
 from experiments import train
 from experiments.run import networks
 from perceiver.data import registry
-from perceiver.data.errors import DataError
+from perceiver.errors import InputError
 from perceiver.modalities import MODALITIES
 from perceiver.training.logging.metrics import read_metrics
 from tests.model.networks import parameters
@@ -137,7 +137,9 @@ class TestConfig:
 
     def test_names_files_that_do_not_fit(self, page, folder):
         options = dict(name="recordings", image_size=16, channels=3)
-        with pytest.raises(DataError, match=r"train.npz should have accelerometer \['examples', 9"):
+        with pytest.raises(
+            InputError, match=r"train.npz should have accelerometer \['examples', 9"
+        ):
             registry.load(**options, dir=str(folder), num_samples=9)
-        with pytest.raises(DataError, match=r"nowhere/train.npz is not there"):
+        with pytest.raises(InputError, match=r"nowhere/train.npz is not there"):
             registry.load(**options, dir=str(folder / "nowhere"), num_samples=50)

@@ -9,7 +9,7 @@ import numpy as np
 from absl import flags
 
 from experiments.attention_maps.overview import overview
-from experiments.cli.errors import UserError, user_values, writing
+from experiments.cli.errors import writing
 from experiments.cli.main import run
 from experiments.figures.attention.colours import LOGITS, WEIGHTS
 from experiments.figures.attention.layouts import by_modality, parts_of
@@ -17,6 +17,7 @@ from experiments.figures.attention.pictures import few_maps, large, moving, name
 from experiments.figures.contact_sheets import png, scales_of
 from experiments.run import restore
 from experiments.run.examples import caption, one_of_evaluation
+from perceiver.errors import InputError
 from perceiver.training.files import replace_file
 
 if TYPE_CHECKING:
@@ -48,20 +49,20 @@ def main(_: object, workdir: str) -> None:
     """Loads, draws, writes."""
     values = flags.FLAGS
     if (values.input is None) == (values.example is None):
-        raise UserError("give either --input=FILE or --example=NUMBER")
+        raise InputError("give either --input=FILE or --example=NUMBER")
     chosen = _numbers("cross_attends", first=1)
     latents = _numbers("latents", first=0)
     with writing(values.out):
         out = Path(values.out).expanduser()
         out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
-        raise UserError(f"--out={values.out} can't be written: Permission denied")
+        raise InputError(f"--out={values.out} can't be written: Permission denied")
 
     classifier = restore.load(workdir, values.checkpoint)
     model = classifier.model
     if model["name"] != "perceiver":
-        raise UserError(f"{workdir} is of a {model['name']}; only a perceiver has attention maps")
-    user_values(parts_of, classifier)
+        raise InputError(f"{workdir} is of a {model['name']}; only a perceiver has attention maps")
+    parts_of(classifier)
     _check("cross_attends", chosen, 1, model["num_cross_attends"], "cross-attends")
     _check("latents", latents, 0, model["num_latents"], "latents")
     if chosen is None:
@@ -190,13 +191,13 @@ def _file(classifier, path):
 def _example(classifier, number):
     """What an example of the evaluation split is called, and its inputs."""
     if "name" not in classifier.data:
-        raise UserError(
+        raise InputError(
             "the network was not trained on a data set; give --input=FILE, not --example"
         )
     dataset = restore.dataset(classifier.data)
     source = dataset.eval
     if number >= source.num_examples:
-        raise UserError(
+        raise InputError(
             f"--example={number} is not in the eval split; its {source.num_examples:,} examples "
             "are numbered from 0"
         )
@@ -211,7 +212,7 @@ def _numbers(flag: str, *, first: int) -> list[int] | None:
         return None
     wrong = [word for word in words if not word.strip().isdecimal()]
     if wrong or not words:
-        raise UserError(
+        raise InputError(
             f"--{flag}={','.join(words)} is not a list of whole numbers; give some as in "
             f"--{flag}={first},{first + 1}"
         )
@@ -221,7 +222,7 @@ def _numbers(flag: str, *, first: int) -> list[int] | None:
 def _check(flag, numbers, first, count, what):
     for number in numbers or ():
         if not first <= number < first + count:
-            raise UserError(
+            raise InputError(
                 f"--{flag} has {number}; the network's {count} {what} are numbered {first} to "
                 f"{first + count - 1}"
             )

@@ -18,8 +18,8 @@ from experiments.benchmark.separate_processes import (
 )
 from experiments.benchmark.speed import speed, speed_table
 from experiments.benchmark.variants import forms
-from experiments.cli.errors import UserError
 from experiments.cli.main import run_subcommand
+from perceiver.errors import InputError
 
 USAGE = """Times a config on this machine.
 
@@ -89,10 +89,10 @@ def benchmark(name: str) -> Callable[[ConfigDict, str | None], None]:
         for flag in {x for takes in _TAKES.values() for x in takes} - {*_TAKES[name]}:
             if flags.FLAGS[flag].present:
                 takers = [other for other, takes in _TAKES.items() if flag in takes]
-                raise UserError(f"--{flag} is not for {name}; it is for {', '.join(takers)}")
+                raise InputError(f"--{flag} is not for {name}; it is for {', '.join(takers)}")
         plot = flags.FLAGS.plot
         if plot is not None and not Path(plot).absolute().parent.is_dir():
-            raise UserError(f"--plot={plot}: there is no such folder; make it first")
+            raise InputError(f"--plot={plot}: there is no such folder; make it first")
         values, table = measure(name, config)
         file = config_flags.get_config_filename(flags.FLAGS["config"])
         result = {"config": file, **values}

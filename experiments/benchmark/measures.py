@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.errors import UserError
+from perceiver.errors import InputError
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ def apart(function: Callable[..., T], *arguments: Any, what: str) -> T:
       what: what it measures, to call it by.
 
     Raises:
-      UserError: the process was killed, or the device's memory is too small.
+      InputError: the process was killed, or the device's memory is too small.
     """
     fresh = multiprocessing.get_context("spawn")  # a fork has the parent's memory, and JAX's locks
     with (
@@ -140,7 +140,7 @@ def apart(function: Callable[..., T], *arguments: Any, what: str) -> T:
         try:
             return pool.submit(function, *arguments).result()
         except concurrent.futures.process.BrokenProcessPool as error:
-            raise UserError(
+            raise InputError(
                 f"{what}: its process was killed, as happens where memory runs out; {_LESS}"
             ) from error
 
@@ -156,4 +156,4 @@ def memory_errors(what: str) -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise UserError(f"{what}: the device's memory is too small; {_LESS}") from error
+        raise InputError(f"{what}: the device's memory is too small; {_LESS}") from error

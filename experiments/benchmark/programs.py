@@ -16,9 +16,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.benchmark.variants import Form
-from experiments.cli.errors import UserError
 from experiments.run import build, checks, networks
 from perceiver.costs import total
+from perceiver.errors import InputError
 from perceiver.plain_perceiver import plain_perceiver
 from perceiver.training.host_memory import release_freed_memory
 from perceiver.training.parallel import DataParallel
@@ -72,7 +72,7 @@ def check(forms: Sequence[Form], kinds: Sequence[str], wanted: int | None) -> No
       wanted: the batch size, None for what `batch_size` takes.
 
     Raises:
-      UserError: what is wrong.
+      InputError: what is wrong.
     """
     for form in forms:
         checks.check(form.config)
@@ -153,12 +153,12 @@ def batch_size(config: ConfigDict, kind: str, wanted: int | None) -> int:
     """The batch to time: the wanted, or as much of the config's as takes seconds at the most.
 
     Raises:
-      UserError: the wanted does not divide among devices and accumulation.
+      InputError: the wanted does not divide among devices and accumulation.
     """
     parts = jax.local_device_count() * (config.train.accumulate if kind == "step" else 1)
     if wanted is not None:
         if wanted % parts:
-            raise UserError(
+            raise InputError(
                 f"--batch={wanted} is not divisible among {jax.local_device_count()} devices"
                 + (f" times {parts // jax.local_device_count()} parts" if kind == "step" else "")
                 + f"; take a multiple of {parts}"

@@ -20,8 +20,8 @@ from experiments.benchmark.measures import (
 )
 from experiments.benchmark.tables import figures, gigabytes, heading, number, rows
 from experiments.benchmark.variants import Form
-from experiments.cli.errors import UserError
 from experiments.run import networks
+from perceiver.errors import InputError
 
 KINDS = ("forward", "gradient")
 
@@ -46,10 +46,10 @@ def scaling(
       nothing grows, or with fewer than 3 sizes.
 
     Raises:
-      UserError: the network takes no pictures, or a size is too large for the memory.
+      InputError: the network takes no pictures, or a size is too large for the memory.
     """
     if networks.modalities_of(config) != ["image"] or "image_size" not in config.data:
-        raise UserError(
+        raise InputError(
             "scaling takes a config for pictures alone, such as configs/imagenet.py; "
             f"config.model.inputs has {', '.join(config.model.inputs)}"
         )
@@ -161,13 +161,13 @@ def sizes_of(texts: Sequence[str]) -> list[int]:
     """The --sizes, as numbers.
 
     Raises:
-      UserError: one is no size.
+      InputError: one is no size.
     """
     for text in texts:
         if not text.isdecimal() or int(text) < 1:
-            raise UserError(
+            raise InputError(
                 f"--sizes has {text!r}; give sides of pictures of at least 1 pixel, as in 100,178"
             )
     if not texts:
-        raise UserError("--sizes is empty; give sides of pictures in pixels, as in 100,178")
+        raise InputError("--sizes is empty; give sides of pictures in pixels, as in 100,178")
     return [int(text) for text in texts]

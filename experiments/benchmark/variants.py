@@ -8,7 +8,7 @@ import re
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import flatten
-from experiments.cli.errors import UserError
+from perceiver.errors import InputError
 from perceiver.names import unknown
 
 PLAIN = "plain"
@@ -37,14 +37,14 @@ def forms(config: ConfigDict, against: str | None) -> list[Form]:
       against: None, 'plain', or 'config.KEY=VALUE', several with commas between.
 
     Raises:
-      UserError: something else, an unknown key, a value of another type, or no Perceiver.
+      InputError: something else, an unknown key, a value of another type, or no Perceiver.
     """
     own = Form("config", config)
     if against is None:
         return [own]
     if against == PLAIN:
         if config.model.name != "perceiver":
-            raise UserError(
+            raise InputError(
                 f"--against=plain is a Perceiver; config.model.name={config.model.name} has no "
                 "plain form"
             )
@@ -58,18 +58,18 @@ def _overridden(config: ConfigDict, against: str) -> ConfigDict:
     for override in re.split(r",(?=config\.)", against):
         key, equals, text = override.partition("=")
         if not key.startswith("config.") or not equals:
-            raise UserError(
+            raise InputError(
                 f"--against={against}; give plain, or config.KEY=VALUE, as in "
                 "config.model.remat=block"
             )
         key = key.removeprefix("config.")
         if key not in known:
-            raise UserError(f"--against: {unknown(key, known, what='config key')}")
+            raise InputError(f"--against: {unknown(key, known, what='config key')}")
         section, _, name = key.rpartition(".")
         try:
             _section(config, section)[name] = _value(text, known[key])
         except (TypeError, ValueError, SyntaxError) as error:
-            raise UserError(
+            raise InputError(
                 f"--against={override}: {text!r} is not {type(known[key]).__name__}, which "
                 f"config.{key} is"
             ) from error

@@ -4,13 +4,13 @@ import argparse
 import textwrap
 from typing import NoReturn
 
-from experiments.cli.errors import UserError
+from perceiver.errors import InputError
 
 _WIDTH = 78  # of a description
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises a `UserError` where argparse would print its usage.
+    """Raises an `InputError` where argparse would print its usage.
 
     The epilog, an example, is printed as it is: broken in two it could not be copied.
     """
@@ -25,4 +25,4 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """See `argparse.ArgumentParser.error`."""
-        raise UserError(f"{message}; see {self.prog} --help")
+        raise InputError(f"{message}; see {self.prog} --help")

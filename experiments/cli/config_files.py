@@ -8,7 +8,7 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
-from experiments.cli.errors import UserError
+from perceiver.errors import InputError
 from perceiver.names import unknown
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -18,20 +18,20 @@ def load_config(spec: str) -> ConfigDict:
     """Loads FILE[:variant].
 
     Raises:
-      UserError: no such file, not a config, or no such variant.
+      InputError: no such file, not a config, or no such variant.
     """
     path, _, variant = spec.partition(":")
     if path.endswith("/") or not Path(path).is_file():
-        raise UserError(_unknown_config(path))
+        raise InputError(_unknown_config(path))
     module = _load_module(Path(path))
     if not hasattr(module, "get_config"):
-        raise UserError(f"{path} is not a config: it has no get_config(variant)")
+        raise InputError(f"{path} is not a config: it has no get_config(variant)")
     if variant and list(getattr(module, "VARIANTS", ())) == [""]:
-        raise UserError(f"{path} has no variants: give --config={path}, without ':{variant}'")
+        raise InputError(f"{path} has no variants: give --config={path}, without ':{variant}'")
     try:
         return module.get_config(variant)
     except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def _unknown_config(path: str) -> str:
@@ -46,7 +46,7 @@ def _unknown_config(path: str) -> str:
 def _load_module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     if spec is None:
-        raise UserError(f"{path} is not a Python file; configs are, see configs/")
+        raise InputError(f"{path} is not a Python file; configs are, see configs/")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -61,11 +61,11 @@ def variants(file: Path) -> Mapping[str, str]:
     """The variants of a config, each with a line on what it is; '' is the config without one.
 
     Raises:
-      UserError: it does not list them.
+      InputError: it does not list them.
     """
     module = _load_module(file)
     if not hasattr(module, "VARIANTS"):
-        raise UserError(f"{file} has no VARIANTS; list its variants in it, each with a line")
+        raise InputError(f"{file} has no VARIANTS; list its variants in it, each with a line")
     return module.VARIANTS
 
 

@@ -11,15 +11,14 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import jax
 
 from experiments.cli.distributed import MeetingError, ProcessesError
-from perceiver.data.errors import DataError
-from perceiver.library.errors import LibraryError
+from perceiver.errors import InputError
 from perceiver.training.checkpoints import CheckpointError, MissingCheckpointError
 
 EXIT_FAILED = 1
@@ -29,27 +28,12 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
-T = TypeVar("T")
-
-
-class UserError(Exception):
-    """Wrong input; its message is one line that says what to do."""
-
-
-def user_values(function: Callable[..., T], *args, **kwargs) -> T:
-    """Calls a library function; a value that it refuses is the user's."""
-    try:
-        return function(*args, **kwargs)
-    except ValueError as error:
-        raise UserError(" ".join(str(error).split())) from error
-
-
 @contextlib.contextmanager
 def answered() -> Iterator[None]:
     """A context in which a mistake or a fault that has a message of its own ends the program."""
     try:
         yield
-    except (UserError, DataError, LibraryError, ProcessesError, MissingCheckpointError) as error:
+    except (InputError, ProcessesError, MissingCheckpointError) as error:
         _end(str(error), EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -89,9 +73,9 @@ def writing(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"--out={path} can't be written: {error.strerror}") from error
+        raise InputError(f"--out={path} can't be written: {error.strerror}") from error
     except RuntimeError as error:  # of a ~ before the name of nobody here
-        raise UserError(f"--out={path} can't be written: {error}") from error
+        raise InputError(f"--out={path} can't be written: {error}") from error
 
 
 def shown(name: str) -> str:

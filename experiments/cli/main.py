@@ -17,7 +17,8 @@ from ml_collections import ConfigDict, config_flags
 from experiments.cli import distributed, suggestions
 from experiments.cli.config_files import list_all, list_configs, list_variants
 from experiments.cli.distributed import ProcessesError
-from experiments.cli.errors import EXIT_FAILED, UserError, answered, unused_gpu
+from experiments.cli.errors import EXIT_FAILED, answered, unused_gpu
+from perceiver.errors import InputError
 from perceiver.names import unknown
 from perceiver.training.host_memory import keep_freed_memory
 
@@ -72,12 +73,12 @@ def run(
                 _help(usage, given, names)
             suggestions.check_tuples(defaults, value("config"))
             if rest[1:]:
-                raise UserError(suggestions.of_word(rest[1], names))
+                raise InputError(suggestions.of_word(rest[1], names))
             for name in required:
                 if value(name) in (None, ""):
                     if name == "config":
                         print(f"{list_all()}\n", file=sys.stderr)
-                    raise UserError(f"--{name} is missing, as in: {_example(usage)}")
+                    raise InputError(f"--{name} is missing, as in: {_example(usage)}")
             return rest
 
     def guarded(_: list[str]) -> int | None:
@@ -115,11 +116,11 @@ def run_subcommand(
     with answered():
         if word.startswith("-"):
             words = ", ".join(mains)
-            raise UserError(
+            raise InputError(
                 f"a subcommand ({words}) comes before the flags, as in: {_example(usage)}"
             )
         if word not in mains:
-            raise UserError(unknown(word, mains, what="subcommand"))
+            raise InputError(unknown(word, mains, what="subcommand"))
     del sys.argv[1]
     run(mains[word], usage, required=required)
 
@@ -157,9 +158,11 @@ def _parse(argv: list[str], names: Sequence[str], defaults: Mapping[str, object]
     try:
         return flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
-        raise UserError(suggestions.of_flag(error, names, defaults)) from error
+        raise InputError(suggestions.of_flag(error, names, defaults)) from error
+    except InputError:
+        raise
     except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(suggestions.of_value(str(error))) from error
+        raise InputError(suggestions.of_value(str(error))) from error
 
 
 def _expand_home(config: ConfigDict | None) -> None:

@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import flatten, load_config
-from experiments.cli.errors import UserError
+from perceiver.errors import InputError
 from perceiver.names import unknown
 
 _DASHES = "‐‑‒–—―−"  # what text processors make of -, --
@@ -38,7 +38,7 @@ def check_spaces(argv: Sequence[str]) -> None:
     """Refuses an argument that begins with =, as a space before it makes of --flag =value."""
     for before, arg in itertools.pairwise(argv):
         if arg.startswith("="):
-            raise UserError(f"{before!r} and {arg!r} stand apart; write no spaces around the =")
+            raise InputError(f"{before!r} and {arg!r} stand apart; write no spaces around the =")
 
 
 def check_overrides(argv: Sequence[str]) -> dict[str, object]:
@@ -51,7 +51,7 @@ def check_overrides(argv: Sequence[str]) -> dict[str, object]:
     overrides = [arg for arg in argv[1:] if re.match(r"--?(no)?config\.", arg)]
     if spec is None:
         if overrides:
-            raise UserError(f"{overrides[0]} overrides a config, but --config=FILE is missing")
+            raise InputError(f"{overrides[0]} overrides a config, but --config=FILE is missing")
         return {}
     known = dict(flatten(load_config(spec)))
     for override in overrides:
@@ -60,8 +60,8 @@ def check_overrides(argv: Sequence[str]) -> dict[str, object]:
         if key not in known and negated not in known:
             sections = {k.rsplit(".", n)[0] for k in known for n in range(1, k.count(".") + 1)}
             if key in sections:
-                raise UserError(f"config.{key} is a section; override one of its keys")
-            raise UserError(_unknown_key(key, known))
+                raise InputError(f"config.{key} is a section; override one of its keys")
+            raise InputError(_unknown_key(key, known))
     return known
 
 
@@ -85,11 +85,11 @@ def check_tuples(defaults: Mapping[str, object], config: ConfigDict | None) -> N
         if isinstance(default, tuple) and not any(isinstance(x, str) for x in default):
             words = [x for x in value if not isinstance(x, int | float)]
             if words:
-                raise UserError(f"config.{key} takes numbers, as in (0.5, 2.0), not {words[0]!r}")
+                raise InputError(f"config.{key} takes numbers, as in (0.5, 2.0), not {words[0]!r}")
             whole = default and all(isinstance(x, int) for x in default)
             parts = [x for x in value if whole and not isinstance(x, int)]
             if parts:
-                raise UserError(f"config.{key} takes whole numbers, not {parts[0]}")
+                raise InputError(f"config.{key} takes whole numbers, not {parts[0]}")
 
 
 def of_word(word: str, names: Iterable[str]) -> str:

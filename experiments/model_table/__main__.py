@@ -7,11 +7,11 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import all_configs, config_files, variants
-from experiments.cli.errors import UserError
 from experiments.cli.main import run
 from experiments.model_table import paper_rows
 from experiments.run import checks, networks
 from perceiver.costs import Cost, total
+from perceiver.errors import InputError
 
 USAGE = """Prints parameters and forward FLOPs of one config's network, or of all configs'.
 
@@ -32,9 +32,9 @@ def main(config: ConfigDict | None, _: str | None) -> None:
         ("--format=markdown", values.format == "markdown"),
     ):
         if given and config is not None:
-            raise UserError(f"{flag} is about all configs; leave --config out")
+            raise InputError(f"{flag} is about all configs; leave --config out")
     if values.paper and values.format == "markdown":
-        raise UserError("--paper goes with --format=text or json, not markdown")
+        raise InputError("--paper goes with --format=text or json, not markdown")
 
     if values.format == "markdown":
         print("\n\n".join(f"### `{file}`\n\n{text}" for file, text in markdown().items()))

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cli.argument_parser import Parser
-from experiments.cli.errors import EXIT_FAILED, UserError, answered, shown
+from experiments.cli.errors import EXIT_FAILED, answered, shown
 from experiments.report import tables as tables
 from experiments.run.records import Run, find, read
+from perceiver.errors import InputError
 from perceiver.training.files import replace_file
 from perceiver.training.logging.curves import MOST_RUNS, draw_comparison
 
@@ -85,7 +86,7 @@ def report(
       The exit status: EXIT_FAILED where a damaged run was left out.
 
     Raises:
-      UserError: folders that are no runs, all of them damaged, or a file that can't be written.
+      InputError: folders that are no runs, all of them damaged, or a file that can't be written.
     """
     picture = _picture(form, output, html)
     page = None if html is None else _file("--html", html, ".html")
@@ -93,10 +94,10 @@ def report(
     for name, folder in find(arguments).items():
         try:
             runs.append(read(name, folder))
-        except UserError as error:
+        except InputError as error:
             damaged.append(f"{name} is left out: {error}")
     if not runs:
-        raise UserError(damaged[0] + (f"; and {len(damaged) - 1} more" if damaged[1:] else ""))
+        raise InputError(damaged[0] + (f"; and {len(damaged) - 1} more" if damaged[1:] else ""))
     runs = tables.in_order(runs)
     logged = [run for run in runs if run.records]
     if picture and logged:
@@ -127,16 +128,18 @@ def _file(flag: str, value: str, ending: str) -> Path:
     path = Path(value).expanduser()
     if path.suffix.lower() != ending:
         kind = {".png": "a PNG", ".html": "a page"}[ending]
-        raise UserError(f"{flag}={value} is not the name of {kind}; give one that ends in {ending}")
+        raise InputError(
+            f"{flag}={value} is not the name of {kind}; give one that ends in {ending}"
+        )
     try:
         with path.open("rb") as file:
             ours = RUN_HERE.encode() in file.read(1024)  # a picture's text, a page's generator
     except FileNotFoundError:
         return path
     except OSError as error:
-        raise UserError(f"{flag}={path} can't be written: {error.strerror}") from error
+        raise InputError(f"{flag}={path} can't be written: {error.strerror}") from error
     if not ours:
-        raise UserError(
+        raise InputError(
             f"{path} is there, not made by {RUN_HERE}; give another {flag}=FILE{ending}"
         )
     return path
@@ -150,7 +153,7 @@ def _write_page(runs: Sequence[Run], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
     except OSError as error:
-        raise UserError(f"--html={path} can't be written: {error.strerror}") from error
+        raise InputError(f"--html={path} can't be written: {error.strerror}") from error
 
 
 def _draw(runs: Sequence[Run], picture: Path) -> None:
@@ -163,7 +166,7 @@ def _draw(runs: Sequence[Run], picture: Path) -> None:
             software=RUN_HERE,
         )
     except OSError as error:
-        raise UserError(f"--output={picture} can't be written: {error.strerror}") from error
+        raise InputError(f"--output={picture} can't be written: {error.strerror}") from error
 
 
 def _sections(runs: Sequence[Run]) -> list[tuple[str, tables.Cells]]:

@@ -108,14 +108,14 @@ def gallery(
       scales: what the numbers of inputs mean.
     """
     from experiments.run.examples import one_of_evaluation
-    from perceiver.data.errors import DataError
+    from perceiver.errors import InputError
 
     figures, wide = [], False
     for place in places:
         number = int(predictions.index[place])
         try:
             inputs = one_of_evaluation(source, number)
-        except DataError as error:
+        except InputError as error:
             figures.append(tag("figure", missing(str(error))))
             continue
         shown = [name for name in INPUTS if name in inputs]
@@ -152,14 +152,14 @@ def maps(classifier: Any, source: "Source", numbers: Sequence[int], names: Names
     """
     from experiments.figures.attention.pictures import summary
     from experiments.run.examples import one_of_evaluation
-    from perceiver.data.errors import DataError
+    from perceiver.errors import InputError
 
     count = classifier.model["num_cross_attends"]
     parts = []
     for number in numbers[:_MAPS]:
         try:
             inputs = one_of_evaluation(source, number)
-        except DataError as error:
+        except InputError as error:
             parts.append(missing(str(error)))
             continue
         arrays = {name: inputs[name] for name in classifier.inputs}

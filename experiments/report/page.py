@@ -7,7 +7,6 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments.cli.errors import UserError
 from experiments.figures.contact_sheets import INPUTS, scales_of
 from experiments.report import examples, results
 from experiments.report import tables as tables
@@ -17,6 +16,7 @@ from experiments.report.html import tiles as tiles_of
 from experiments.report.settings import about_of, settings
 from experiments.run import predictions, restore
 from experiments.run.records import ABOUT_FILE, Run
+from perceiver.errors import InputError
 
 if TYPE_CHECKING:
     from perceiver.data.source import Dataset, Source
@@ -196,7 +196,7 @@ def _look(run: Run) -> _Looked:
     """Reads predictions and opens the data of a run."""
     try:
         saved = predictions.read(run.folder)
-    except UserError as error:
+    except InputError as error:
         saved = str(error)
     if saved is None:
         saved = (
@@ -226,13 +226,13 @@ def _dataset(data: dict[str, Any]) -> "Dataset | str":
     """The data of a run as they are now."""
     if not data:
         return f"The examples can't be shown: the run has no {ABOUT_FILE} that says what they are."
-    from perceiver.data.errors import DataError
+    from perceiver.errors import InputError
 
     try:
         return restore.dataset(data)
     except ModuleNotFoundError as error:  # not every machine has TensorFlow
         return f"The examples can't be shown: {error.name} is not installed."
-    except (DataError, OSError) as error:
+    except (InputError, OSError) as error:
         return f"The examples can't be shown: {error}"
 
 
@@ -273,7 +273,7 @@ def _attention(run: Run, looked: _Looked, chosen: examples.Chosen) -> Html:
     step = "newest" if isinstance(looked.saved, str) else looked.saved.step
     try:
         classifier = library.load(run.folder, checkpoint=step)
-    except (library.LibraryError, CheckpointError) as error:
+    except (library.InputError, CheckpointError) as error:
         return missing(f"There are no attention maps: {error}")
     unknown = sorted(set(classifier.inputs) - set(INPUTS))
     if unknown:

@@ -8,10 +8,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import CONFIGS, flatten, load_config
-from experiments.cli.errors import UserError
 from experiments.report import tables as tables
 from experiments.report.html import Html, details, joined, missing, note, table, tag
 from experiments.run.records import ABOUT_FILE, AROUND, Run
+from perceiver.errors import InputError
 
 
 def settings(run: Run) -> Html:
@@ -70,7 +70,7 @@ def _changed(settings: dict[str, Any], command: Any) -> Html:
         return note("It is not known which config of this project the run began with.")
     try:
         given = load_config(str(CONFIGS.parent / spec))
-    except UserError as error:
+    except InputError as error:
         return note(f"It is not known: {error}")
     default = dict(flatten(ConfigDict(json.loads(given.to_json()))))
     rows = [

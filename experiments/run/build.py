@@ -1,6 +1,6 @@
 """From a config to the parts of a run but its network; nothing beyond this folder sees a config.
 
-What a config asks for and can't be had is a `UserError` here, before anything is compiled.
+What a config asks for and can't be had is an `InputError` here, before anything is compiled.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import haiku as hk
 import optax
 from ml_collections import ConfigDict
 
-from experiments.cli.errors import UserError, user_values
 from experiments.run.networks import initial_variables
+from perceiver.errors import InputError
 from perceiver.training.durations import to_interval, to_steps
 from perceiver.training.objectives import Objective, make_objective
 from perceiver.training.optimizer import make_optimizer
@@ -26,21 +26,19 @@ if TYPE_CHECKING:
 
 def total_steps(config: ConfigDict, num_examples: int) -> int:
     """The run's length, given how many training examples there are."""
-    steps = user_values(
-        to_steps,
+    steps = to_steps(
         steps=config.train.steps,
         epochs=config.train.epochs,
         steps_per_epoch=num_examples / config.train.batch_size,
     )
     if not steps:
-        raise UserError("the run has no length: set config.train.steps or config.train.epochs")
+        raise InputError("the run has no length: set config.train.steps or config.train.epochs")
     return steps
 
 
 def interval(config: ConfigDict, name: str, num_examples: int) -> float | None:
     """The steps between what `config.train` does every so often, None for never."""
-    return user_values(
-        to_interval,
+    return to_interval(
         steps=config.train[name],
         epochs=config.train[f"{name}_epochs"],
         steps_per_epoch=num_examples / config.train.batch_size,
@@ -55,10 +53,9 @@ def optimizer(
     steps_per_epoch = num_examples / config.train.batch_size
 
     def in_steps(steps, epochs):
-        return user_values(to_steps, steps=steps, epochs=epochs, steps_per_epoch=steps_per_epoch)
+        return to_steps(steps=steps, epochs=epochs, steps_per_epoch=steps_per_epoch)
 
-    schedule = user_values(
-        learning_rate,
+    schedule = learning_rate(
         name=values.schedule,
         base=values.learning_rate,
         total_steps=total_steps(config, num_examples),
@@ -67,8 +64,7 @@ def optimizer(
         or tuple(in_steps(None, epoch) for epoch in values.boundaries_epochs),
         factor=values.factor,
     )
-    transformation = user_values(
-        make_optimizer,
+    transformation = make_optimizer(
         name=values.name,
         learning_rate=schedule,
         weight_decay=values.weight_decay,
@@ -84,7 +80,7 @@ def optimizer(
 def objective(config: ConfigDict, *, training: bool) -> Objective:
     """Loss and metrics; labels are smoothed in training only."""
     smoothing = config.train.label_smoothing
-    made = user_values(make_objective, config.train.loss, label_smoothing=smoothing)
+    made = make_objective(config.train.loss, label_smoothing=smoothing)
     return made if training else make_objective(config.train.loss, label_smoothing=0.0)
 
 
@@ -136,8 +132,7 @@ def train_iterator(
     """The training stream of a config; see `perceiver.data.stream.batches.train_iterator`."""
     from perceiver.data.stream import batches  # TensorFlow only where there are data
 
-    return user_values(
-        batches.train_iterator,
+    return batches.train_iterator(
         source,
         batch_size=batch_size,
         seed=config.train.seed,

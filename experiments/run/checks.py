@@ -10,8 +10,8 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import flatten
-from experiments.cli.errors import UserError
 from experiments.run import build, networks
+from perceiver.errors import InputError
 
 if TYPE_CHECKING:
     from perceiver.data.source import Dataset
@@ -47,26 +47,26 @@ def check_numbers(config: ConfigDict) -> None:
     values = dict(flatten(config))
     for key, lowest in _LOWEST.items():
         if key in values and (values[key] is None or values[key] < lowest):
-            raise UserError(f"config.{key}={values[key]}; give at least {lowest}")
+            raise InputError(f"config.{key}={values[key]}; give at least {lowest}")
     if not 0 <= config.train.ema_decay < 1:
-        raise UserError(
+        raise InputError(
             f"config.train.ema_decay={config.train.ema_decay}; give at least 0 and below 1"
         )
     if not -(2**63) <= config.train.seed < 2**63:
-        raise UserError(f"config.train.seed={config.train.seed}; give a 64-bit integer")
+        raise InputError(f"config.train.seed={config.train.seed}; give a 64-bit integer")
 
 
 def check_data(config: ConfigDict, dataset: "Dataset") -> None:
     """Refuses data that the network or the loss does not take, by a look at one example.
 
     Raises:
-      UserError: the data have one class, other inputs or labels, or inputs of other sizes.
-      DataError: the example can't be read.
+      InputError: the data have one class, other inputs or labels, or inputs of other sizes.
+      InputError: the example can't be read.
     """
     from perceiver.data.stream.batches import eval_batches
 
     if len(dataset.class_names) == 1 and config.train.loss == "softmax":
-        raise UserError(
+        raise InputError(
             f"data set {config.data.name!r} has one class alone, {dataset.class_names[0]!r}: there "
             "is nothing to tell apart; give a folder with at least two class folders"
         )
@@ -79,12 +79,12 @@ def check_data(config: ConfigDict, dataset: "Dataset") -> None:
     for wanted, by in (*takers, (label, f"{config.train.loss} loss")):
         if wanted not in example:
             given = ", ".join(key for key in example if key not in ("index", "mask"))
-            raise UserError(f"data set {name!r} gives {given}; the {by} takes {wanted}")
+            raise InputError(f"data set {name!r} gives {given}; the {by} takes {wanted}")
     for modality in modalities:
         given = example[modality][0, 0] if source.eval_windows else example[modality][0]
         shape, dtype = spec[modality].shape[1:], spec[modality].dtype
         if (given.shape, given.dtype) != (shape, dtype):
-            raise UserError(
+            raise InputError(
                 f"data set {name!r} gives {modality} {given.dtype} {list(given.shape)}; "
                 f"the network takes {dtype} {list(shape)}"
             )
@@ -98,7 +98,7 @@ def check_batch(config: ConfigDict) -> None:
         by = f"{jax.device_count()} devices" + (
             f" times config.train.accumulate={accumulate}" if accumulate > 1 else ""
         )
-        raise UserError(
+        raise InputError(
             f"config.train.batch_size={batch_size} is not divisible among {by}; "
             f"take a multiple of {parts}"
         )

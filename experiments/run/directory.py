@@ -14,7 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import flatten
-from experiments.cli.errors import UserError
+from perceiver.errors import InputError
 from perceiver.training.logging.metrics import write_json
 
 _PACKAGES = (
@@ -35,24 +35,24 @@ def prepare_workdir(path: str) -> Path:
     """Makes the folder of a run.
 
     Raises:
-      UserError: it can't be made or written to.
+      InputError: it can't be made or written to.
     """
     if "://" in path:  # a Path of it would be a folder here, and lost with this machine
-        raise UserError(f"--workdir={path} is no folder; mount the storage, and give its path")
+        raise InputError(f"--workdir={path} is no folder; mount the storage, and give its path")
     try:
         workdir = Path(path).expanduser()
     except RuntimeError as error:
-        raise UserError(f"--workdir={path}: {error}; give the folder's path") from error
+        raise InputError(f"--workdir={path}: {error}; give the folder's path") from error
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):
             pass
     except FileExistsError as error:
-        raise UserError(
+        raise InputError(
             f"--workdir={path} is a file; give a folder, which need not exist"
         ) from error
     except OSError as error:
-        raise UserError(f"--workdir={path} can't be written: {error.strerror}") from error
+        raise InputError(f"--workdir={path} can't be written: {error.strerror}") from error
     return workdir
 
 
@@ -91,7 +91,7 @@ def check_same_network(workdir: Path, config: ConfigDict) -> None:
     Networks that differ in what they do alone, such as permuted and not, have the same arrays.
 
     Raises:
-      UserError: a value of `config.model` is another, what changes in training or in arithmetic
+      InputError: a value of `config.model` is another, what changes in training or in arithmetic
         alone left aside.
     """
     then = _config_then(workdir)
@@ -103,7 +103,7 @@ def check_same_network(workdir: Path, config: ConfigDict) -> None:
         if free or not key.startswith("model."):
             continue
         if then.get(key) != now.get(key):
-            raise UserError(
+            raise InputError(
                 f"config.{key}={now.get(key)}, but --workdir={workdir} was trained with "
                 f"{then.get(key)}; take that value or another workdir"
             )
@@ -117,7 +117,7 @@ def _config_then(workdir: Path) -> dict[str, object] | None:
     try:
         return dict(flatten(ConfigDict(json.loads(file.read_text("utf-8"))["config"])))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is damaged; remove it to go on without it") from error
+        raise InputError(f"{file} is damaged; remove it to go on without it") from error
 
 
 # What may change from one start of a run to the next: its length, how often it reports and saves,
@@ -149,7 +149,7 @@ def check_resumable(workdir: Path, config: ConfigDict, *, insist: bool) -> None:
       insist: whether to go on though it is another run.
 
     Raises:
-      UserError: the network is another; or a value differs that makes it another run, and the user
+      InputError: the network is another; or a value differs that makes it another run, and the user
         does not insist.
     """
     check_same_network(workdir, config)
@@ -168,7 +168,7 @@ def check_resumable(workdir: Path, config: ConfigDict, *, insist: bool) -> None:
         print(f"the config has changed: {'; '.join(changed.values())}", flush=True)
     others = [text for key, text in changed.items() if key not in _FREE]
     if others and not insist:
-        raise UserError(
+        raise InputError(
             f"--workdir={workdir} is another run: {'; '.join(others)}; take the values from "
             "before, another workdir, or --insist to go on with the new ones"
         )

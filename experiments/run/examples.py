@@ -70,7 +70,7 @@ def one_of_evaluation(source: "Source", number: int) -> Example:
     """One example as evaluation has it; of several windows the one in the middle.
 
     Raises:
-      DataError: it can't be read.
+      InputError: it can't be read.
     """
     windows = of_evaluation(source, max(1, source.eval_windows), number)
     return windows[len(windows) // 2]

@@ -32,7 +32,7 @@ def reader(classifier: "Classifier") -> "Reader":
     """How files are read for a network.
 
     Raises:
-      DataError: nothing that a file holds is what it takes in.
+      InputError: nothing that a file holds is what it takes in.
     """
     from perceiver.data import one_file  # TensorFlow only where there is something to read
 
@@ -51,7 +51,7 @@ def read(classifier: "Classifier", path: Path) -> dict[str, np.ndarray]:
       By modality, [W, ...]: W windows of a clip, whose probabilities evaluation averages; else 1.
 
     Raises:
-      DataError: the file can't be read or does not hold what the network takes; it is named.
+      InputError: the file can't be read or does not hold what the network takes; it is named.
     """
     from perceiver.data import one_file
 

@@ -20,7 +20,7 @@ from typing import TextIO
 import jax
 
 from experiments.cli.distributed import ProcessesError
-from experiments.cli.errors import UserError
+from perceiver.errors import InputError
 from perceiver.training.multiprocess import exchange
 
 FILE = "lock"
@@ -45,7 +45,7 @@ class RunLock:
         """Takes the lock.
 
         Raises:
-          UserError: another run holds it.
+          InputError: another run holds it.
           ProcessesError: the processes have different folders.
         """
         if jax.process_index() == 0:
@@ -74,7 +74,7 @@ class RunLock:
         except OSError as error:
             holder = _holder(file)
             file.close()
-            raise UserError(self._refusal(holder or {}, error)) from error
+            raise InputError(self._refusal(holder or {}, error)) from error
         before = _holder(file)
         if before:
             if before["host"] != socket.gethostname():
@@ -105,7 +105,7 @@ class RunLock:
         while time.monotonic() < deadline:
             time.sleep(0.2)
             if self._path.stat().st_mtime != touched:
-                raise UserError(self._refusal(holder, None))
+                raise InputError(self._refusal(holder, None))
 
     def _refusal(self, holder: dict, error: OSError | None) -> str:
         if error and not isinstance(error, BlockingIOError):

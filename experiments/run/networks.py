@@ -1,6 +1,6 @@
 """From a config to its network, see `perceiver.networks`.
 
-What a config asks for and can't be had is a `UserError` here, before anything is compiled.
+What a config asks for and can't be had is an `InputError` here, before anything is compiled.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.cli.errors import user_values
 from perceiver import networks
 from perceiver.architecture import Architecture
 from perceiver.byte_array import ByteArray
@@ -23,9 +22,9 @@ def network(config: ConfigDict, num_classes: int) -> hk.TransformedWithState:
     """The network, which in training needs the axis of devices mapped.
 
     Raises:
-      UserError: sizes that do not fit together.
+      InputError: sizes that do not fit together.
     """
-    return user_values(networks.network, *_sections(config), num_classes, axis=AXIS)
+    return networks.network(*_sections(config), num_classes, axis=AXIS)
 
 
 def predictor(
@@ -47,7 +46,7 @@ def initial_variables(transformed: hk.TransformedWithState, config: ConfigDict) 
 
 def architecture(config: ConfigDict) -> Architecture:
     """The sizes of a Perceiver."""
-    return user_values(networks.architecture, config.model.to_dict())
+    return networks.architecture(config.model.to_dict())
 
 
 def byte_arrays(
@@ -61,28 +60,28 @@ def modalities_of(config: ConfigDict) -> list[str]:
     """The modalities that the network takes, in the order in which they are fused.
 
     Raises:
-      UserError: none, an unknown one, or several for a network that takes one.
+      InputError: none, an unknown one, or several for a network that takes one.
     """
-    return user_values(networks.modalities_of, config.model.to_dict())
+    return networks.modalities_of(config.model.to_dict())
 
 
 def batch_spec(config: ConfigDict, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of what the network takes of a training batch, as the config has them.
 
     Raises:
-      UserError: the config's data have no such sizes.
+      InputError: the config's data have no such sizes.
     """
-    return user_values(networks.batch_spec, *_sections(config), batch_size)
+    return networks.batch_spec(*_sections(config), batch_size)
 
 
 def input_spec(config: ConfigDict) -> tuple[hk.Params, tuple[ByteArray, ...]]:
     """Shapes of what the inputs learn, such as positions, and of one example's byte arrays."""
-    return user_values(networks.input_spec, *_sections(config))
+    return networks.input_spec(*_sections(config))
 
 
 def costs(config: ConfigDict, num_classes: int) -> list[Cost]:
     """Parameters and FLOPs of inputs and network, part by part."""
-    return user_values(networks.costs, *_sections(config), num_classes)
+    return networks.costs(*_sections(config), num_classes)
 
 
 def _sections(config: ConfigDict) -> tuple[dict, dict]:

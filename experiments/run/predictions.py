@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.cli.errors import UserError
+from perceiver.errors import InputError
 from perceiver.training.average_precision import average_precisions
 from perceiver.training.files import replace_file
 
@@ -138,7 +138,7 @@ def read(workdir: Path) -> Saved | None:
     """Reads predictions.npz; None where there is none.
 
     Raises:
-      UserError: it can't be read, or is not as it should be.
+      InputError: it can't be read, or is not as it should be.
     """
     path = workdir / FILE
     try:
@@ -147,17 +147,19 @@ def read(workdir: Path) -> Saved | None:
     except FileNotFoundError:
         return None
     except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged ({error}); evaluate again") from error
+        raise InputError(f"{path} is damaged ({error}); evaluate again") from error
     except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror or error}") from error
+        raise InputError(f"{path} can't be read: {error.strerror or error}") from error
     try:
         kind = _KINDS[str(arrays.pop("kind"))]
         step, split = int(arrays.pop("step")), str(arrays.pop("split"))
         saved = Saved(step, split, kind(**arrays))
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is not of a version that is known here; evaluate again") from error
+        raise InputError(
+            f"{path} is not of a version that is known here; evaluate again"
+        ) from error
     if problem := _problem(saved):
-        raise UserError(f"{path} is damaged ({problem}); evaluate again")
+        raise InputError(f"{path} is damaged ({problem}); evaluate again")
     return saved
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.cli.errors import UserError, shown
+from experiments.cli.errors import shown
 from experiments.run.lock import FILE as LOCK_FILE
 from experiments.run.lock import STALE_SECONDS
+from perceiver.errors import InputError
 from perceiver.training.logging.curves import metric_of, read_run
 from perceiver.training.logging.events import read_speed
 from perceiver.training.logging.metrics import METRICS_FILE
@@ -75,7 +76,7 @@ def find(arguments: Sequence[str]) -> dict[str, Path]:
         have '=' in its name, as those of sweeps do: what is a folder is one.
 
     Raises:
-      UserError: no such folder, no run in it, or two NAMEs that are the same.
+      InputError: no such folder, no run in it, or two NAMEs that are the same.
     """
     found: dict[Path, tuple[str, Path]] = {}  # once each, also where it is given twice
     given = set()
@@ -84,17 +85,17 @@ def find(arguments: Sequence[str]) -> dict[str, Path]:
         if not equals or Path(argument).expanduser().is_dir():
             name, rest = "", argument
         elif not name or not rest:
-            raise UserError(f"{argument!r} is no run; give DIR or NAME=DIR, as in first=runs/a")
+            raise InputError(f"{argument!r} is no run; give DIR or NAME=DIR, as in first=runs/a")
         if name in given:
-            raise UserError(f"{name!r} names two runs; give each a NAME of its own")
+            raise InputError(f"{name!r} names two runs; give each a NAME of its own")
         given |= {name} - {""}
         folder = Path(rest).expanduser()
         if not folder.is_dir():
             problem = "is a file" if folder.exists() else "does not exist"
-            raise UserError(f"{folder} {problem}; give the workdir of a run, or a folder of them")
+            raise InputError(f"{folder} {problem}; give the workdir of a run, or a folder of them")
         runs = list(_runs_in(folder, _LEVELS))
         if not runs:
-            raise UserError(
+            raise InputError(
                 f"{folder} has no run in it: no {METRICS_FILE} or {ABOUT_FILE}, nor has a folder "
                 f"one or two levels below"
             )
@@ -111,7 +112,7 @@ def _by_name(runs: Sequence[tuple[str, Path]]) -> dict[str, Path]:
     for name, folder in runs:
         name = shown(name if name and names.count(name) == 1 else str(folder))
         if name in named:
-            raise UserError(
+            raise InputError(
                 f"two runs are called {name!r}, {named[name]} and {folder}; "
                 f"name them, as in first={named[name]}"
             )
@@ -138,23 +139,23 @@ def read(name: str, folder: Path) -> Run:
     """Reads a run; a last line of its metrics that is still being written is left aside.
 
     Raises:
-      UserError: a file can't be read, or is not as it should be.
+      InputError: a file can't be read, or is not as it should be.
     """
     try:
         files = [file.name for file in folder.iterdir()]
         records = read_run(folder) if METRICS_FILE in files else []
         speed = read_speed(folder)
     except OSError as error:
-        raise UserError(f"{error.filename} can't be read: {error.strerror}") from error
+        raise InputError(f"{error.filename} can't be read: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(str(error).rstrip(".")) from error
+        raise InputError(str(error).rstrip(".")) from error
     about, result = (_Object.read(folder / file) for file in (ABOUT_FILE, RESULT_FILE))
     settings = _settings(about)
     trained = [record for record in records if record["split"] == "train"]
     for record in trained:
         if "loss" not in record:
             where = f"{folder / METRICS_FILE}: step {record['step']}"
-            raise UserError(f"{where} in training has no loss; remove its line")
+            raise InputError(f"{where} in training has no loss; remove its line")
     # A run that set examples apart is watched on them; those that end without are in eval.json.
     watched = result.object("held_out") or result
     held_out = watched is not result or bool((settings or {}).get("data.held_out"))
@@ -217,7 +218,7 @@ def _settings(about: "_Object") -> dict[str, Any] | None:
         return None
     config = about.object("config")
     if config is None:
-        raise UserError(f"{about.path} has no config; it is not of a run, or damaged")
+        raise InputError(f"{about.path} has no config; it is not of a run, or damaged")
     around = {key: about.values[key] for key in AROUND if key in about.values}
     return dict(_flat(config.values)) | dict(_flat(around))
 
@@ -243,15 +244,17 @@ class _Object(NamedTuple):
         except FileNotFoundError:
             return cls(path, {})
         except OSError as error:
-            raise UserError(f"{path} can't be read: {error.strerror}") from error
+            raise InputError(f"{path} can't be read: {error.strerror}") from error
+        except InputError:
+            raise
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} is damaged, it is not JSON ({error}); remove it") from error
+            raise InputError(f"{path} is damaged, it is not JSON ({error}); remove it") from error
 
     @classmethod
     def _checked(cls, path: Path, value: object) -> "_Object":
         if not isinstance(value, dict):
             found = textwrap.shorten(json.dumps(value), 40)
-            raise UserError(f"{path} has {found} where an object belongs; remove it")
+            raise InputError(f"{path} has {found} where an object belongs; remove it")
         return cls(path, value)
 
     def object(self, key: str) -> "_Object | None":
@@ -265,5 +268,5 @@ class _Object(NamedTuple):
         value = math.nan if self.values[key] is None else self.values[key]
         if isinstance(value, bool) or not isinstance(value, int | float):
             found = textwrap.shorten(json.dumps(value), 40)
-            raise UserError(f"{self.path} has {key} {found}, which is no number; remove it")
+            raise InputError(f"{self.path} has {key} {found}, which is no number; remove it")
         return value

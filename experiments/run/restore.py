@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments.cli.errors import UserError, user_values
+from perceiver.errors import InputError
 
 if TYPE_CHECKING:
     from perceiver.data.source import Dataset
@@ -18,25 +18,25 @@ def which(checkpoint: str, option: str = "--checkpoint") -> int | Literal["newes
       option: what he gave it to, for the message.
 
     Raises:
-      UserError: it is not 'newest', 'best' or a step.
+      InputError: it is not 'newest', 'best' or a step.
     """
     if checkpoint in ("newest", "best"):
         return checkpoint
     if checkpoint.isdecimal():
         return int(checkpoint)
-    raise UserError(f"{option}={checkpoint} is not newest, best or a step")
+    raise InputError(f"{option}={checkpoint} is not newest, best or a step")
 
 
 def load(workdir: str, checkpoint: str) -> "Classifier":
     """Loads what a run has learned, or what was exported of one.
 
     Raises:
-      UserError: no run, or not the name of a checkpoint.
+      InputError: no run, or not the name of a checkpoint.
       perceiver.training.checkpoints.CheckpointError: it is missing or damaged.
     """
     from perceiver import library  # Orbax only now: --help and mistakes are quick
 
-    return user_values(library.load, workdir, which(checkpoint))
+    return library.load(workdir, which(checkpoint))
 
 
 def dataset(data: Mapping[str, Any]) -> "Dataset":
@@ -46,7 +46,7 @@ def dataset(data: Mapping[str, Any]) -> "Dataset":
       data: the section `data` of its config, as JSON has it: lists stand for tuples.
 
     Raises:
-      perceiver.data.errors.DataError: it is not there, or not as it should be.
+      perceiver.data.errors.InputError: it is not there, or not as it should be.
     """
     from perceiver.data import registry  # TensorFlow only now
 

@@ -19,11 +19,11 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from experiments.cli.errors import UserError
 from experiments.cli.main import run
 from experiments.run import build, checks
 from experiments.run.directory import prepare_workdir
 from experiments.simple_models.features import features as features_of
+from perceiver.errors import InputError
 from perceiver.training.average_precision import mean_average_precision
 from perceiver.training.logging.metrics import write_json
 
@@ -73,7 +73,7 @@ def main(config: ConfigDict, workdir: str | None) -> None:
     began = time.monotonic()
     train, held = (read(s, modalities, num_classes) for s in (dataset.train, dataset.eval))
     if not _differ(train.labels):
-        raise UserError("all training examples have the same labels; there is nothing to learn")
+        raise InputError("all training examples have the same labels; there is nothing to learn")
     count, width = held.features.shape
     print(
         f"{len(train.features):,} training and {count:,} evaluation examples, {width:,} features "
@@ -111,14 +111,14 @@ def check_size(sources: Sequence["Source"], modalities: Sequence[str]) -> None:
     folds of five, the same standardised, and what scikit-learn copies to standardise them.
 
     Raises:
-      UserError: the features of all examples take more than 4 GB.
+      InputError: the features of all examples take more than 4 GB.
     """
     one = dataclasses.replace(sources[-1], num_examples=1)
     width = read(one, modalities, num_classes=None).features.shape[1]
     count = sum(source.num_examples for source in sources)
     size = count * width * np.dtype(np.float32).itemsize
     if size > _MOST_BYTES:
-        raise UserError(
+        raise InputError(
             f"{count:,} examples of {width:,} features take {size / 1e9:,.1f} GB, and four times "
             f"as much in fitting; {_MOST_BYTES / 1e9:.0f} GB are the most: take smaller inputs or "
             "fewer examples"
@@ -134,7 +134,7 @@ def read(source: "Source", modalities: Sequence[str], num_classes: int | None) -
       num_classes: of the data set; None leaves the labels out.
 
     Raises:
-      DataError: a file can't be read; it is named.
+      InputError: a file can't be read; it is named.
     """
     from perceiver.data.stream.batches import eval_batches
 

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 
 from perceiver.blocks import Tower
+from perceiver.errors import InputError
 from perceiver.model import DTYPES
 from perceiver.names import look_up
 from perceiver.rematerialisation import REMAT
@@ -25,7 +26,7 @@ class Encoder:
       remat: what the backward pass computes again, a key of `perceiver.rematerialisation.REMAT`.
 
     Raises:
-      ValueError: a size that is not positive, heads that do not divide D, another dtype or remat.
+      InputError: a size that is not positive, heads that do not divide D, another dtype or remat.
     """
 
     channels: int
@@ -38,9 +39,9 @@ class Encoder:
     def __post_init__(self):
         for name in ("channels", "layers", "heads", "widening"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.channels % self.heads:
-            raise ValueError(
+            raise InputError(
                 f"heads is {self.heads}, which does not divide channels, {self.channels}"
             )
         look_up(DTYPES, self.dtype, what="dtype")

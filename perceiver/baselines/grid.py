@@ -7,6 +7,7 @@ inputs the two differ, which is what Table 2 is about.
 import jax
 
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 
 
 def on_grid(inputs: ByteArray, grid: tuple[int, int]) -> jax.Array:
@@ -17,7 +18,7 @@ def on_grid(inputs: ByteArray, grid: tuple[int, int]) -> jax.Array:
       grid: rows and columns.
 
     Raises:
-      ValueError: M is not rows x columns, or there is a mask.
+      InputError: M is not rows x columns, or there is a mask.
     """
     check_grid(inputs, grid)
     return inputs.concatenate().reshape(-1, *grid, inputs.channels)
@@ -27,15 +28,15 @@ def check_grid(inputs: ByteArray, grid: tuple[int, int]) -> None:
     """Makes sure that inputs fill a grid.
 
     Raises:
-      ValueError: M is not rows x columns, or there is a mask.
+      InputError: M is not rows x columns, or there is a mask.
     """
     rows, columns = grid
     if inputs.num_inputs != rows * columns:
-        raise ValueError(
+        raise InputError(
             f"grid is {rows} x {columns}, {rows * columns} places, for {inputs.num_inputs} inputs"
         )
     if inputs.mask is not None:
-        raise ValueError("a grid takes no masked inputs: every one of its places must be valid")
+        raise InputError("a grid takes no masked inputs: every one of its places must be valid")
 
 
 def strided(grid: tuple[int, int], stride: int) -> tuple[int, int]:

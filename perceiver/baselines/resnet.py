@@ -11,6 +11,7 @@ import jax
 
 from perceiver.baselines.grid import on_grid
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 
 # The sides of the initial convolution: a receptive field of 7 x 7 = 49 inputs (Table 2).
 INPUT_KERNEL = 7
@@ -47,7 +48,7 @@ class ResNet(hk.Module):
           name: of the module.
 
         Raises:
-          ValueError: not four groups, or a group whose blocks or channels do not fit.
+          InputError: not four groups, or a group whose blocks or channels do not fit.
         """
         super().__init__(name=name)
         check_groups(blocks, channels)
@@ -70,7 +71,7 @@ class ResNet(hk.Module):
             those of the inputs that it was initialised with.
 
         Raises:
-          ValueError: inputs that do not fill the grid, or masked inputs.
+          InputError: inputs that do not fill the grid, or masked inputs.
         """
         network = hk.nets.ResNet(
             self._blocks,
@@ -95,12 +96,12 @@ def check_groups(blocks: Sequence[int], channels: Sequence[int]) -> None:
     """Makes sure that these are the sizes of a ResNet.
 
     Raises:
-      ValueError: not four groups, or a group whose blocks or channels do not fit.
+      InputError: not four groups, or a group whose blocks or channels do not fit.
     """
     for what, sizes in (("blocks", blocks), ("channels", channels)):
         if len(sizes) != len(STRIDES):
-            raise ValueError(f"{what} is {tuple(sizes)}; give one for each of four groups")
+            raise InputError(f"{what} is {tuple(sizes)}; give one for each of four groups")
     if min(blocks) < 1:
-        raise ValueError(f"blocks is {tuple(blocks)}; each must be at least 1")
+        raise InputError(f"blocks is {tuple(blocks)}; each must be at least 1")
     if min(channels) < 1 or any(size % BOTTLENECK for size in channels):
-        raise ValueError(f"channels is {tuple(channels)}; each must be a multiple of {BOTTLENECK}")
+        raise InputError(f"channels is {tuple(channels)}; each must be a multiple of {BOTTLENECK}")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from perceiver.baselines.encoder import Encoder
 from perceiver.blocks import Linear
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 
 
 class Transformer(hk.Module):
@@ -29,10 +30,10 @@ class Transformer(hk.Module):
         """Class logits, float32 [B, num_classes], of inputs [B, M, C].
 
         Raises:
-          ValueError: masked inputs.
+          InputError: masked inputs.
         """
         if inputs.mask is not None:
-            raise ValueError("the Transformer takes no masked inputs: every one must be valid")
+            raise InputError("the Transformer takes no masked inputs: every one must be valid")
         z = Linear(self._encoder.channels, name="embed")(inputs.concatenate())
         z = self._encoder(z)  # [B, M, D]
         summary = z.astype(jnp.float32).mean(axis=1)  # [B, D]

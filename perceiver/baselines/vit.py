@@ -11,6 +11,7 @@ from perceiver.baselines.encoder import Encoder
 from perceiver.baselines.grid import check_grid
 from perceiver.blocks import LayerNorm, Linear
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 
 # Of the learned position embedding, as in the ViT paper's code.
 _POSITION_SCALE = 0.02
@@ -39,11 +40,11 @@ class ViT(hk.Module):
           name: of the module.
 
         Raises:
-          ValueError: a patch that is not positive.
+          InputError: a patch that is not positive.
         """
         super().__init__(name=name)
         if patch < 1:
-            raise ValueError(f"patch is {patch}; it must be at least 1")
+            raise InputError(f"patch is {patch}; it must be at least 1")
         self._num_classes = num_classes
         self._encoder = encoder
         self._grid = grid
@@ -53,7 +54,7 @@ class ViT(hk.Module):
         """Class logits, float32 [B, num_classes], of inputs [B, M, C] in row-major order.
 
         Raises:
-          ValueError: inputs that do not fill the grid, or masked inputs.
+          InputError: inputs that do not fill the grid, or masked inputs.
         """
         channels = self._encoder.channels
         patches = Patches(channels, grid=self._grid, patch=self._patch)(inputs)

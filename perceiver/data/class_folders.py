@@ -11,8 +11,8 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from perceiver.data.errors import DataError
 from perceiver.data.folders import existing, readable
+from perceiver.errors import InputError
 
 _READERS = 16  # folders read at once: on a network disk most of the time is waiting
 
@@ -30,7 +30,7 @@ class FileKind:
     Attributes:
       plural: what messages call the files, such as 'pictures'.
       suffixes: of their names, in lower case; the first is the usual one.
-      check: takes a path and the file's first bytes, and raises a DataError that names the file
+      check: takes a path and the file's first bytes, and raises an InputError that names the file
         where they can't be right.
     """
 
@@ -67,7 +67,7 @@ def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tupl
       the split is made here, a class may have none in one of the two.
 
     Raises:
-      DataError: no folder, one that can't be read, no classes, a class without files, classes in
+      InputError: no folder, one that can't be read, no classes, a class without files, classes in
         one split only, or a file that is empty or that the kind refuses; the file, folder or class
         is named.
     """
@@ -75,7 +75,7 @@ def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tupl
     splits = [name for name in ("train", "val") if (root / name).is_dir()]
     if len(splits) == 1 and _subfolders(root / splits[0]):
         other = "val" if splits == ["train"] else "train"
-        raise DataError(
+        raise InputError(
             f"{str(root)!r} has {splits[0]!r} but no {other!r}: add it, or give "
             f"{str(root / splits[0])!r} to have a part of that held out"
         )
@@ -85,7 +85,7 @@ def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tupl
     for name, classes, others in (("train", train, val), ("val", val, train)):
         alone = [repr(found) for found in classes if found not in others]
         if alone:
-            raise DataError(
+            raise InputError(
                 f"{str(root)!r}: {len(alone)} classes are only in {name}: {', '.join(alone[:5])}"
                 f"{', ...' if len(alone) > 5 else ''}: train and val must have the same classes"
             )
@@ -101,16 +101,16 @@ def hold_out(
     depends on a hash of the seed and the path below `root`, so it is the same on every machine.
 
     Raises:
-      DataError: a val_fraction that is no share, or one that holds out none or all.
+      InputError: a val_fraction that is no share, or one that holds out none or all.
     """
     if not 0 < val_fraction < 1:
-        raise DataError(
+        raise InputError(
             f"val_fraction {val_fraction} is no share to hold out: give one between 0 and 1"
         )
     total = sum(len(paths) for paths in files.values())
     wanted = round(total * val_fraction)
     if not 0 < wanted < total:
-        raise DataError(
+        raise InputError(
             f"val_fraction {val_fraction} of the {total} {kind.plural} in {str(root)!r} is "
             f"{wanted}: at least one must be held out and one left; give another share, or more "
             f"{kind.plural}"
@@ -141,7 +141,7 @@ def hold_out(
 def _list_classes(folder: pathlib.Path, kind: FileKind) -> Files:
     classes = _subfolders(folder)
     if not classes:
-        raise DataError(
+        raise InputError(
             f"no class folders in {str(folder)!r}{_what_is_there(folder, kind)}: the expected "
             f"layout is {kind.layout}"
         )
@@ -171,7 +171,7 @@ def _what_is_there(folder: pathlib.Path, kind: FileKind) -> str:
 
 
 def list_files(folder: pathlib.Path, kind: FileKind) -> list[str]:
-    """The files of one class, sorted; a DataError where there is none, or one can't be right."""
+    """The files of one class, sorted; an InputError where there is none, or one can't be right."""
     with os.scandir(folder) as entries:
         paths = sorted(
             entry.path
@@ -181,7 +181,7 @@ def list_files(folder: pathlib.Path, kind: FileKind) -> list[str]:
             and not entry.is_dir()
         )
     if not paths:
-        raise DataError(
+        raise InputError(
             f"class folder {str(folder)!r} has no {kind.plural}{_what_is_there(folder, kind)}: "
             f"remove it or fill it; the expected layout is {kind.layout}"
         )
@@ -194,15 +194,15 @@ def check_file(path: str, kind: FileKind) -> None:
     """Looks at a file's first bytes, so that a wrong one is found before the training starts.
 
     Raises:
-      DataError: it can't be read, is empty, or the kind refuses it.
+      InputError: it can't be read, is empty, or the kind refuses it.
     """
     try:
         with open(path, "rb") as file:
             beginning = file.read(16)
     except OSError as error:
-        raise DataError(
+        raise InputError(
             f"{path}: cannot be read ({error.strerror}): replace or remove it"
         ) from error
     if not beginning:
-        raise DataError(f"{path}: the file is empty: replace or remove it")
+        raise InputError(f"{path}: the file is empty: replace or remove it")
     kind.check(path, beginning)

@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from perceiver.data.errors import DataError
 from perceiver.data.source import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 _SIZE = 8
 _OF_A_DOT = 8  # load_digits counts the dark dots of 4 x 4 blocks, at most 16
@@ -31,15 +31,15 @@ def load(*, image_size: int, channels: int, max_shift: int = 0) -> Dataset:
       'image', uint8 [8, 8, 1], from 0 (no ink) to 128, and 'label', int32 [].
 
     Raises:
-      DataError: another image_size or channels, or a shift out of [0, 8).
+      InputError: another image_size or channels, or a shift out of [0, 8).
     """
     if (image_size, channels) != (_SIZE, 1):
-        raise DataError(
+        raise InputError(
             f"digits are {_SIZE} x {_SIZE} with 1 channel, not image_size {image_size} and "
             f"channels {channels}: set image_size to {_SIZE} and channels to 1"
         )
     if not 0 <= max_shift < _SIZE:
-        raise DataError(f"max_shift is {max_shift}: give a number of pixels from 0 to {_SIZE - 1}")
+        raise InputError(f"max_shift is {max_shift}: give a number of pixels from 0 to {_SIZE - 1}")
     digits = load_digits()
     images = (digits.images[..., None] * _OF_A_DOT).astype(np.uint8)
     labels = digits.target.astype(np.int32)

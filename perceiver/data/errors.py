@@ -1,15 +1,8 @@
-"""The error for mistakes about data. It imports without TensorFlow."""
+"""What libraries say of damaged data, in one line. It imports without TensorFlow."""
 
 import re
 
 _LONGEST = 400  # characters of what a library says
-
-
-class DataError(Exception):
-    """A user's mistake about data: a missing folder, an empty class, a file that cannot be read.
-
-    The message is one line: what is wrong and with which value, where it should be, what to do.
-    """
 
 
 def reason(error: Exception) -> str:

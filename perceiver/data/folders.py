@@ -5,26 +5,26 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from perceiver.data.errors import DataError
+from perceiver.errors import InputError
 
 
 def existing(dir: str, layout: str) -> pathlib.Path:
-    """The folder `dir` as a path; a DataError that shows the expected layout if it is not one."""
+    """The folder `dir` as a path; an InputError that shows the expected layout if it is not one."""
     folder = pathlib.Path(dir)
     with readable():
         if not dir or not folder.is_dir():
             what = "is a file" if dir and folder.exists() else "does not exist"
-            raise DataError(f"data folder {str(dir)!r} {what}: give a folder that holds {layout}")
+            raise InputError(f"data folder {str(dir)!r} {what}: give a folder that holds {layout}")
     return folder
 
 
 @contextlib.contextmanager
 def readable() -> Iterator[None]:
-    """A context, or a decorator, in which what can't be listed or looked at is a DataError."""
+    """A context, or a decorator, in which what can't be listed or looked at is an InputError."""
     try:
         yield
     except OSError as error:
-        raise DataError(
+        raise InputError(
             f"{error.filename}: cannot be read ({error.strerror}): give this user the right to "
             "read it, or another folder"
         ) from error
@@ -37,7 +37,7 @@ def check_listable(dir: str) -> None:
       dir: a path; one that is no folder, or is elsewhere than on this machine, is passed over.
 
     Raises:
-      DataError: it is there and can't be listed.
+      InputError: it is there and can't be listed.
     """
     if "://" in dir or "\0" in dir:
         return

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from perceiver.data.errors import DataError
 from perceiver.data.source import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 
 def hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
@@ -18,18 +18,18 @@ def hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
       seed: decides which, from 0 to below 2 ** 32.
 
     Raises:
-      DataError: a fraction or seed out of range, or a fraction that holds out none or all.
+      InputError: a fraction or seed out of range, or a fraction that holds out none or all.
     """
     if not fraction:
         return dataset
     if not 0 < fraction < 1:
-        raise DataError(f"held_out is {fraction}: give a share from 0 to below 1")
+        raise InputError(f"held_out is {fraction}: give a share from 0 to below 1")
     if not 0 <= seed < 2**32:
-        raise DataError(f"held_out_seed is {seed}: give a whole number from 0 to below 2 ** 32")
+        raise InputError(f"held_out_seed is {seed}: give a whole number from 0 to below 2 ** 32")
     total = dataset.train.num_examples
     count = round(fraction * total)
     if not 0 < count < total:
-        raise DataError(
+        raise InputError(
             f"held_out is {fraction}, which is {count:,} of {total:,} training examples: at least "
             "one must be held out and one left"
         )

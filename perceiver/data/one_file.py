@@ -22,12 +22,13 @@ from perceiver.data.clips.preparation.decoding import ClipError
 from perceiver.data.clips.preparation.prepare import CLIP_FILES
 from perceiver.data.clips.recipe import MODALITIES as OF_CLIPS
 from perceiver.data.clips.recipe import ClipRecipe
-from perceiver.data.errors import DataError, plain
+from perceiver.data.errors import plain
 from perceiver.data.images import pictures
 from perceiver.data.points import folder as point_folder
 from perceiver.data.points.clouds import CloudRecipe
 from perceiver.data.source import Features
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 # Data sets whose evaluation shows pictures up to their edges.
 _WHOLE = ("digits",)
@@ -58,7 +59,7 @@ class Reader:
     Attributes:
       kind: what files it takes. Files of pictures and clips may have any name.
       windows: W, of each file.
-      read: path -> reading; a DataError that names the file where there can't be one.
+      read: path -> reading; an InputError that names the file where there can't be one.
     """
 
     kind: FileKind
@@ -77,7 +78,7 @@ def reader(modalities: Collection[str], data: Mapping[str, Any]) -> Reader:
         data than a file's content, such as a split, is passed over.
 
     Raises:
-      DataError: other modalities, or options that can't be.
+      InputError: other modalities, or options that can't be.
     """
     data = {key: tuple(x) if isinstance(x, list) else x for key, x in data.items()}
     if set(modalities) == {"image"}:
@@ -86,7 +87,7 @@ def reader(modalities: Collection[str], data: Mapping[str, Any]) -> Reader:
         return _of_clouds(data)
     if modalities and set(modalities) <= set(OF_CLIPS):
         return _of_clips({"modalities": tuple(modalities)} | data)
-    raise DataError(
+    raise InputError(
         f"no kind of file holds what the network takes, {', '.join(modalities)}: files are read "
         f"for image, for points, and for any of {', '.join(OF_CLIPS)}"
     )
@@ -94,7 +95,7 @@ def reader(modalities: Collection[str], data: Mapping[str, Any]) -> Reader:
 
 def read_each(
     read: Callable[[str], Reading], paths: Sequence[str]
-) -> Iterator[tuple[str, Reading | DataError]]:
+) -> Iterator[tuple[str, Reading | InputError]]:
     """Reads files side by side, only a few ahead of those that have been taken.
 
     Args:
@@ -105,10 +106,10 @@ def read_each(
       (path, its reading, or what is wrong with the file), in the order of the paths.
     """
 
-    def attempt(path: str) -> Reading | DataError:
+    def attempt(path: str) -> Reading | InputError:
         try:
             return read(path)
-        except DataError as error:
+        except InputError as error:
             return error
 
     waiting: collections.deque = collections.deque()
@@ -178,7 +179,7 @@ def _of_clips(data: Mapping[str, Any]) -> Reader:
             with decoder_process.decoder() as decoder:
                 record, longer = decoder.record(listed, "", want)
         except ClipError as error:
-            raise DataError(f"{path}: {error}: replace or remove it") from error
+            raise InputError(f"{path}: {error}: replace or remove it") from error
         return Reading(_run(evaluation, tf.constant(record), path), longer)
 
     return Reader(CLIP_FILES, recipe.eval_windows, read)
@@ -193,7 +194,7 @@ def _recipe(kind: type, data: Mapping[str, Any]) -> Any:
 def _check(path: str, kind: FileKind) -> None:
     """Refuses what is no file, such as a pipe, from which reading might never come back."""
     if os.path.exists(path) and not os.path.isfile(path):
-        raise DataError(f"{path}: is not a file: replace or remove it")
+        raise InputError(f"{path}: is not a file: replace or remove it")
     class_folders.check_file(path, kind)
 
 
@@ -201,7 +202,7 @@ def _contents(path: str) -> bytes:
     try:
         return pathlib.Path(path).read_bytes()
     except OSError as error:
-        raise DataError(
+        raise InputError(
             f"{path}: cannot be read ({error.strerror}): replace or remove it"
         ) from error
 
@@ -214,7 +215,7 @@ def _run(function: Any, argument: tf.Tensor, path: str) -> Inputs:
         try:
             found = function.python_function(argument)  # a graph's own messages hide the reason
         except tf.errors.OpError as error:
-            raise DataError(
+            raise InputError(
                 f"{path}: cannot be read ({plain(error.message)}): replace or remove it"
             ) from error
     return {name: value.numpy() for name, value in found.items()}

@@ -16,7 +16,7 @@ def takes_recipe(kind: type) -> Callable[[Loader], Loader]:
     attributes by name, with its default, and hands the recipe on.
 
     Args:
-      kind: the recipe's dataclass, which raises a DataError where an attribute can't be.
+      kind: the recipe's dataclass, which raises an InputError where an attribute can't be.
     """
     of_recipe = inspect.signature(kind).parameters
 

@@ -4,13 +4,13 @@ import inspect
 
 from perceiver.data import digits
 from perceiver.data.clips import audioset, clip_folder
-from perceiver.data.errors import DataError
 from perceiver.data.held_out import hold_out
 from perceiver.data.images import folder as image_folder
 from perceiver.data.images import tfds_images
 from perceiver.data.points import folder as point_folder
 from perceiver.data.points.modelnet40 import loader
 from perceiver.data.source import Dataset
+from perceiver.errors import InputError
 from perceiver.names import unknown
 
 LOADERS = {
@@ -34,20 +34,20 @@ def load(name: str, *, held_out: float = 0.0, held_out_seed: int = 0, **options)
       **options: the arguments of its loader, as that one documents them.
 
     Raises:
-      DataError: an unknown name or option, a missing option, or data that are not as they should
+      InputError: an unknown name or option, a missing option, or data that are not as they should
         be; a `dir` that does not exist among them.
     """
     if name not in LOADERS:
-        raise DataError(unknown(name, LOADERS, what="data set"))
+        raise InputError(unknown(name, LOADERS, what="data set"))
     parameters = inspect.signature(LOADERS[name]).parameters
     for option in options:
         if option not in parameters:
-            raise DataError(unknown(option, parameters, what=f"{name} option"))
+            raise InputError(unknown(option, parameters, what=f"{name} option"))
     missing = [
         option
         for option, parameter in parameters.items()
         if parameter.default is parameter.empty and option not in options
     ]
     if missing:
-        raise DataError(f"data set {name!r} lacks its option {', '.join(missing)}: set it")
+        raise InputError(f"data set {name!r} lacks its option {', '.join(missing)}: set it")
     return hold_out(LOADERS[name](**options), held_out, held_out_seed)

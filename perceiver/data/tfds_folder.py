@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 from google.protobuf import json_format
 
-from perceiver.data.errors import DataError, reason
+from perceiver.data.errors import reason
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 # What TFDS writes last into the folder of a data set.
 INFO_FILES = ("dataset_info.json", "features.json")
@@ -33,7 +34,7 @@ def open_folder(dir: str, advice: str) -> tfds.core.DatasetBuilder:
       advice: what to do where they are damaged, for messages.
 
     Raises:
-      DataError: one of them is missing or damaged, or names a class that is not TFDS's own.
+      InputError: one of them is missing or damaged, or names a class that is not TFDS's own.
     """
     for name in INFO_FILES:
         path = os.path.join(dir, name)
@@ -44,16 +45,16 @@ def open_folder(dir: str, advice: str) -> tfds.core.DatasetBuilder:
                 raise ValueError("it is no JSON object")
             foreign = [c for c in _classes(description) if not c.startswith(_OWN)]
         except (tf.errors.OpError, ValueError, RecursionError) as error:
-            raise DataError(f"{path} is missing or damaged ({reason(error)}): {advice}") from error
+            raise InputError(f"{path} is missing or damaged ({reason(error)}): {advice}") from error
         if name == "features.json" and foreign:
-            raise DataError(
+            raise InputError(
                 f"{path}: refused: it names {foreign[0]!r}, code that is not TFDS's own and that "
                 "would be run: prepare the data set with features of TFDS alone"
             )
     try:
         return tfds.builder_from_directory(dir)
     except _DAMAGED as error:
-        raise DataError(
+        raise InputError(
             f"the description of {dir!r} is damaged ({reason(error)}): {advice}"
         ) from error
 

@@ -9,9 +9,9 @@
 Needs neither TensorFlow nor ml_collections; see docs/library.md.
 """
 
+from perceiver.errors import InputError
 from perceiver.library.classifier import Classifier
-from perceiver.library.errors import LibraryError
 from perceiver.library.named import build, names
 from perceiver.library.runs import load
 
-__all__ = ["Classifier", "LibraryError", "build", "load", "names"]
+__all__ = ["Classifier", "InputError", "build", "load", "names"]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from perceiver import networks
+from perceiver.errors import InputError
 
 Inputs = jax.Array | np.ndarray | Mapping[str, jax.Array | np.ndarray]
 
@@ -42,7 +43,7 @@ class Classifier:
         """Takes the attributes; of the config sections `model` and `data`, and `train.loss`.
 
         Raises:
-          ValueError: sizes that do not fit together.
+          InputError: sizes that do not fit together.
         """
         self.config = config
         self.params = params
@@ -81,7 +82,7 @@ class Classifier:
         """Class logits, float32 [B, K].
 
         Raises:
-          ValueError: inputs of other modalities or sizes than the network's.
+          InputError: inputs of other modalities or sizes than the network's.
         """
         return self._logits(self.params, self.state, self._batch(inputs))
 
@@ -89,7 +90,7 @@ class Classifier:
         """Probabilities of the classes, float32 [B, K]; they add up to 1 unless `multi_label`.
 
         Raises:
-          ValueError: inputs of other modalities or sizes than the network's.
+          InputError: inputs of other modalities or sizes than the network's.
         """
         return self.probabilities_of(self.logits(inputs))
 
@@ -101,7 +102,7 @@ class Classifier:
         """The latent array behind the last tower, float32 [B, N, D]; its mean is what the head has.
 
         Raises:
-          ValueError: the network is no Perceiver, or as for `logits`.
+          InputError: the network is no Perceiver, or as for `logits`.
         """
         return self._encode(inputs, (), None)[0].astype(jnp.float32)
 
@@ -124,7 +125,7 @@ class Classifier:
           them (see `perceiver.permutations`), fused modalities after one another.
 
         Raises:
-          ValueError: no such cross-attend or latent, or as for `latents`.
+          InputError: no such cross-attend or latent, or as for `latents`.
         """
         wanted = None if latents is None else tuple(latents)
         return self._encode(inputs, tuple(cross_attends), wanted)[1]
@@ -148,28 +149,28 @@ class Classifier:
         specs = self.inputs
         if not isinstance(inputs, Mapping):
             if len(specs) > 1:
-                raise ValueError(f"give a mapping of {', '.join(specs)} to arrays, not one array")
+                raise InputError(f"give a mapping of {', '.join(specs)} to arrays, not one array")
             inputs = dict.fromkeys(specs, inputs)
         if inputs.keys() != specs.keys():
-            raise ValueError(f"inputs are {list(inputs)}; the network takes {list(specs)}")
+            raise InputError(f"inputs are {list(inputs)}; the network takes {list(specs)}")
         batch = {}
         for name, spec in specs.items():
             array = inputs[name]
             if not isinstance(array, jax.Array):
                 array = np.asarray(array)  # its dtype is told before JAX narrows it
             if array.shape[1:] != spec.shape or not array.ndim:
-                raise ValueError(
+                raise InputError(
                     f"{name} is {_shape(array.shape)}; the network takes "
                     f"[B, {_shape(spec.shape)[1:]}"
                 )
             if array.dtype != spec.dtype and not jnp.issubdtype(array.dtype, jnp.floating):
-                raise ValueError(
+                raise InputError(
                     f"{name} is {array.dtype}; the network takes {spec.dtype}, or floats"
                 )
             batch[name] = jnp.asarray(array)
         sizes = {len(array) for array in batch.values()}
         if len(sizes) > 1:
-            raise ValueError(f"inputs are of {sorted(sizes)} examples; give as many of each")
+            raise InputError(f"inputs are of {sorted(sizes)} examples; give as many of each")
         # Where each example has an order of its own, it must not depend on its place in the batch.
         return batch | {"index": jnp.zeros(*sizes, jnp.int32)}
 

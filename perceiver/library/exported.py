@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from perceiver.errors import InputError
 from perceiver.library.classifier import Classifier
-from perceiver.library.errors import LibraryError
 from perceiver.library.safetensors_files import project_version, reason
 from perceiver.names import look_up
 from perceiver.training.files import replace_file
@@ -76,7 +76,7 @@ class Exported:
         """Class logits, float32 [B, classes].
 
         Raises:
-          ValueError: inputs of other modalities, sizes or dtypes than `inputs` says.
+          InputError: inputs of other modalities, sizes or dtypes than `inputs` says.
         """
         return self._forward(self._checked(inputs))["logits"]
 
@@ -84,7 +84,7 @@ class Exported:
         """Probabilities of the classes, float32 [B, classes].
 
         Raises:
-          ValueError: as for `logits`.
+          InputError: as for `logits`.
         """
         return self._forward(self._checked(inputs))["probabilities"]
 
@@ -92,18 +92,18 @@ class Exported:
         if not isinstance(inputs, Mapping) and len(self.inputs) == 1:
             inputs = dict.fromkeys(self.inputs, inputs)
         if not isinstance(inputs, Mapping) or inputs.keys() != self.inputs.keys():
-            raise ValueError(f"give a mapping of {', '.join(self.inputs)} to arrays")
+            raise InputError(f"give a mapping of {', '.join(self.inputs)} to arrays")
         for name, spec in self.inputs.items():
             array = inputs[name]
             if array.shape[1:] != spec.shape or array.dtype != spec.dtype or not len(array):
-                raise ValueError(
+                raise InputError(
                     f"{name} is {array.dtype}{list(array.shape)}; the function takes "
                     f"{spec.dtype}[B, {', '.join(map(str, spec.shape))}]"
                 )
         sizes = {len(inputs[name]) for name in self.inputs}
         if len(sizes) > 1 or self.batch_size not in (None, *sizes):
             wanted = f"{self.batch_size}" if self.batch_size else "as many of each"
-            raise ValueError(f"inputs are of {sorted(sizes)} examples; give {wanted}")
+            raise InputError(f"inputs are of {sorted(sizes)} examples; give {wanted}")
         return dict(inputs)
 
 
@@ -123,13 +123,13 @@ def export_forward(
       platforms: on which it is to run, of 'cpu', 'cuda', 'rocm' and 'tpu'; not all need be here.
 
     Raises:
-      ValueError: another platform, none, or a batch size below 1.
+      InputError: another platform, none, or a batch size below 1.
       OSError: the file can't be written.
     """
     if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; give 1 or more, or None for any")
+        raise InputError(f"batch_size is {batch_size}; give 1 or more, or None for any")
     if not platforms:
-        raise ValueError(f"no platform is given; give some of {', '.join(_KNOWN_PLATFORMS)}")
+        raise InputError(f"no platform is given; give some of {', '.join(_KNOWN_PLATFORMS)}")
     for platform in platforms:
         look_up(_KNOWN_PLATFORMS, platform, what="platform")
     program = _program(classifier, batch_size, platforms)
@@ -167,7 +167,7 @@ def load(path: str | Path) -> Exported:
     The function is a program: load only what comes from somebody you trust.
 
     Raises:
-      LibraryError: the file is missing, damaged, from elsewhere, of a newer version, or from a JAX
+      InputError: the file is missing, damaged, from elsewhere, of a newer version, or from a JAX
         whose functions this one can't read.
     """
     path = Path(path)
@@ -175,7 +175,7 @@ def load(path: str | Path) -> Exported:
     try:
         forward = export.deserialize(bytearray(program))
     except Exception as error:  # whatever JAX meets in a version that it can't read
-        raise LibraryError(
+        raise InputError(
             f"{path} was exported with jax {about['versions']['jax']}, which jax {jax.__version__} "
             f"can't read: {reason(error)}; export it once more"
         ) from error
@@ -186,11 +186,11 @@ def is_written_here(path: str | Path) -> bool:
     """Whether a file is one that `export_forward` has written, of whatever version."""
     try:
         return bool(_about(Path(path), _member(path, _ABOUT)))
-    except LibraryError as error:
+    except InputError as error:
         return isinstance(error, _NewerError)
 
 
-class _NewerError(LibraryError):
+class _NewerError(InputError):
     """A file of a later format."""
 
 
@@ -240,7 +240,7 @@ def _without_source_lines() -> Iterator[None]:
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
     """What model.json says, and the function."""
     if not path.is_file():
-        raise LibraryError(f"{path} is not a file")
+        raise InputError(f"{path} is not a file")
     return _about(path, _member(path, _ABOUT)), _member(path, _PROGRAM)
 
 
@@ -250,18 +250,18 @@ def _member(path: str | Path, name: str) -> bytes:
         with zipfile.ZipFile(path) as file:
             info = file.getinfo(name)
             if info.compress_type != zipfile.ZIP_STORED:  # it could be of any size
-                raise LibraryError(f"{path} is not an exported function: {name} is compressed")
+                raise InputError(f"{path} is not an exported function: {name} is compressed")
             return file.read(info)
     except KeyError as error:
         message = f"{path} is a zip archive without {name}, not an exported function"
-        raise LibraryError(f"{message}; give one that experiments.export has written") from error
+        raise InputError(f"{message}; give one that experiments.export has written") from error
     except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError) as error:
-        if isinstance(error, LibraryError):
+        if isinstance(error, InputError):
             raise
         message = f"{path} is damaged or not an exported function: {reason(error)}"
-        raise LibraryError(f"{message}; export it once more") from error
+        raise InputError(f"{message}; export it once more") from error
     except OSError as error:
-        raise LibraryError(f"{path} can't be read: {reason(error)}") from error
+        raise InputError(f"{path} can't be read: {reason(error)}") from error
 
 
 def _about(path: Path, text: bytes) -> dict[str, Any]:
@@ -282,7 +282,7 @@ def _about(path: Path, text: bytes) -> dict[str, Any]:
     except _NewerError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LibraryError(message) from error
+        raise InputError(message) from error
     if not whole:
-        raise LibraryError(message)
+        raise InputError(message)
     return about

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import jax
 
 from perceiver import networks
+from perceiver.errors import InputError
 from perceiver.library.classifier import Classifier
-from perceiver.library.errors import LibraryError
 from perceiver.library.safetensors_files import read_safetensors
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.checkpoints.tree_index import differences, flatten, index_of
@@ -31,7 +31,7 @@ def load(path: str | Path, checkpoint: int | Literal["newest", "best"] = "newest
       one.
 
     Raises:
-      LibraryError: there is no run at `path`.
+      InputError: there is no run at `path`.
       perceiver.training.checkpoints.CheckpointError: the checkpoint is missing or damaged.
     """
     path = Path(path).expanduser()
@@ -45,11 +45,11 @@ def _of_file(path: Path) -> Classifier:
     try:
         params, state = _shapes(saved.config, saved.num_classes)
     except (ValueError, KeyError, TypeError) as error:
-        raise LibraryError(f"{path} has a config of no network: {error!r}") from error
+        raise InputError(f"{path} has a config of no network: {error!r}") from error
     wanted = index_of(flatten({"params": params, "state": state}))
     unlike = differences(index_of(flatten({"params": saved.params, "state": saved.state})), wanted)
     if unlike:
-        raise LibraryError(f"{path} has other arrays than its config says: {unlike}")
+        raise InputError(f"{path} has other arrays than its config says: {unlike}")
     return Classifier(
         saved.config,
         saved.params,
@@ -63,7 +63,7 @@ def _of_file(path: Path) -> Classifier:
 def _of_run(workdir: Path, checkpoint: int | str) -> Classifier:
     config, class_names = _read_config(workdir)
     if not (workdir / _CHECKPOINTS).is_dir():
-        raise LibraryError(f"{workdir} has no checkpoints/; {what_to_do(workdir)}")
+        raise InputError(f"{workdir} has no checkpoints/; {what_to_do(workdir)}")
     params, state = _shapes(config, len(class_names))
     with Checkpoints(
         workdir / _CHECKPOINTS,
@@ -77,7 +77,7 @@ def _of_run(workdir: Path, checkpoint: int | str) -> Classifier:
             part=EVALUATED,
         )
     if restored is None:
-        raise LibraryError(f"{workdir} has no whole checkpoint; train there first")
+        raise InputError(f"{workdir} has no whole checkpoint; train there first")
     step, variables, _ = restored
     return Classifier(
         config,
@@ -105,15 +105,15 @@ def _read_config(workdir: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         config["model"], config["data"], config["train"]["loss"]  # all that is needed below
     except FileNotFoundError as error:
         problem = f"{workdir} is not a run: it has no {_CONFIG}; {what_to_do(workdir)}"
-        raise LibraryError(problem) from error
+        raise InputError(problem) from error
     except NotADirectoryError as error:
-        raise LibraryError(f"{workdir} is neither a run's folder nor a file") from error
+        raise InputError(f"{workdir} is neither a run's folder nor a file") from error
     except OSError as error:
-        raise LibraryError(f"{file} can't be read: {error.strerror}") from error
+        raise InputError(f"{file} can't be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise LibraryError(f"{file} is damaged; train there again to have it written") from error
+        raise InputError(f"{file} is damaged; train there again to have it written") from error
     if "class_names" not in run:
-        raise LibraryError(
+        raise InputError(
             f"{file} has no class names, as an earlier version wrote it; start experiments.train "
             "there once more, which adds them"
         )

@@ -17,8 +17,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from perceiver.errors import InputError
 from perceiver.library.classifier import Classifier
-from perceiver.library.errors import LibraryError
 from perceiver.training.checkpoints.tree_index import host_arrays
 from perceiver.training.files import replace_file
 
@@ -60,7 +60,7 @@ def write_safetensors(classifier: Classifier, path: str | Path) -> None:
       path: the file; one that is there is replaced.
 
     Raises:
-      ValueError: a name that could not be told from a module's, as there is a '/' in it; or a
+      InputError: a name that could not be told from a module's, as there is a '/' in it; or a
         config that JSON can't hold.
       OSError: the file can't be written.
     """
@@ -69,7 +69,7 @@ def write_safetensors(classifier: Classifier, path: str | Path) -> None:
         for module, arrays in modules.items():
             for name in arrays:
                 if "/" in name:
-                    raise ValueError(f"{name!r} of {module} has a '/' in its name: rename it.")
+                    raise InputError(f"{name!r} of {module} has a '/' in its name: rename it.")
     arrays = {name: _plain(array) for name, array in host_arrays(variables).items()}
     about = {
         "format_version": FORMAT_VERSION,
@@ -89,11 +89,11 @@ def read_safetensors(path: str | Path) -> Saved:
     """Reads what `write_safetensors` has written.
 
     Raises:
-      LibraryError: the file is missing, damaged, cut short, from elsewhere or of a newer version.
+      InputError: the file is missing, damaged, cut short, from elsewhere or of a newer version.
     """
     path = Path(path)
     if not path.is_file():
-        raise LibraryError(f"{path} is not a file")
+        raise InputError(f"{path} is not a file")
     try:
         # The format's reader holds all sizes against that of the file before it reads any array.
         with safetensors.safe_open(path, framework="np") as file:
@@ -101,17 +101,17 @@ def read_safetensors(path: str | Path) -> Saved:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         message = f"{path} is damaged or no safetensors file: {reason(error)}"
-        raise LibraryError(f"{message}; export it once more") from error
+        raise InputError(f"{message}; export it once more") from error
     except OSError as error:
-        raise LibraryError(f"{path} can't be read: {reason(error)}") from error
+        raise InputError(f"{path} can't be read: {reason(error)}") from error
     if about["arrays_sha256"] != _digest(arrays):
-        raise LibraryError(f"{path} is damaged: its arrays have changed; export it once more")
+        raise InputError(f"{path} is damaged: its arrays have changed; export it once more")
     variables: dict[str, Variables] = {"params": {}, "state": {}}
     for name, array in arrays.items():
         kind, _, rest = name.partition("/")
         module, _, own_name = rest.rpartition("/")
         if kind not in variables or not module:
-            raise LibraryError(f"{path} is damaged: {name!r} is no array of a network's")
+            raise InputError(f"{path} is damaged: {name!r} is no array of a network's")
         variables[kind].setdefault(module, {})[own_name] = array
     return Saved(
         **variables,
@@ -148,7 +148,7 @@ def _about(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
     """What the header says, once it is known to be ours and whole."""
     text = (metadata or {}).get(_ENTRY)
     if text is None:
-        raise LibraryError(
+        raise InputError(
             f"{path} is a safetensors file from elsewhere: it does not say which network its "
             "arrays belong to; give one that experiments.export has written"
         )
@@ -157,7 +157,7 @@ def _about(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
         about = json.loads(text)
         version = about["format_version"]
         if isinstance(version, int) and version > FORMAT_VERSION:
-            raise LibraryError(
+            raise InputError(
                 f"{path} has format {version} and this version of the project reads up to "
                 f"{FORMAT_VERSION}; take a newer version"
             )
@@ -166,12 +166,12 @@ def _about(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
         )
         whole = whole and all(isinstance(name, str) for name in about["class_names"])
         about["arrays_sha256"]  # that it is there
-    except LibraryError:
+    except InputError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LibraryError(damaged) from error
+        raise InputError(damaged) from error
     if not whole:
-        raise LibraryError(damaged)
+        raise InputError(damaged)
     return about
 
 

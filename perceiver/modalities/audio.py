@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 from perceiver.modalities.grid import grid_bytes
 from perceiver.modalities.modality import Modality
 from perceiver.positions import fourier_features
@@ -34,14 +35,14 @@ def audio_bytes(
       Content [B, samples / patch, patch], or [B, samples / patch, patch (2 K + 1)].
 
     Raises:
-      ValueError: runs that do not tile the sound.
+      InputError: runs that do not tile the sound.
     """
     chex.assert_rank(audio, 2)
     batch, samples = audio.shape
     if patch < 1 or samples % patch:
-        raise ValueError(f"patch is {patch}, which does not divide {samples} samples of audio")
+        raise InputError(f"patch is {patch}, which does not divide {samples} samples of audio")
     if amplitude_bands < 0:
-        raise ValueError(f"amplitude_bands is {amplitude_bands}; give 0 or more")
+        raise InputError(f"amplitude_bands is {amplitude_bands}; give 0 or more")
     scale = 1 / 32_768 if audio.dtype == jnp.int16 else 1.0
     content = audio.astype(jnp.float32)[..., None] * scale  # [B, samples, 1]
     if amplitude_bands:

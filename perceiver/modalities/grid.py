@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 from perceiver.names import unknown
 from perceiver.positions import LearnedPositions, grid_fourier_features
 
@@ -35,7 +36,7 @@ def grid_bytes(
       Content [B, M, C_content] and positions [M, C_position], with M the grid's points.
 
     Raises:
-      ValueError: another value of `positions`.
+      InputError: another value of `positions`.
     """
     batch, *grid, channels = content.shape
     content = content.reshape(batch, -1, channels)  # [B, M, C_content]
@@ -49,5 +50,5 @@ def grid_bytes(
     elif positions == "none":
         encoding = jnp.zeros([num_inputs, 0])
     else:
-        raise ValueError(unknown(positions, ("fourier", "learned", "none"), what="positions"))
+        raise InputError(unknown(positions, ("fourier", "learned", "none"), what="positions"))
     return ByteArray(content, encoding)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perceiver.errors import InputError
+
 
 def normalised(values: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
     """(values - mean) / std in float32, by channel; of 8-bit values 255 counts as 1.
@@ -16,11 +18,11 @@ def normalised(values: jax.Array, mean: Sequence[float], std: Sequence[float]) -
       std: of each channel, divided by.
 
     Raises:
-      ValueError: other numbers of channels, or a std that is not positive.
+      InputError: other numbers of channels, or a std that is not positive.
     """
     channels = values.shape[-1]
     if {len(mean), len(std)} != {channels} or not all(0 < x < np.inf for x in std):
-        raise ValueError(
+        raise InputError(
             f"mean {tuple(mean)} and std {tuple(std)} must have {channels} values, one a channel, "
             "and std must be positive"
         )

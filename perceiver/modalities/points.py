@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 from perceiver.modalities.modality import Modality
 from perceiver.positions import fourier_features
 
@@ -32,11 +33,11 @@ def point_bytes(
       Content [B, M, 0] and positions [B, M, 3 (2 K + 1)].
 
     Raises:
-      ValueError: a max_resolution of other than three values.
+      InputError: a max_resolution of other than three values.
     """
     chex.assert_shape(points, (None, None, 3))
     if len(max_resolution) != 3:
-        raise ValueError(f"max_resolution is {tuple(max_resolution)}; give one for each of x, y, z")
+        raise InputError(f"max_resolution is {tuple(max_resolution)}; give one for each of x, y, z")
     encoding = fourier_features(points, bands=bands, max_resolution=max_resolution, spacing=spacing)
     return ByteArray(jnp.zeros([*points.shape[:2], 0]), encoding, mask)
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 from perceiver.modalities.grid import grid_bytes
 from perceiver.modalities.modality import Modality
 from perceiver.modalities.normalisation import normalised
@@ -34,13 +35,13 @@ def video_bytes(
       Content [B, M, frames * rows * columns * channels].
 
     Raises:
-      ValueError: patches that do not tile the video.
+      InputError: patches that do not tile the video.
     """
     chex.assert_rank(video, 5)
     batch, *shape, channels = video.shape
     fits = len(patch) == 3 and min(patch) > 0
     if not fits or any(size % part for size, part in zip(shape, patch, strict=True)):
-        raise ValueError(
+        raise InputError(
             f"patch is {tuple(patch)}, which does not tile a video of {tuple(shape)} (frames, "
             "rows, columns)"
         )

@@ -6,6 +6,8 @@ so a config may set either; everything after the config counts in steps.
 
 import math
 
+from perceiver.errors import InputError
+
 
 def to_steps(*, steps: int | None, epochs: float | None, steps_per_epoch: float) -> int | None:
     """Turns a duration given in steps or in epochs into whole optimiser steps.
@@ -23,7 +25,7 @@ def to_steps(*, steps: int | None, epochs: float | None, steps_per_epoch: float)
       neither is set.
 
     Raises:
-      ValueError: a negative or non-finite duration, or epochs without a positive `steps_per_epoch`.
+      InputError: a negative or non-finite duration, or epochs without a positive `steps_per_epoch`.
     """
     duration = to_interval(steps=steps, epochs=epochs, steps_per_epoch=steps_per_epoch)
     if not duration:
@@ -39,14 +41,14 @@ def to_interval(*, steps: int | None, epochs: float | None, steps_per_epoch: flo
     """
     if steps is not None:
         if steps < 0 or steps != int(steps):
-            raise ValueError(f"steps must be a whole number of at least 0, not {steps}.")
+            raise InputError(f"steps must be a whole number of at least 0, not {steps}.")
         return float(steps)
     if epochs is None:
         return None
     if not (math.isfinite(epochs) and epochs >= 0):
-        raise ValueError(f"epochs must be a finite number of at least 0, not {epochs}.")
+        raise InputError(f"epochs must be a finite number of at least 0, not {epochs}.")
     if not (math.isfinite(steps_per_epoch) and steps_per_epoch > 0):
-        raise ValueError(
+        raise InputError(
             f"steps_per_epoch must be positive, not {steps_per_epoch}: give the data set's size."
         )
     return epochs * steps_per_epoch
@@ -62,12 +64,12 @@ def is_due(step: int, every: float | None, *, last: int) -> bool:
       last: the run's number of steps; whatever has an interval is also due there.
 
     Raises:
-      ValueError: `step` below 1 or a negative interval.
+      InputError: `step` below 1 or a negative interval.
     """
     if step < 1:
-        raise ValueError(f"step counts completed steps and starts at 1, not {step}.")
+        raise InputError(f"step counts completed steps and starts at 1, not {step}.")
     if every is not None and every < 0:
-        raise ValueError(f"an interval must be None, 0 (never) or a number of steps, not {every}.")
+        raise InputError(f"an interval must be None, 0 (never) or a number of steps, not {every}.")
     if not every:
         return False
     return step == last or math.floor(step / every) > math.floor((step - 1) / every)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from perceiver.errors import InputError
 from perceiver.names import look_up
 from perceiver.training.losses import softmax_cross_entropy, top_k_correct
 
@@ -102,15 +103,15 @@ def make_objective(name: str, *, label_smoothing: float) -> Objective:
     """The objective called 'softmax' or 'sigmoid'.
 
     Raises:
-      ValueError: another name, smoothing out of range, or with 'sigmoid', which has none.
+      InputError: another name, smoothing out of range, or with 'sigmoid', which has none.
     """
     objective = look_up({"softmax": OneLabel, "sigmoid": ManyLabels}, name, what="loss")
     if objective is OneLabel:
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing is {label_smoothing}; give at least 0 and below 1")
+            raise InputError(f"label_smoothing is {label_smoothing}; give at least 0 and below 1")
         return OneLabel(label_smoothing)
     if label_smoothing:
-        raise ValueError(
+        raise InputError(
             f"label_smoothing is {label_smoothing}; the sigmoid loss has none, set it to 0"
         )
     return ManyLabels()

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from perceiver.errors import InputError
 from perceiver.names import look_up
 
 Tree = Any
@@ -49,15 +50,15 @@ def make_optimizer(
       An optax transformation whose `update` needs the parameters.
 
     Raises:
-      ValueError: an unknown name (with the nearest one) or a number out of range.
+      InputError: an unknown name (with the nearest one) or a number out of range.
     """
     optimizer = look_up(_OPTIMIZERS, name, what="optimizer")
     for what, value in (("b1", b1), ("b2", b2), ("momentum", momentum)):
         if not 0 <= value < 1:
-            raise ValueError(f"{what} must be at least 0 and below 1, not {value}.")
+            raise InputError(f"{what} must be at least 0 and below 1, not {value}.")
     for what, value in (("weight_decay", weight_decay), ("eps", eps), ("clip_norm", clip_norm)):
         if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{what} must be finite and at least 0, not {value}.")
+            raise InputError(f"{what} must be finite and at least 0, not {value}.")
     return optax.chain(
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         optimizer(

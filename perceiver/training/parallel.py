@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from perceiver.errors import InputError
+
 AXIS = "devices"
 
 Tree = Any
@@ -46,12 +48,12 @@ class DataParallel:
         """Host arrays [b, ...] of this process to [devices, b / devices, ...].
 
         Raises:
-          ValueError: the devices do not divide the batch.
+          InputError: the devices do not divide the batch.
         """
 
         def split(x):
             if x.shape[0] % self.num_devices:
-                raise ValueError(
+                raise InputError(
                     f"a batch of {x.shape[0]} is not divisible among {self.num_devices} devices"
                 )
             return x.reshape(self.num_devices, -1, *x.shape[1:])

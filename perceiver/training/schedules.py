@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from perceiver.errors import InputError
 from perceiver.names import look_up
 
 
@@ -43,15 +44,15 @@ def learning_rate(
       A function of an integer step, Python's or traced, to a float32 scalar.
 
     Raises:
-      ValueError: an unknown name (with the nearest one) or a value out of range.
+      InputError: an unknown name (with the nearest one) or a value out of range.
     """
     shape = look_up(_SHAPES, name, what="learning rate schedule")
     if not (math.isfinite(base) and base >= 0):
-        raise ValueError(f"the base learning rate must be finite and at least 0, not {base}.")
+        raise InputError(f"the base learning rate must be finite and at least 0, not {base}.")
     if total_steps < 1:
-        raise ValueError(f"total_steps must be at least 1, not {total_steps}.")
+        raise InputError(f"total_steps must be at least 1, not {total_steps}.")
     if warmup_steps < 0:
-        raise ValueError(f"warmup_steps must be at least 0, not {warmup_steps}.")
+        raise InputError(f"warmup_steps must be at least 0, not {warmup_steps}.")
     after_warmup = shape(
         base=base,
         total_steps=total_steps,
@@ -77,9 +78,9 @@ def _constant(*, base: float, **_) -> optax.Schedule:
 
 def _step(*, base: float, boundaries: tuple[int, ...], factor: float, **_) -> optax.Schedule:
     if any(later <= earlier for earlier, later in zip((0, *boundaries), boundaries, strict=False)):
-        raise ValueError(f"boundaries must be positive and rising, not {boundaries}.")
+        raise InputError(f"boundaries must be positive and rising, not {boundaries}.")
     if not (math.isfinite(factor) and factor > 0):
-        raise ValueError(f"factor must be finite and above 0, not {factor}.")
+        raise InputError(f"factor must be finite and above 0, not {factor}.")
     # A table of rates, each rounded once, rather than a product of factors that rounds at every
     # boundary.
     rates = [base * factor**reached for reached in range(len(boundaries) + 1)]
@@ -93,7 +94,7 @@ def _step(*, base: float, boundaries: tuple[int, ...], factor: float, **_) -> op
 
 def _cosine(*, base: float, total_steps: int, warmup_steps: int, **_) -> optax.Schedule:
     if warmup_steps >= total_steps:
-        raise ValueError(
+        raise InputError(
             f"a cosine needs warmup_steps ({warmup_steps}) below total_steps ({total_steps})."
         )
 

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from perceiver.data import class_folders
-from perceiver.data.errors import DataError
 from perceiver.data.images.pictures import PICTURES
+from perceiver.errors import InputError
 
 
 def names(pictures, root):
@@ -95,7 +95,7 @@ def test_a_class_may_be_called_train(tmp_path, add_pictures):
 
 
 def refused(root, *parts, val_fraction=0.5):
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         class_folders.find(str(root), PICTURES, val_fraction, 0)
     message = str(raised.value)
     assert len(message.splitlines()) == 1

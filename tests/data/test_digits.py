@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from perceiver.data import digits
-from perceiver.data.errors import DataError
 from perceiver.data.stream.batches import eval_batches, train_iterator
+from perceiver.errors import InputError
 
 
 def everything(source):
@@ -53,5 +53,5 @@ def test_shift_moves_ink_and_brings_in_none():
     ],
 )
 def test_wrong_options_are_named(options, named):
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(InputError, match=named):
         digits.load(**options)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from perceiver.data.errors import DataError
 from perceiver.data.held_out import hold_out
 from perceiver.data.source import Dataset
 from perceiver.data.stream.batches import eval_batches, train_iterator
+from perceiver.errors import InputError
 from tests.data.streams import noisy_source, take
 
 
@@ -31,12 +31,12 @@ def test_a_held_out_part_is_never_trained_on():
 @pytest.mark.parametrize("fraction", [0.01, 1.0, -0.5, float("nan"), float("inf")])
 def test_a_held_out_part_needs_examples_on_both_sides(fraction):
     data = Dataset(train=noisy_source(20), eval=noisy_source(5), class_names=("a", "b", "c"))
-    with pytest.raises(DataError, match=f"held_out is {fraction}"):
+    with pytest.raises(InputError, match=f"held_out is {fraction}"):
         hold_out(data, fraction, 0)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_of_the_held_out_part_that_cannot_be_is_named(seed):
     data = Dataset(train=noisy_source(20), eval=noisy_source(5), class_names=("a", "b", "c"))
-    with pytest.raises(DataError, match=f"held_out_seed is {seed}"):
+    with pytest.raises(InputError, match=f"held_out_seed is {seed}"):
         hold_out(data, 0.25, seed)

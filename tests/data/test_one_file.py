@@ -16,10 +16,10 @@ from sklearn.datasets import load_digits
 from perceiver import networks
 from perceiver.data import digits, one_file
 from perceiver.data.clips import clip_folder
-from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
 from perceiver.data.points import folder as point_folder
 from perceiver.data.stream.batches import eval_batches
+from perceiver.errors import InputError
 from perceiver.library import named
 from tests.experiments import small_data
 
@@ -127,7 +127,7 @@ def test_real_clips(tmp_path, real_data):
     assert_read_as_evaluated(data.eval, of_one, lambda name: path_of_clip(tmp_path, name))
     assert of_one.read(str(found[0])).longer
     sound = sorted((real_data / "esc10").glob("*/*.ogg"))[0]
-    with pytest.raises(DataError, match=r"no video: .*such stream"):
+    with pytest.raises(InputError, match=r"no video: .*such stream"):
         of_one.read(str(sound))
 
 
@@ -157,7 +157,7 @@ def test_a_cloud_from_elsewhere_is_in_the_unit_cube(tmp_path):
 
 def refuse(function, path, why):
     """What it says is one line that begins with the file."""
-    with pytest.raises(DataError, match=why) as raised:
+    with pytest.raises(InputError, match=why) as raised:
         function(str(path))
     assert str(raised.value).startswith(f"{path}: ")
     assert len(str(raised.value).splitlines()) == 1
@@ -200,7 +200,7 @@ def test_clips_and_clouds_that_are_none(tmp_path):
 
 def test_networks_that_no_file_is_for():
     for modalities in ([], ["image", "points"], ["smell"]):
-        with pytest.raises(DataError, match="no kind of file"):
+        with pytest.raises(InputError, match="no kind of file"):
             reader("mine", modalities)
 
 
@@ -210,7 +210,7 @@ def test_files_are_read_in_order_and_only_a_few_ahead():
     def read(path):
         begun.append(path)
         if path == "3":
-            raise DataError("3: is damaged")
+            raise InputError("3: is damaged")
         return one_file.Reading({"image": np.full((1, 2), int(path))})
 
     paths = [str(number) for number in range(100)]

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from perceiver.data import digits
-from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
 from perceiver.data.source import Source
 from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from tests.data.streams import assert_same_batches, noisy_source, take
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def test_a_state_of_another_stream_is_refused(change, named):
     other = train_iterator(**(options | change))
     before = train_iterator(**(options | change))
     take(other, 1), take(before, 1)
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(InputError, match=named):
         other.restore(state)
     assert_same_batches(take(other, 2), take(before, 2))
 
@@ -163,10 +163,10 @@ def test_a_damaged_state_is_refused():
     for position in range(len(state)):
         flipped = bytearray(state)
         flipped[position] ^= 0x01
-        with pytest.raises(DataError, match="damaged"):
+        with pytest.raises(InputError, match="damaged"):
             iterator.restore(bytes(flipped))
     for damaged in (b"", b"nonsense", b"[1]", b"null", state[:-30], state[: len(state) // 2]):
-        with pytest.raises(DataError, match="damaged"):
+        with pytest.raises(InputError, match="damaged"):
             iterator.restore(damaged)
 
 

@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pytest
 
-from perceiver.data.errors import DataError
 from perceiver.data.source import Source
 from perceiver.data.stream import records
 from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.stream.records import open_records
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 
 def write(path, contents):
@@ -86,7 +86,7 @@ def test_a_flipped_byte_of_the_data_is_named_when_it_is_read(files):
     assert opened.read(tf.constant(5, tf.int64)) == b"6"
     with pytest.raises(tf.errors.DataLossError):
         opened.read(tf.constant(4, tf.int64))
-    with pytest.raises(DataError, match=r"part 2: record 1.*cannot be read") as raised:
+    with pytest.raises(InputError, match=r"part 2: record 1.*cannot be read") as raised:
         list(eval_batches(source_of(opened), batch_size=7))
     assert "\n" not in str(raised.value)
 
@@ -98,7 +98,7 @@ def test_a_flipped_byte_of_a_length_is_named_at_once(files, position):
         data[16 + 1 + position] ^= 0x10
         file.seek(0)
         file.write(data)
-    with pytest.raises(DataError, match="part 2: record 1 has a damaged length"):
+    with pytest.raises(InputError, match="part 2: record 1 has a damaged length"):
         open_records(files)
 
 
@@ -108,19 +108,19 @@ def test_a_flipped_byte_of_a_length_is_named_at_once(files, position):
 def test_a_file_cut_short_names_the_record(files, kept, named):
     with open(files[2], "r+b") as file:
         file.truncate(kept)
-    with pytest.raises(DataError, match=f"part 2: {named} is cut short at {kept} bytes"):
+    with pytest.raises(InputError, match=f"part 2: {named} is cut short at {kept} bytes"):
         open_records(files)
 
 
 def test_what_is_no_record_file_is_refused(tmp_path):
     (tmp_path / "text").write_text("Nothing that was ever written as a record, but long enough.")
-    with pytest.raises(DataError, match=r"text: record 0 .* no uncompressed TFRecord file"):
+    with pytest.raises(InputError, match=r"text: record 0 .* no uncompressed TFRecord file"):
         open_records([tmp_path / "text"])
-    with pytest.raises(DataError, match=r"absent cannot be read"):
+    with pytest.raises(InputError, match=r"absent cannot be read"):
         open_records([tmp_path / "absent"])
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(InputError, match="is a folder"):
         open_records([tmp_path])
-    with pytest.raises(DataError, match="no TFRecord files"):
+    with pytest.raises(InputError, match="no TFRecord files"):
         open_records([])
 
 

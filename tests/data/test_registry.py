@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from perceiver.data import registry
-from perceiver.data.errors import DataError
+from perceiver.errors import InputError
 
 
 def test_loads_by_name():
@@ -15,19 +15,19 @@ def test_loads_by_name():
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_or_all():
-    with pytest.raises(DataError, match="unknown data set 'imagefolder': did you mean 'image_fol"):
+    with pytest.raises(InputError, match="unknown data set 'imagefolder': did you mean 'image_fol"):
         registry.load("imagefolder")
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         registry.load("cifar10")
     assert all(name in str(raised.value) for name in ("digits", "image_folder", "modelnet40"))
 
 
 def test_options_are_checked_by_name():
     with pytest.raises(
-        DataError, match="unknown digits option 'image_sise': did you mean 'image_size'"
+        InputError, match="unknown digits option 'image_sise': did you mean 'image_size'"
     ):
         registry.load("digits", image_sise=8, channels=1)
-    with pytest.raises(DataError, match="lacks its option image_size, channels"):
+    with pytest.raises(InputError, match="lacks its option image_size, channels"):
         registry.load("digits")
 
 

@@ -12,7 +12,7 @@ import pytest
 from experiments.benchmark import measures, programs, scaling, tables
 from experiments.benchmark.variants import Form, forms
 from experiments.cli.config_files import load_config
-from experiments.cli.errors import UserError
+from perceiver.errors import InputError
 
 SIZES = dict(num_latents=4, latent_channels=8, self_heads=2, self_attends_per_tower=1)
 
@@ -86,7 +86,7 @@ def test_a_step_has_three_times_the_forward_pass():
 def test_a_batch_must_divide_among_parts():
     config = tiny("digits.py")
     config.train.accumulate = 4
-    with pytest.raises(UserError, match=r"--batch=6 .* times 4 parts; take a multiple of 4"):
+    with pytest.raises(InputError, match=r"--batch=6 .* times 4 parts; take a multiple of 4"):
         programs.batch_size(config, "step", 6)
     assert programs.batch_size(config, "forward", 6) == 6
 
@@ -135,7 +135,7 @@ def test_other_values_of_a_config():
     ],
 )
 def test_forms_that_there_are_not(against, said):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(InputError) as error:
         forms(load_config("configs/digits.py"), against)
     assert said in str(error.value)
 
@@ -188,12 +188,12 @@ def _too_large():
 
 
 def test_a_process_that_is_killed():
-    with pytest.raises(UserError, match="gradient of 9 x 9: its process was killed"):
+    with pytest.raises(InputError, match="gradient of 9 x 9: its process was killed"):
         measures.apart(_killed, what="gradient of 9 x 9")
 
 
 def test_a_device_that_is_too_small():
-    with pytest.raises(UserError, match="a petabyte: the device's memory is too small"):
+    with pytest.raises(InputError, match="a petabyte: the device's memory is too small"):
         measures.apart(_too_large, what="a petabyte")
 
 

@@ -4,10 +4,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import load_config
-from experiments.cli.errors import UserError
 from experiments.run import build, checks, networks
 from perceiver.data.source import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 DIGITS, MEL, VIDEO, POINTS, BOTH, RESNET, VIT = (
     "configs/digits.py",
@@ -66,7 +66,7 @@ def test_values_that_nothing_can_be_made_of(spec, key, value, said):
     config = load_config(spec)
     with config.ignore_type():
         config.update_from_flattened_dict({key: value})
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(InputError) as refused:
         checks.check(config)
     assert said in str(refused.value)
 
@@ -75,7 +75,7 @@ def test_values_that_nothing_can_be_made_of(spec, key, value, said):
 def test_a_seed_of_a_permutation_is_named(permutation):
     config = load_config(DIGITS)
     config.model.permutation, config.model.permutation_seed = permutation, -1
-    with pytest.raises(UserError, match="permutation_seed is -1"):
+    with pytest.raises(InputError, match="permutation_seed is -1"):
         checks.check(config)
 
 
@@ -95,7 +95,7 @@ def test_a_config_without_the_sizes_of_its_inputs():
     """One's own, put together from those of two modalities."""
     config = load_config(DIGITS)
     config.model.inputs = ConfigDict({"spectrogram": load_config(MEL).model.inputs.spectrogram})
-    with pytest.raises(UserError, match=r"config\.data has no clip_frames, .* for spectrogram"):
+    with pytest.raises(InputError, match=r"config\.data has no clip_frames, .* for spectrogram"):
         checks.check(config)
 
 
@@ -160,6 +160,6 @@ def test_data_that_fit():
 def test_data_that_the_network_or_the_loss_does_not_take(spec, given, loss, said):
     config = load_config(spec)
     config.train.loss, config.train.label_smoothing = loss, 0.0
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(InputError) as refused:
         checks.check_data(config, data(**given))
     assert said in str(refused.value)

@@ -6,9 +6,9 @@ import jax
 import pytest
 
 from experiments.cli.config_files import all_configs, config_files, load_config
-from experiments.cli.errors import UserError
 from experiments.run import build, networks
 from perceiver.costs import total
+from perceiver.errors import InputError
 from tests.experiments.processes import ROOT
 
 CONFIGS = dict(all_configs())
@@ -143,5 +143,5 @@ def test_pictures_from_a_folder():
     main = load_config("configs/imagenet.py:folder").model.to_dict()
     assert main == CONFIGS["configs/imagenet.py"].model.to_dict()
     for wrong in ("folder,folder", "vit_ff,foldr", "vit_ff,", "folder,"):
-        with pytest.raises(UserError, match="unknown variant"):
+        with pytest.raises(InputError, match="unknown variant"):
             load_config(f"configs/imagenet.py:{wrong}")

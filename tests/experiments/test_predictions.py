@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from experiments.cli.errors import UserError
 from experiments.run import predictions
 from experiments.run.evaluator import Evaluator
 from perceiver.data.source import Source
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from perceiver.training.objectives import make_objective
 from perceiver.training.parallel import DataParallel
 from tests.experiments.processes import TINY, run
@@ -189,7 +189,7 @@ def test_a_damaged_file_is_named(name, tmp_path):
             arrays = dict(file)
         change(arrays)
         np.savez(path, **arrays)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         predictions.read(tmp_path)
     assert str(path) in str(caught.value)
     assert said in str(caught.value)

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from experiments.cli.config_files import load_config
-from experiments.cli.errors import UserError
 from experiments.run.directory import check_same_network, write_run
+from perceiver.errors import InputError
 from tests.experiments.processes import TINY, run
 
 
@@ -41,7 +41,7 @@ def test_the_same_and_what_changes_training_or_arithmetic_alone(trained):
 def test_another_network(trained, key, value, said):
     workdir, config = trained
     config.update_from_flattened_dict({f"model.{key}": value})
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(InputError) as refused:
         check_same_network(workdir, config)
     assert said in str(refused.value)
 
@@ -57,7 +57,7 @@ def test_a_damaged_config(trained):
     workdir, config = trained
     for text in ("{", "[1]", json.dumps({"config": 3})):
         (workdir / "config.json").write_text(text)
-        with pytest.raises(UserError, match=r"config\.json is damaged; remove it"):
+        with pytest.raises(InputError, match=r"config\.json is damaged; remove it"):
             check_same_network(workdir, config)
 
 

@@ -13,7 +13,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from experiments.cli.errors import UserError
 from experiments.simple_models.__main__ import (
     Split,
     check_size,
@@ -27,6 +26,7 @@ from experiments.simple_models.__main__ import (
 from experiments.simple_models.features import features
 from perceiver.data.source import Source
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from tests.experiments.processes import finish, run, start
 
 
@@ -166,7 +166,9 @@ def test_what_does_not_fit_into_memory_is_refused():
     source = Source(6_642, lambda index, seed: {"image": image, "label": 0 * index})
     check_size([source], ["image"])  # 6,642 * 150,528 * 4 bytes are 3.9993 GB
     one = Source(2, source.example)
-    with pytest.raises(UserError, match=r"6,644 examples of 150,528 features take 4\.0 GB, and fo"):
+    with pytest.raises(
+        InputError, match=r"6,644 examples of 150,528 features take 4\.0 GB, and fo"
+    ):
         check_size([source, one], ["image"])
 
 

@@ -13,12 +13,11 @@ import pytest
 
 from experiments.cli import environment
 from experiments.cli.config_files import load_config
-from experiments.cli.errors import UserError, answered, is_out_of_memory, out_of_memory, unused_gpu
+from experiments.cli.errors import answered, is_out_of_memory, out_of_memory, unused_gpu
 from experiments.run import build
 from experiments.run.checks import check_data
 from perceiver.data import registry
-from perceiver.data.errors import DataError
-from perceiver.library import LibraryError
+from perceiver.errors import InputError
 from tests.experiments.processes import ROOT, finish, start
 
 MEANS = ("train.batch_size", "train.accumulate=4", "model.remat=block", "model.dtype=bfloat16")
@@ -192,7 +191,7 @@ def test_an_interrupt_while_it_starts():
 
 def test_a_mistake_that_the_library_finds(capsys):
     with pytest.raises(SystemExit) as end, answered():
-        raise LibraryError("runs/a is no run")
+        raise InputError("runs/a is no run")
     assert end.value.code == 2
     assert capsys.readouterr().err == "error: runs/a is no run\n"
 
@@ -202,7 +201,7 @@ def test_one_class_alone_is_refused(tmp_path, add_pictures):
     config = load_config("configs/folder.py")
     config.data.dir = str(tmp_path)
     dataset = registry.load(**build.data_options(config))
-    with pytest.raises(UserError, match=r"one class alone, 'cat': .* at least two class folders"):
+    with pytest.raises(InputError, match=r"one class alone, 'cat': .* at least two class folders"):
         check_data(config, dataset)
 
 
@@ -223,7 +222,7 @@ def test_a_folder_too_low_too_high_or_of_another_kind(given, said, tmp_path, add
         (tmp_path / "drawings" / "a" / "x.gif").write_bytes(b"GIF89a")
     config = load_config("configs/folder.py")
     config.data.dir = str(tmp_path / given)
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         registry.load(**build.data_options(config))
     assert said.format(tmp=tmp_path) in str(raised.value)
     assert "the expected layout is train/<class>/*.jpg" in str(raised.value)

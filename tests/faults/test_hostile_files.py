@@ -19,12 +19,12 @@ from experiments import prepare_data
 from perceiver.data import class_folders, registry
 from perceiver.data.clips.preparation import audioset_lists, prepare, runners
 from perceiver.data.clips.prepared import open_prepared
-from perceiver.data.errors import DataError
 from perceiver.data.images.pictures import PICTURES
 from perceiver.data.points.folder import load as load_points
 from perceiver.data.points.modelnet40 import builder, loader
 from perceiver.data.stream.records import open_records
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
 from tests.data.clips import media
 from tests.data.clips.test_loaders import clip, write
@@ -112,7 +112,7 @@ def test_a_pickle_for_a_point_cloud_is_refused(suffix, make, tmp_path, hostile):
         np.save(tmp_path / "data" / "a" / f"{number}.npy", np.ones((20, 3)) * np.arange(3))
     path = tmp_path / "data" / "a" / f"evil{suffix}"
     make(path, hostile)
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         load_points(dir=str(tmp_path / "data"), **OWN)
     assert str(raised.value).startswith(f"{path}: cannot be read as {suffix} (")
 
@@ -121,17 +121,17 @@ def test_a_pickle_for_a_point_cloud_is_refused(suffix, make, tmp_path, hostile):
 def test_a_pickle_for_a_data_set_of_clouds_is_refused(make, tmp_path, hostile):
     point_clouds(tmp_path)
     make(tmp_path / "test0.h5", hostile)
-    with pytest.raises(DataError, match=r"test0\.h5.* cannot be read \("):
+    with pytest.raises(InputError, match=r"test0\.h5.* cannot be read \("):
         loader.load(dir=str(tmp_path), **CLOUDS)
 
 
 def test_a_pickle_for_a_picture_or_for_records_is_refused(tmp_path, hostile):
     (tmp_path / "pictures" / "a").mkdir(parents=True)
     _pickle(tmp_path / "pictures" / "a" / "evil.jpg", hostile)
-    with pytest.raises(DataError, match=r"evil\.jpg: neither JPEG nor PNG"):
+    with pytest.raises(InputError, match=r"evil\.jpg: neither JPEG nor PNG"):
         class_folders.find(str(tmp_path / "pictures"), PICTURES, 0.5, 0)
     _pickle(tmp_path / "evil.tfrecord", hostile)
-    with pytest.raises(DataError, match=r"evil\.tfrecord: record 0"):
+    with pytest.raises(InputError, match=r"evil\.tfrecord: record 0"):
         open_records([tmp_path / "evil.tfrecord"])
 
 
@@ -194,7 +194,7 @@ CHANGES = [_of_a_feature, _of_all, _as_of_old, _in_another_spelling]
 def test_a_data_set_that_names_code_is_refused(described, tmp_path, change):
     features = described / "features.json"
     features.write_text(json.dumps(change(json.loads(features.read_text()))))
-    with pytest.raises(DataError, match=r"features\.json: refused: .*'evil_features\.Evil'"):
+    with pytest.raises(InputError, match=r"features\.json: refused: .*'evil_features\.Evil'"):
         open_prepared(str(described), "prepare")
     assert not (tmp_path / "ran").exists()
 
@@ -212,7 +212,7 @@ def test_tfds_itself_would_run_that_code(described, tmp_path, change):
 
 def test_a_description_without_end_is_refused(described):
     (described / "features.json").write_text('{"a":' * 100_000)
-    with pytest.raises(DataError, match=r"features\.json is missing or damaged") as raised:
+    with pytest.raises(InputError, match=r"features\.json is missing or damaged") as raised:
         open_prepared(str(described), "prepare")
     assert len(str(raised.value)) < 1000
 
@@ -246,7 +246,7 @@ def test_archives_that_lead_outside_are_refused_and_write_nothing(tmp_path):
             archive.writestr(name, b"OFF")
         before = sorted(tmp_path.rglob("*"))
         for source in (path, path.parent):
-            with pytest.raises(DataError, match=r"ModelNet40\.zip: refused: its member"):
+            with pytest.raises(InputError, match=r"ModelNet40\.zip: refused: its member"):
                 builder.prepare(str(source), str(tmp_path / "out"))
         assert sorted(tmp_path.rglob("*")) == before
 
@@ -338,7 +338,7 @@ def test_clips_are_decoded_whatever_they_are_called(elsewhere, capsys):
 
 def test_a_split_is_never_part_of_a_path(tmp_path):
     (tmp_path / "evil_segments.csv").touch()
-    with pytest.raises(DataError, match="what to call its split"):
+    with pytest.raises(InputError, match="what to call its split"):
         audioset_lists.split_name(str(tmp_path / "..-evil_segments.csv"))
 
 

@@ -13,9 +13,9 @@ from experiments.run.evaluator import Evaluator, summary
 from experiments.simple_models import __main__ as simple_models
 from perceiver.data import registry
 from perceiver.data.clips import audioset, schema
-from perceiver.data.errors import DataError
 from perceiver.data.source import Source
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from perceiver.training.objectives import make_objective
 from perceiver.training.parallel import DataParallel
 from tests.data.clips.test_loaders import clip, write
@@ -59,7 +59,7 @@ def test_where_data_should_be_and_what_is_expected_is_said(spec, content, tmp_pa
     if content == "something else":
         (tmp_path / "data" / "letters").mkdir()
         (tmp_path / "data" / "letters" / "a.docx").write_text("Dear")
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         registry.load(**build.data_options(config))
     for words in (f"{tmp_path}/data", *MISSING[spec]):
         assert words in str(raised.value)
@@ -70,7 +70,7 @@ def test_where_archives_are_given_out_is_said(tmp_path):
     (tmp_path / "data").mkdir()
     config = load_config("configs/modelnet40.py")
     config.data.dir = str(tmp_path / "data")
-    with pytest.raises(DataError, match=r"https://modelnet\.cs\.princeton\.edu and https://shape"):
+    with pytest.raises(InputError, match=r"https://modelnet\.cs\.princeton\.edu and https://shape"):
         registry.load(**build.data_options(config))
 
 
@@ -135,7 +135,7 @@ def test_data_half_there_are_refused(lacking, tmp_path):
         config.data.tfds_name = "pictures"
     if "num_points" in config.data:
         config.data.num_points = 16
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         registry.load(**build.data_options(config))
     assert f"{tmp_path}/data" in str(raised.value)
     assert said in str(raised.value)
@@ -154,7 +154,7 @@ def test_an_imagenet_that_is_not_whole_is_refused(tmp_path):
     (version / "dataset_info.json").write_text(json.dumps(info))
     config = load_config("configs/imagenet.py")
     config.data.dir = str(tmp_path)
-    with pytest.raises(DataError, match="train has 6 pictures and should have 1,281,167"):
+    with pytest.raises(InputError, match="train has 6 pictures and should have 1,281,167"):
         registry.load(**build.data_options(config))
 
 
@@ -162,7 +162,7 @@ def test_shards_of_audioset_that_are_not_there_are_named(tmp_path):
     shards = [[clip("a", [0])], [clip("b", [1])]]
     folder = write(tmp_path / "data", {"balanced_train": shards, "eval": shards})
     (folder / "clips-eval.tfrecord-00001-of-00002").unlink()
-    with pytest.raises(DataError, match=r"clips-eval\.tfrecord-00001-of-00002 cannot be read"):
+    with pytest.raises(InputError, match=r"clips-eval\.tfrecord-00001-of-00002 cannot be read"):
         audioset.load(
             dir=str(folder),
             train_split="balanced_train",

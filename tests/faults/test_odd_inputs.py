@@ -10,10 +10,10 @@ from PIL import Image
 
 from perceiver.data.clips import clip_folder
 from perceiver.data.clips.preparation.decoding import ClipError, decode
-from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
 from perceiver.data.points import folder as point_folder
 from perceiver.data.stream.batches import eval_batches, train_iterator
+from perceiver.errors import InputError
 from tests.data.clips import media
 
 # Pictures.
@@ -58,7 +58,7 @@ def test_pictures_of_all_kinds_are_one_data_set(tmp_path, folder_options, rename
 def test_one_picture_is_refused_and_two_will_do(tmp_path, folder_options):
     (tmp_path / "only class").mkdir()
     grey("RGB").save(tmp_path / "only class" / "0.png")
-    with pytest.raises(DataError, match=r"0\.25 of the 1 pictures .* at least one must be held"):
+    with pytest.raises(InputError, match=r"0\.25 of the 1 pictures .* at least one must be held"):
         image_folder.load(dir=str(tmp_path), **folder_options)
     grey("RGB").save(tmp_path / "only class" / "1.png")
     data = image_folder.load(dir=str(tmp_path), **(folder_options | {"val_fraction": 0.5}))
@@ -83,7 +83,7 @@ def test_what_is_no_picture_is_named_at_the_start(tmp_path, folder_options, cont
         grey("RGB").save(tmp_path / "a" / f"{number}.png")
     wrong = tmp_path / "a" / "wrong.png"
     wrong.write_bytes(content)
-    with pytest.raises(DataError, match=rf"^{re.escape(str(wrong))}: {reason}"):
+    with pytest.raises(InputError, match=rf"^{re.escape(str(wrong))}: {reason}"):
         image_folder.load(dir=str(tmp_path), **folder_options)
 
 
@@ -154,7 +154,7 @@ def test_an_empty_clip_is_named_before_any_is_decoded(tmp_path):
     (tmp_path / "clips" / "a").mkdir(parents=True)
     empty = tmp_path / "clips" / "a" / "empty.mp4"
     empty.touch()
-    with pytest.raises(DataError, match=rf"^{re.escape(str(empty))}: the file is empty"):
+    with pytest.raises(InputError, match=rf"^{re.escape(str(empty))}: the file is empty"):
         load_clips(tmp_path / "clips", ("audio",), val_fraction=0.5)
 
 
@@ -182,7 +182,7 @@ def test_headers_glued_to_their_counts_and_meshes_without_faces(tmp_path):
         assert batch["points"].shape[-2:] == (16, 3)
     bare = tmp_path / "a" / "bare.off"
     bare.write_text(f"OFF\n8 0 0\n{BOX}\n")
-    with pytest.raises(DataError, match=r"bare\.off: has no faces to sample, and only 8 points"):
+    with pytest.raises(InputError, match=r"bare\.off: has no faces to sample, and only 8 points"):
         point_folder.load(dir=str(tmp_path), **CLOUDS)
     data = point_folder.load(dir=str(tmp_path), **(CLOUDS | {"num_points": 8}))
     assert data.train.num_examples + data.eval.num_examples == 3
@@ -217,7 +217,7 @@ def test_clouds_that_cannot_be_are_named(tmp_path, suffix, fault):
         "no points": "(no points|no numbers)",
     }
     empty = fault == "no points" and suffix == ".txt"  # such a file has no bytes
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         point_folder.load(dir=str(tmp_path), **CLOUDS)
     assert str(raised.value).startswith(f"{wrong}: ")
     assert re.search("the file is empty" if empty else said[fault], str(raised.value))

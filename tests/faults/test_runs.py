@@ -12,9 +12,9 @@ import time
 import pytest
 
 from experiments.cli.config_files import load_config
-from experiments.cli.errors import UserError
 from experiments.run.directory import check_resumable, write_run
 from experiments.run.lock import RunLock
+from perceiver.errors import InputError
 from perceiver.training.logging.metrics import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
 from tests.experiments.processes import TINY, finish, run, start
@@ -86,7 +86,7 @@ class TestLock:
         touch = "import os, sys, time; time.sleep(1); os.utime(sys.argv[1])"
         with (
             subprocess.Popen([sys.executable, "-c", touch, str(lock)]),
-            pytest.raises(UserError, match="in use by process 7 on elsewhere, which began noon"),
+            pytest.raises(InputError, match="in use by process 7 on elsewhere, which began noon"),
         ):
             RunLock(tmp_path).__enter__()
         assert "elsewhere" in lock.read_text()
@@ -128,7 +128,7 @@ class TestAnotherConfig:
     def test_others_only_where_the_user_insists(self, workdir, key, value, said):
         config = load_config("configs/digits.py")
         config.update_from_flattened_dict({key: value})
-        with pytest.raises(UserError, match="is another run: " + said) as refused:
+        with pytest.raises(InputError, match="is another run: " + said) as refused:
             check_resumable(workdir, config, insist=False)
         assert "--insist to go on" in str(refused.value)
         check_resumable(workdir, config, insist=True)
@@ -136,7 +136,7 @@ class TestAnotherConfig:
     def test_another_network_never(self, workdir):
         config = load_config("configs/digits.py")
         config.model.num_latents = 5
-        with pytest.raises(UserError, match="was trained with 32"):
+        with pytest.raises(InputError, match="was trained with 32"):
             check_resumable(workdir, config, insist=True)
 
     def test_as_a_user_meets_it(self, uninterrupted):

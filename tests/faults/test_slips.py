@@ -7,7 +7,7 @@ import pytest
 
 from experiments.cli import suggestions
 from experiments.cli.config_files import all_configs, flatten, load_config
-from experiments.cli.errors import UserError
+from perceiver.errors import InputError
 from tests.experiments.processes import ROOT
 
 FLAGS = ("config", "workdir", "insist")
@@ -121,7 +121,7 @@ CONFIGS = {
 @pytest.mark.parametrize("spec", CONFIGS)
 def test_a_config_by_another_name(spec, monkeypatch):
     monkeypatch.chdir(ROOT)
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(InputError) as raised:
         load_config(spec)
     assert CONFIGS[spec] in str(raised.value)
 

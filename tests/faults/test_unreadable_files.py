@@ -12,7 +12,6 @@ from PIL import Image
 
 from perceiver.data import registry
 from perceiver.data.clips import clip_folder
-from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
 from perceiver.data.points.folder import load as load_points
 from perceiver.data.points.modelnet40 import loader
@@ -20,6 +19,7 @@ from perceiver.data.source import Source
 from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.stream.records import open_records
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from perceiver.training.logging.metrics import read_metrics
 from tests.data.streams import assert_same_batches, noisy_source, take
 from tests.experiments.processes import run
@@ -36,11 +36,11 @@ def test_a_picture_that_cannot_be_decoded_is_named(tmp_path, add_pictures, folde
             path.write_bytes(path.read_bytes()[:300])
 
     iterator = train_iterator(data.train, batch_size=4, seed=0)
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         take(iterator, 3)
     assert data.train.name(3) in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
-    with pytest.raises(DataError, match="cannot be read") as raised:
+    with pytest.raises(InputError, match="cannot be read") as raised:
         list(eval_batches(data.eval, batch_size=3))
     assert data.eval.name(2) in str(raised.value)
 
@@ -93,7 +93,7 @@ def test_a_run_that_passed_over_files_is_resumed_exactly(taken):
 def test_more_damaged_files_than_allowed_end_the_training():
     damaged = with_unreadable(noisy_source(14), [5, 6, 13])
     iterator = train_iterator(damaged, batch_size=4, seed=4, max_unreadable=0.2)
-    with pytest.raises(DataError, match=r"3 of 14 examples, 2 are allowed"):
+    with pytest.raises(InputError, match=r"3 of 14 examples, 2 are allowed"):
         take(iterator, 14)
 
 
@@ -170,9 +170,9 @@ def test_a_damaged_record_of_a_tfrecord_file_is_passed_over_or_refused(tmp_path,
     (warning,) = capsys.readouterr().err.splitlines()
     assert f"passed over {path}: record 3, which cannot be read" in warning
     assert warning.endswith("1 so far, 1 are allowed")
-    with pytest.raises(DataError, match=r"c\.tfrecord: record 3, which cannot be read"):
+    with pytest.raises(InputError, match=r"c\.tfrecord: record 3, which cannot be read"):
         list(eval_batches(source, batch_size=4))
-    with pytest.raises(DataError, match=r"record 3.*1 of 8 examples, 0 are allowed"):
+    with pytest.raises(InputError, match=r"record 3.*1 of 8 examples, 0 are allowed"):
         take(train_iterator(source, batch_size=4, seed=0), 2)
 
 
@@ -181,7 +181,7 @@ def test_a_damaged_hdf5_file_is_named_before_anything_is_learned(split, tmp_path
     """Clouds are read whole at the start, so that none of a file can be passed over unseen."""
     point_clouds(tmp_path)
     cut_short(tmp_path / f"{split}0.h5")
-    with pytest.raises(DataError, match=rf"{split}0\.h5 cannot be read \("):
+    with pytest.raises(InputError, match=rf"{split}0\.h5 cannot be read \("):
         loader.load(dir=str(tmp_path), **CLOUDS)
 
 
@@ -196,7 +196,7 @@ def test_damaged_point_files_are_named_before_anything_is_learned(tmp_path):
     assert load_points(dir=str(tmp_path), **options).train.num_examples > 0
     for name in ("whole.h5", "2.npy"):
         damaged = cut_short(tmp_path / "a" / name)
-        with pytest.raises(DataError) as raised:
+        with pytest.raises(InputError) as raised:
             load_points(dir=str(tmp_path), **options)
         assert str(raised.value).startswith(f"{damaged}: cannot be read as {damaged.suffix} (")
         damaged.unlink()
@@ -227,7 +227,7 @@ def test_damaged_videos_and_sounds_are_counted_and_named(real_data, tmp_path, ca
             modalities=("audio",),
         )
 
-    with pytest.raises(DataError, match=r"2 of the 4 clips of train cannot be used") as raised:
+    with pytest.raises(InputError, match=r"2 of the 4 clips of train cannot be used") as raised:
         load(0.0)
     assert len(str(raised.value).splitlines()) == 1
     (table,) = tmp_path.glob("prepared/*/preparation/train/failures.csv")
@@ -267,7 +267,7 @@ def test_a_folder_that_may_not_be_read_is_named(name, public_folder, closed):
     if name == "clip_folder":
         options["prepared"] = str(public_folder / "prepared")
     (public_folder / "data" / "pictures").mkdir(parents=True)
-    with closed(public_folder / "data"), pytest.raises(DataError) as raised:
+    with closed(public_folder / "data"), pytest.raises(InputError) as raised:
         registry.load(name, dir=str(public_folder / "data"), **options)
     assert str(raised.value).startswith(f"{public_folder}/data")
     assert "cannot be read (Permission denied)" in str(raised.value)
@@ -285,7 +285,7 @@ def test_a_folder_that_may_not_be_read_is_named(name, public_folder, closed):
 def test_a_class_that_may_not_be_read_is_named(name, what, public_folder, closed):
     for folder in ("val/chair", what) if what.startswith("train") else (what,):
         (public_folder / folder).mkdir(parents=True)
-    with closed(public_folder / what), pytest.raises(DataError) as raised:
+    with closed(public_folder / what), pytest.raises(InputError) as raised:
         registry.load(name, dir=str(public_folder), **LOADERS[name])
     assert str(raised.value).startswith(f"{public_folder}/{what}")
     assert "cannot be read (Permission denied)" in str(raised.value)
@@ -295,7 +295,7 @@ def test_a_file_that_may_not_be_read_is_named(public_folder, closed, folder_opti
     (public_folder / "a").mkdir()
     for number in range(4):
         Image.new("RGB", (9, 9)).save(public_folder / "a" / f"{number}.png")
-    with closed(public_folder / "a" / "2.png"), pytest.raises(DataError) as raised:
+    with closed(public_folder / "a" / "2.png"), pytest.raises(InputError) as raised:
         image_folder.load(dir=str(public_folder), **folder_options)
     assert str(raised.value).startswith(f"{public_folder}/a/2.png: cannot be read (Permission")
 

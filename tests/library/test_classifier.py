@@ -101,18 +101,18 @@ class TestRuns:
             (trained / "checkpoints", "is '.*/digits' meant"),
             (trained.parent, "is '.*/digits' meant"),
         ):
-            with pytest.raises(library.LibraryError, match=message):
+            with pytest.raises(library.InputError, match=message):
                 library.load(path)
         shutil.copy(trained / "config.json", tmp_path)
-        with pytest.raises(library.LibraryError, match="has no checkpoints/; train there first"):
+        with pytest.raises(library.InputError, match="has no checkpoints/; train there first"):
             library.load(tmp_path)
         config = json.loads((trained / "config.json").read_text())
         del config["class_names"]
         (tmp_path / "config.json").write_text(json.dumps(config))
-        with pytest.raises(library.LibraryError, match="there once more"):
+        with pytest.raises(library.InputError, match="there once more"):
             library.load(tmp_path)
         (tmp_path / "config.json").write_text('{"config": {"model": 3}}')
-        with pytest.raises(library.LibraryError, match=r"config\.json is damaged"):
+        with pytest.raises(library.InputError, match=r"config\.json is damaged"):
             library.load(tmp_path)
 
 

@@ -172,7 +172,7 @@ def test_wrong_inputs_are_told_from_right_ones(written):
 
 def refusal(path):
     """What reading a file says, which is one line with its path."""
-    with pytest.raises(library.LibraryError) as caught:
+    with pytest.raises(library.InputError) as caught:
         exported.load(path)
     message = str(caught.value)
     assert message.startswith(str(path))
@@ -206,7 +206,7 @@ def test_noise_anywhere_ends_in_a_line_and_never_in_another_error(written, tmp_p
         path.write_bytes(noisy)
         try:
             exported.load(path)  # a time or an attribute may be another
-        except library.LibraryError as error:
+        except library.InputError as error:
             messages.append(str(error))
     assert len(messages) > 20
     assert all(message.startswith(str(path)) and "\n" not in message for message in messages)

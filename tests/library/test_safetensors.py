@@ -126,7 +126,7 @@ def test_name_that_would_be_taken_for_a_module_is_refused(tmp_path):
 
 def refusal(path):
     """What reading a file says, which is one line with its path."""
-    with pytest.raises(library.LibraryError) as caught:
+    with pytest.raises(library.InputError) as caught:
         read_safetensors(path)
     message = str(caught.value)
     assert message.startswith(str(path))
@@ -162,7 +162,7 @@ def test_damaged_header_ends_in_a_line_and_never_in_another_error(written, tmp_p
         path.write_bytes(data)
         try:
             read_safetensors(path)  # a letter of the config may be another
-        except library.LibraryError as error:
+        except library.InputError as error:
             messages.append(str(error))
     assert len(messages) > 20
     assert all(message.startswith(str(path)) and "\n" not in message for message in messages)

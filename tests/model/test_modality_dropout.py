@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from experiments.cli.config_files import CONFIGS, load_config
-from experiments.cli.errors import UserError
 from experiments.run.networks import batch_spec, network
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 from perceiver.fusion import modality_dropout
 from tests.model.networks import byte_array, parameters
 
@@ -183,5 +183,5 @@ class TestNetworkOfAConfig:
 
     @pytest.mark.parametrize("rate", [-0.1, 1.0])
     def test_other_rates_are_refused(self, rate):
-        with pytest.raises(UserError, match=f"dropout is {rate}; give at least 0 and below 1"):
+        with pytest.raises(InputError, match=f"dropout is {rate}; give at least 0 and below 1"):
             network(small(video=rate), 5)

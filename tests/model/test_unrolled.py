@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from experiments.cli.config_files import CONFIGS, load_config
-from experiments.cli.errors import UserError
 from experiments.run.networks import architecture
 from experiments.run.networks import network as network_of
+from perceiver.errors import InputError
 from perceiver.modalities.video import video_bytes
 from tests.model import reference
 from tests.model.gradients import assert_gradient_agrees
@@ -234,19 +234,19 @@ class TestConfigsThatAreRefused:
 
     def test_of_fused_modalities(self):
         """In the order of time their inputs are not one after another."""
-        with pytest.raises(UserError, match=r"unrolled=True takes one.*\['audio', 'video'\]"):
+        with pytest.raises(InputError, match=r"unrolled=True takes one.*\['audio', 'video'\]"):
             network_of(self.config("sound_video"), 5)
 
     def test_of_permuted_inputs(self):
         config = self.config("video")
         config.model.permutation = "fixed"
-        with pytest.raises(UserError, match=r"in its own order: .*permutation=fixed"):
+        with pytest.raises(InputError, match=r"in its own order: .*permutation=fixed"):
             network_of(config, 5)
 
     def test_of_inputs_that_do_not_divide(self):
         config = self.config("video")  # 16 x 8 x 8 patches
         config.model.num_cross_attends = 3
-        with pytest.raises(UserError, match="num_cross_attends is 3, which does not divide"):
+        with pytest.raises(InputError, match="num_cross_attends is 3, which does not divide"):
             network_of(config, 5)
         config.model.num_cross_attends = 16
         network_of(config, 5)

@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.figures.contact_sheets import project
 from perceiver.byte_array import ByteArray
+from perceiver.errors import InputError
 from perceiver.permutations import permuted
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def parts_of(classifier: "Classifier") -> tuple[Part, ...]:
     parts = []
     for modality, spec in classifier.inputs.items():
         if modality not in _DIMENSIONS:
-            raise ValueError(
+            raise InputError(
                 f"attention maps of {modality} can't be drawn; those of "
                 f"{', '.join(_DIMENSIONS)} can"
             )

@@ -23,7 +23,7 @@ def load(*, dir: str, train_split: str, eval_split: str, recipe: ClipRecipe) -> 
       The inputs that `modalities` names, see `ClipRecipe.reader`, and 'labels', uint8 [classes].
 
     Raises:
-      DataError: options that cannot be, or data that are not prepared, or not whole.
+      InputError: options that cannot be, or data that are not prepared, or not whole.
     """
     prepared = open_prepared(dir, PREPARE)
     num_classes = len(prepared.class_names)

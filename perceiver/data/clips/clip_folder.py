@@ -22,10 +22,10 @@ from perceiver.data.clips.preparation import prepare, runners
 from perceiver.data.clips.preparation.decoding import JPEG_QUALITY
 from perceiver.data.clips.prepared import open_prepared
 from perceiver.data.clips.recipe import ClipRecipe
-from perceiver.data.errors import DataError
 from perceiver.data.recipes import takes_recipe
 from perceiver.data.source import Dataset, Features
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 PREPARE = "python -m experiments.prepare_data clips --dir=FOLDER --out=DIR"
 
@@ -67,13 +67,13 @@ def load(
       The inputs that `modalities` names, see `ClipRecipe.reader`, and 'label', int32 [].
 
     Raises:
-      DataError: options that cannot be, a folder that is not as above, or more files that cannot
+      InputError: options that cannot be, a folder that is not as above, or more files that cannot
         be used than `max_failed`; one of them is named.
     """
     if not prepared:
-        raise DataError("prepared is '': give a folder to keep prepared clips in")
+        raise InputError("prepared is '': give a folder to keep prepared clips in")
     if not 0 <= max_failed < 1:
-        raise DataError(f"max_failed is {max_failed}: give a share from 0 to less than 1")
+        raise InputError(f"max_failed is {max_failed}: give a share from 0 to less than 1")
     found = class_folders.find(dir, prepare.CLIP_FILES, val_fraction, split_seed)
     want = wanted(recipe.modalities)
     out = _folder(dir, prepared, found, (want, max_seconds))
@@ -142,7 +142,7 @@ def _alone(out: pathlib.Path) -> Iterator[None]:
         lock.parent.mkdir(parents=True, exist_ok=True)
         opened = lock.open("w")
     except OSError as error:
-        raise DataError(
+        raise InputError(
             f"prepared {str(out.parent)!r} cannot be written to ({error.strerror}): give another "
             "folder"
         ) from error
@@ -156,7 +156,7 @@ def _check_failures(report: prepare.Report, dir: str, max_failed: float) -> None
     if failed > max_failed * report.listed:
         with open(report.failures, encoding="utf-8", errors="surrogateescape") as file:
             first = next(csv.DictReader(file))
-        raise DataError(
+        raise InputError(
             f"{os.path.join(dir, first['file'])}: {first['reason']} ({failed} of the "
             f"{report.listed} clips of {report.split} cannot be used; {report.failures} names "
             "them): replace or remove them, or raise config.data.max_failed"

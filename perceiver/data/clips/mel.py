@@ -13,8 +13,8 @@ magnitude of the spectrum, not the power.
 from collections.abc import Callable
 
 from perceiver.data.clips.schema import SAMPLE_RATE
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 _FULL_SCALE = 32768.0  # int16
 
@@ -37,7 +37,7 @@ def log_mel(
       T = ceil(samples / hop): a window begins at every hop, and silence follows the end.
 
     Raises:
-      DataError: settings that cannot be.
+      InputError: settings that cannot be.
     """
     _check(frame, hop, bins, low, high, offset)
     fft = 1 << (frame - 1).bit_length()
@@ -48,7 +48,7 @@ def log_mel(
     weights = tf.cast(weights, tf.float32).numpy()  # [fft / 2 + 1, bins]
     empty = (weights.max(axis=0) == 0).nonzero()[0]
     if len(empty):
-        raise DataError(
+        raise InputError(
             f"mel_bins {bins} from {low} to {high} Hz are too narrow for mel_frame {frame}: bin "
             f"{empty[0]} lies between two frequencies of the spectrum: give fewer bins or a longer "
             "frame"
@@ -67,10 +67,10 @@ def log_mel(
 def _check(frame: int, hop: int, bins: int, low: float, high: float, offset: float) -> None:
     for name, value in (("mel_frame", frame), ("mel_hop", hop), ("mel_bins", bins)):
         if value < 1:
-            raise DataError(f"{name} is {value}: give at least 1")
+            raise InputError(f"{name} is {value}: give at least 1")
     if not 0 <= low < high <= SAMPLE_RATE / 2:
-        raise DataError(
+        raise InputError(
             f"mel_low {low} and mel_high {high} must be a range within 0 to {SAMPLE_RATE // 2} Hz"
         )
     if not offset > 0:
-        raise DataError(f"mel_offset is {offset}: the logarithm of silence needs a positive one")
+        raise InputError(f"mel_offset is {offset}: the logarithm of silence needs a positive one")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from perceiver.data import folders, tfds_folder
 from perceiver.data.clips import schema
 from perceiver.data.clips.recipe import ClipRecipe
-from perceiver.data.errors import DataError
 from perceiver.data.source import Features, Source
 from perceiver.data.stream.records import Records, open_records
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from perceiver.names import look_up
 
 
@@ -41,7 +41,7 @@ class Prepared:
           labels: int64 [n], the indices of a clip's classes -> its label as a feature.
 
         Raises:
-          DataError: an unknown split, or one whose files are missing, damaged or too few.
+          InputError: an unknown split, or one whose files are missing, damaged or too few.
         """
         records = self._records(split)
         read = recipe.reader()
@@ -62,15 +62,15 @@ class Prepared:
         try:
             files = [file for name in names for file in look_up(self.files, name, what="split")]
         except ValueError as error:
-            raise DataError(f"{self.dir!r}: {error}") from error
+            raise InputError(f"{self.dir!r}: {error}") from error
         if len(set(names)) < len(names):
-            raise DataError(f"split {split!r} names a split twice: name each once")
+            raise InputError(f"split {split!r} names a split twice: name each once")
         expected = sum(self.splits[name] for name in names)
         if not expected:
-            raise DataError(f"split {split!r} of {self.dir!r} has no clips: prepare it again")
+            raise InputError(f"split {split!r} of {self.dir!r} has no clips: prepare it again")
         records = open_records(files)
         if records.num_records != expected:
-            raise DataError(
+            raise InputError(
                 f"split {split!r} of {self.dir!r} has {records.num_records} clips, not the "
                 f"{expected} that dataset_info.json states: prepare it again"
             )
@@ -85,12 +85,12 @@ def open_prepared(dir: str, prepare: str) -> Prepared:
       prepare: the command that prepares it, for messages.
 
     Raises:
-      DataError: there is none, or one of another kind.
+      InputError: there is none, or one of another kind.
     """
     folders.check_listable(str(dir))
     for needed in tfds_folder.INFO_FILES:
         if not dir or not tf.io.gfile.exists(os.path.join(dir, needed)):
-            raise DataError(
+            raise InputError(
                 f"no prepared clips in {str(dir)!r} ({needed} is missing): prepare them with "
                 f"`{prepare}`"
             )
@@ -99,7 +99,7 @@ def open_prepared(dir: str, prepare: str) -> Prepared:
     ).info
     lacking = [name for name in schema.features([]) if name not in info.features]
     if lacking:
-        raise DataError(
+        raise InputError(
             f"{str(dir)!r} is a data set of another kind (it has no {lacking[0]!r}): prepare clips "
             f"with `{prepare}`"
         )

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from perceiver.data.clips import mel, spec_augment, video, windows
 from perceiver.data.clips.schema import SAMPLES_PER_FRAME
-from perceiver.data.errors import DataError
 from perceiver.data.images import pictures
 from perceiver.data.source import Features
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from perceiver.names import unknown
 
 MODALITIES = ("audio", "spectrogram", "video")
@@ -48,7 +48,7 @@ class ClipRecipe:
       spec_frequency_width: the largest width of these, in cells of the spectrogram.
 
     Raises:
-      DataError: a value that cannot be.
+      InputError: a value that cannot be.
     """
 
     modalities: tuple[str, ...]
@@ -75,13 +75,13 @@ class ClipRecipe:
 
     def __post_init__(self):
         if not self.modalities:
-            raise DataError(f"modalities is empty: give some of {', '.join(MODALITIES)}")
+            raise InputError(f"modalities is empty: give some of {', '.join(MODALITIES)}")
         for modality in self.modalities:
             if modality not in MODALITIES:
-                raise DataError(unknown(modality, MODALITIES, what="modality"))
+                raise InputError(unknown(modality, MODALITIES, what="modality"))
         for name in ("clip_frames", "eval_windows"):
             if getattr(self, name) < 1:
-                raise DataError(f"{name} is {getattr(self, name)}: give at least 1")
+                raise InputError(f"{name} is {getattr(self, name)}: give at least 1")
         video.check(
             image_size=self.image_size,
             crop_area=self.crop_area,

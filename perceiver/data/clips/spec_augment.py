@@ -4,8 +4,8 @@ From Park et al., 2019, without time warping. The paper of this project trains o
 with it (Sec. 4.2), and without it in its best run.
 """
 
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 
 def spec_augment(
@@ -51,15 +51,17 @@ def check(
     frequency_masks: int,
     frequency_width: int,
 ) -> None:
-    """Raises a DataError for masks that do not fit a spectrogram [num_times, num_bins]."""
+    """Raises an InputError for masks that do not fit a spectrogram [num_times, num_bins]."""
     for name, count, width, cells in (
         ("time", time_masks, time_width, num_times),
         ("frequency", frequency_masks, frequency_width, num_bins),
     ):
         if count < 0:
-            raise DataError(f"spec_{name}_masks is {count}: give 0 for none, or more")
+            raise InputError(f"spec_{name}_masks is {count}: give 0 for none, or more")
         if not 0 <= width <= cells:
-            raise DataError(f"spec_{name}_width is {width}: give 0 to {cells}, the cells there are")
+            raise InputError(
+                f"spec_{name}_width is {width}: give 0 to {cells}, the cells there are"
+            )
 
 
 def _masked(cells: int, count: int, width: int, seed: tf.Tensor) -> tf.Tensor:

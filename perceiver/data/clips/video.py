@@ -6,9 +6,9 @@ flip, and the changes of colour.
 
 from collections.abc import Callable
 
-from perceiver.data.errors import DataError
 from perceiver.data.images import pictures
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 # Frames decoded at once. Other examples are read beside this one, so a few are enough.
 _PARALLEL = 4
@@ -137,11 +137,11 @@ def check(
     saturation: float,
     hue: float,
 ) -> None:
-    """Raises a DataError for options that cannot be."""
+    """Raises an InputError for options that cannot be."""
     pictures.check_crop(image_size, crop_area, crop_aspect)
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
     for name, strength in strengths.items():
         if not 0 <= strength <= 1:
-            raise DataError(f"{name} is {strength}: give 0 for none, up to 1")
+            raise InputError(f"{name} is {strength}: give 0 for none, up to 1")
     if not 0 <= hue <= 0.5:
-        raise DataError(f"hue is {hue}: give 0 for none, up to 0.5, all the way round")
+        raise InputError(f"hue is {hue}: give 0 for none, up to 0.5, all the way round")

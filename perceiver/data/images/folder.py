@@ -28,7 +28,8 @@ def load(*, dir: str, val_fraction: float, split_seed: int, recipe: ImageRecipe)
       `mixing.mixer` says.
 
     Raises:
-      DataError: options that cannot be, or a folder that is not as above; see `class_folders.find`.
+      InputError: options that cannot be, or a folder that is not as above; see
+        `class_folders.find`.
     """
     train, val = class_folders.find(dir, pictures.PICTURES, val_fraction, split_seed)
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import tensorflow_datasets as tfds
 
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 TFDS_NAME = "imagenet2012"
 
@@ -76,7 +76,7 @@ def prepare(archives: str, out: str, expected: Sequence[Archive] = ARCHIVES) -> 
       One line: where the data set is and how many pictures it has.
 
     Raises:
-      DataError: an archive is missing, of another size or damaged, the disk is too small, or the
+      InputError: an archive is missing, of another size or damaged, the disk is too small, or the
         number of pictures is not as it should be.
     """
     builder = tfds.builder(TFDS_NAME, data_dir=out)
@@ -89,7 +89,7 @@ def prepare(archives: str, out: str, expected: Sequence[Archive] = ARCHIVES) -> 
         except _FAILURES as error:
             lines = str(error).strip().splitlines()
             said = ": ".join([type(error).__name__, *lines[-1:]])  # TFDS puts its own lines first
-            raise DataError(
+            raise InputError(
                 f"{archives}: preparing {TFDS_NAME} in {out} failed ({said}): if an archive is "
                 "damaged or was packed anew, download it again"
             ) from error
@@ -108,13 +108,13 @@ def check_counts(
       expected: what it should hold; ARCHIVES where it is not given.
 
     Raises:
-      DataError: a split is missing or has another number of pictures.
+      InputError: a split is missing or has another number of pictures.
     """
     splits = builder.info.splits
     for archive in ARCHIVES if expected is None else expected:
         found = splits[archive.split].num_examples if archive.split in splits else 0
         if found != archive.num_examples:
-            raise DataError(
+            raise InputError(
                 f"{builder.data_path}: {archive.split} has {found:,} pictures and should have "
                 f"{archive.num_examples:,}: remove that folder, and prepare it again from a whole "
                 f"{archive.file}"
@@ -127,12 +127,12 @@ def _check_archives(folder: str, expected: Sequence[Archive]) -> None:
         size = f"{archive.num_bytes:,} bytes"
         if not os.path.isfile(path):
             both = " and ".join(a.file for a in expected)
-            raise DataError(
+            raise InputError(
                 f"{path} is missing ({size}): register at https://image-net.org/download-images, "
                 f"and put {both} there, not unpacked"
             )
         if os.path.getsize(path) != archive.num_bytes:
-            raise DataError(
+            raise InputError(
                 f"{path} has {os.path.getsize(path):,} bytes and should have {size}: download it "
                 "again from https://image-net.org/download-images, and do not unpack or repack it"
             )
@@ -144,10 +144,10 @@ def _check_space(out: str, needed: int) -> None:
     try:
         os.makedirs(out, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{out!r} cannot be written ({error.strerror})") from error
+        raise InputError(f"{out!r} cannot be written ({error.strerror})") from error
     free = shutil.disk_usage(out).free
     if free < needed:
-        raise DataError(
+        raise InputError(
             f"{out} has {free / 1e9:,.0f} GB free and {needed / 1e9:,.0f} GB are needed while "
             "ImageNet is prepared: make room, or give another folder"
         )

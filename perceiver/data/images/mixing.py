@@ -7,9 +7,9 @@ takes 1 - lambda from the other.
 
 from collections.abc import Callable
 
-from perceiver.data.errors import DataError
 from perceiver.data.source import Features
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 
 def mixer(
@@ -33,11 +33,11 @@ def mixer(
       uint8, with 'other_label', int32 [2], and 'label_weight', float32 [2], the share of 'label'.
 
     Raises:
-      DataError: an alpha below 0.
+      InputError: an alpha below 0.
     """
     for name, alpha in (("mixup_alpha", mixup_alpha), ("cutmix_alpha", cutmix_alpha)):
         if not 0 <= alpha < float("inf"):
-            raise DataError(f"{name} is {alpha}: give a number above 0, or 0 for none")
+            raise InputError(f"{name} is {alpha}: give a number above 0, or 0 for none")
 
     def mixed(features: Features, seed: tf.Tensor) -> Features:
         for_coin, for_mixing = tf.unstack(tf.random.split(seed, 2))

@@ -8,8 +8,8 @@ The orientation that a camera may note in a file (EXIF) is not applied.
 from collections.abc import Callable
 
 from perceiver.data.class_folders import FileKind
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 # Share of the short side that the evaluation crop keeps: 224 pixels of 256.
 CENTRAL_CROP = 0.875
@@ -23,7 +23,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 def _check_magic(path: str, beginning: bytes) -> None:
     if not beginning.startswith((_JPEG_MAGIC, _PNG_MAGIC)):
-        raise DataError(
+        raise InputError(
             f"{path}: neither JPEG nor PNG (it begins with {beginning[:4]!r}): convert or remove it"
         )
 
@@ -35,14 +35,14 @@ def check_crop(image_size: int, area: tuple[float, float], aspect: tuple[float, 
     """Refuses sizes and crops that cannot be; see `random_window`.
 
     Raises:
-      DataError: the option and its value.
+      InputError: the option and its value.
     """
     if image_size < 1:
-        raise DataError(f"image_size is {image_size}: give a number of pixels")
+        raise InputError(f"image_size is {image_size}: give a number of pixels")
     if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
-        raise DataError(f"crop_area is {area}: give a range within (0, 1], such as (0.08, 1)")
+        raise InputError(f"crop_area is {area}: give a range within (0, 1], such as (0.08, 1)")
     if len(aspect) != 2 or not 0 < aspect[0] <= aspect[1] < float("inf"):
-        raise DataError(f"crop_aspect is {aspect}: give a range such as (0.75, 1.333)")
+        raise InputError(f"crop_aspect is {aspect}: give a range such as (0.75, 1.333)")
 
 
 def random_window(

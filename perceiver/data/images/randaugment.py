@@ -20,9 +20,9 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from perceiver.data.errors import DataError
 from perceiver.data.images import image_operations
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from perceiver.names import unknown
 
 _FULL = 10  # the magnitude of full strength
@@ -50,24 +50,24 @@ class RandAugment:
     fill: int
 
     def check(self) -> None:
-        """Raises DataError where an option, called as in the loaders, cannot be."""
+        """Raises InputError where an option, called as in the loaders, cannot be."""
         if self.layers < 0:
-            raise DataError(f"randaugment_layers is {self.layers}: give 0 for none, or how many")
+            raise InputError(f"randaugment_layers is {self.layers}: give 0 for none, or how many")
         if not 0 <= self.magnitude <= _MOST:
-            raise DataError(
+            raise InputError(
                 f"randaugment_magnitude is {self.magnitude}: give 0 to {_MOST}; {_FULL} is full"
             )
         for name in self.operations:
             if name not in _OPERATIONS:
-                raise DataError(unknown(name, OPERATIONS, what="operation of RandAugment"))
+                raise InputError(unknown(name, OPERATIONS, what="operation of RandAugment"))
         if self.layers and not self.operations:
-            raise DataError("randaugment_operations is empty: name some, or set 0 layers")
+            raise InputError("randaugment_operations is empty: name some, or set 0 layers")
         if not 0 <= self.translate < math.inf:
-            raise DataError(f"randaugment_translate is {self.translate}: give pixels, 0 or more")
+            raise InputError(f"randaugment_translate is {self.translate}: give pixels, 0 or more")
         if not 0 <= self.cutout < math.inf:
-            raise DataError(f"randaugment_cutout is {self.cutout}: give pixels, 0 or more")
+            raise InputError(f"randaugment_cutout is {self.cutout}: give pixels, 0 or more")
         if not 0 <= self.fill <= 255:
-            raise DataError(f"randaugment_fill is {self.fill}: give a grey level, 0 to 255")
+            raise InputError(f"randaugment_fill is {self.fill}: give a grey level, 0 to 255")
 
     def __call__(self, picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Augments one picture, as a function of the seed.

@@ -8,11 +8,11 @@ Whatever holds encoded pictures, a folder or a TFDS data set, uses the same reci
 import dataclasses
 from collections.abc import Callable
 
-from perceiver.data.errors import DataError
 from perceiver.data.images import pictures, randaugment
 from perceiver.data.images.mixing import mixer
 from perceiver.data.source import Features
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ImageRecipe:
       cutmix_alpha: see there; 0 for none.
 
     Raises:
-      DataError: a value that cannot be.
+      InputError: a value that cannot be.
     """
 
     image_size: int
@@ -56,7 +56,7 @@ class ImageRecipe:
     def __post_init__(self):
         pictures.check_crop(self.image_size, self.crop_area, self.crop_aspect)
         if self.channels not in (1, 3):
-            raise DataError(f"channels is {self.channels}: give 1 for greyscale or 3 for RGB")
+            raise InputError(f"channels is {self.channels}: give 1 for greyscale or 3 for RGB")
         self._randaugment().check()
         self.of_pair()
 

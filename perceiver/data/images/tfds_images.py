@@ -11,13 +11,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from perceiver.data import folders, tfds_folder
-from perceiver.data.errors import DataError
 from perceiver.data.images import imagenet
 from perceiver.data.images.recipe import ImageRecipe
 from perceiver.data.recipes import takes_recipe
 from perceiver.data.source import Dataset, Features, Source
 from perceiver.data.stream.records import Records, open_records
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from perceiver.names import unknown
 
 
@@ -42,7 +42,7 @@ def load(
       'image', uint8 [S, S, C], and 'label', int32 [].
 
     Raises:
-      DataError: options that cannot be, a data set that is not there or not whole, not of TFRecord
+      InputError: options that cannot be, a data set that is not there or not whole, not of TFRecord
         files, or without one picture and one label an example.
     """
     builder = _builder(tfds_name, dir)
@@ -86,7 +86,7 @@ def load(
 def _builder(tfds_name: str, dir: str) -> tfds.core.DatasetBuilder:
     """Opens what is in `dir`, without the code that made it and without a look elsewhere."""
     if not dir:
-        raise DataError("dir is empty: give TFDS's data folder")
+        raise InputError("dir is empty: give TFDS's data folder")
     folders.check_listable(dir)
     whole_name, _, version = tfds_name.partition(":")
     name, _, config = whole_name.partition("/")
@@ -94,7 +94,7 @@ def _builder(tfds_name: str, dir: str) -> tfds.core.DatasetBuilder:
     configs = [c for c in _folders(folder) if _versions(os.path.join(folder, c))]
     if not config and not _versions(folder) and configs:
         if len(configs) > 1:
-            raise DataError(
+            raise InputError(
                 f"{folder} holds several data sets: give tfds_name as one of "
                 + ", ".join(repr(f"{name}/{c}") for c in configs)
             )
@@ -102,7 +102,7 @@ def _builder(tfds_name: str, dir: str) -> tfds.core.DatasetBuilder:
     versions = _versions(folder)
     if not versions or (version and version not in versions):
         place = os.path.join(folder, version) if version else folder
-        raise DataError(_missing(tfds_name, name, dir, place, versions))
+        raise InputError(_missing(tfds_name, name, dir, place, versions))
     path = os.path.join(folder, version or versions[-1])
     return tfds_folder.open_folder(path, "prepare the data set again")
 
@@ -143,13 +143,13 @@ def _keys(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
     keys = builder.info.supervised_keys
     if not keys or len(keys) != 2 or keys[0] not in images or keys[1] not in labels:
         if len(images) != 1 or len(labels) != 1:
-            raise DataError(
+            raise InputError(
                 f"{builder.data_path}: pictures {images} and labels {labels} of the features "
                 f"{sorted(features)}: one of each is needed, for pictures of one class each"
             )
         keys = images[0], labels[0]
     if features[keys[0]].np_dtype not in (np.uint8, np.uint16):
-        raise DataError(
+        raise InputError(
             f"{builder.data_path}: {keys[0]!r} has values of {features[keys[0]].np_dtype}: only "
             "pictures kept as JPEG or PNG can be read"
         )
@@ -171,17 +171,17 @@ def _open_split(
         instructions = builder.info.splits[split].file_instructions
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{where}: split {split!r} cannot be had: {reason}") from error
+        raise InputError(f"{where}: split {split!r} cannot be had: {reason}") from error
     if not instructions:
-        raise DataError(f"{where}: split {split!r} is empty: give a split that has examples")
+        raise InputError(f"{where}: split {split!r} is empty: give a split that has examples")
     if builder.info.file_format is not tfds.core.FileFormat.TFRECORD:
         kind = builder.info.file_format.value
-        raise DataError(f"{where} holds {kind} files: prepare it with `--file_format=tfrecord`")
+        raise InputError(f"{where} holds {kind} files: prepare it with `--file_format=tfrecord`")
     examples_of = {str(part.filename): part.examples_in_shard for part in instructions}
     records = open_records(list(examples_of))
     for (file, expected), found in zip(examples_of.items(), records.counts, strict=True):
         if found != expected:
-            raise DataError(
+            raise InputError(
                 f"{file} has {found:,} records and should have {expected:,}: fetch or prepare it "
                 "again"
             )

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from perceiver.data.errors import DataError
 from perceiver.data.source import Source
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 ROTATIONS = ("none", "up", "any")
 AXES = ("x", "y", "z")
@@ -37,7 +37,7 @@ class CloudRecipe:
       dropout: largest share of the points that are dropped, see `drop`.
 
     Raises:
-      DataError: a value that cannot be.
+      InputError: a value that cannot be.
     """
 
     num_points: int
@@ -49,19 +49,19 @@ class CloudRecipe:
 
     def __post_init__(self):
         if self.num_points < 1:
-            raise DataError(f"num_points is {self.num_points}: give at least 1")
+            raise InputError(f"num_points is {self.num_points}: give at least 1")
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise DataError(
+            raise InputError(
                 f"scale is {self.scale}: give a range of positive factors, such as (0.99, 1.01)"
             )
         if not 0 <= self.translation < math.inf:
-            raise DataError(f"translation is {self.translation}: give 0 or more")
+            raise InputError(f"translation is {self.translation}: give 0 or more")
         if self.rotation not in ROTATIONS:
-            raise DataError(f"rotation is {self.rotation!r}: give one of {ROTATIONS}")
+            raise InputError(f"rotation is {self.rotation!r}: give one of {ROTATIONS}")
         if self.up_axis not in AXES:
-            raise DataError(f"up_axis is {self.up_axis!r}: give one of {AXES}")
+            raise InputError(f"up_axis is {self.up_axis!r}: give one of {AXES}")
         if not 0 <= self.dropout < 1:
-            raise DataError(f"dropout is {self.dropout}: give a share from 0 to below 1")
+            raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
 
     def __call__(self, points: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """Points float32 [P, 3] to [M, 3]; without a seed as in evaluation."""

@@ -22,8 +22,9 @@ import h5py
 import numpy as np
 from trimesh.exchange.ply import load_ply
 
-from perceiver.data.errors import DataError, reason
+from perceiver.data.errors import reason
 from perceiver.data.points.meshes import Mesh, parse_off, sample
+from perceiver.errors import InputError
 
 _LARGEST = 100_000_000  # points; a header that promises more is taken for damaged
 FARTHEST = 1e30  # a coordinate; float32 has room for the sum of many
@@ -57,27 +58,27 @@ def read(data: bytes, name: str) -> Mesh | np.ndarray:
       name: its path, whose ending tells the format; for messages.
 
     Raises:
-      DataError: an ending that is none of SUFFIXES, a file that is empty, damaged, pickled or not
+      InputError: an ending that is none of SUFFIXES, a file that is empty, damaged, pickled or not
         what its ending says, or coordinates that are not finite or beyond 1e30.
     """
     suffix = name[name.rfind(".") :].lower()
     if suffix not in _READERS:
-        raise DataError(f"{name}: cannot be read: the endings known are {', '.join(SUFFIXES)}")
+        raise InputError(f"{name}: cannot be read: the endings known are {', '.join(SUFFIXES)}")
     if not data:
-        raise DataError(f"{name}: the file is empty: replace or remove it")
+        raise InputError(f"{name}: the file is empty: replace or remove it")
     try:
         found = _READERS[suffix](data)
     except UNREADABLE as error:
-        raise DataError(
+        raise InputError(
             f"{name}: cannot be read as {suffix} ({reason(error)}): replace or remove it"
         ) from error
     points = found.vertices if isinstance(found, Mesh) else found
     if not len(points):
-        raise DataError(f"{name}: has no points: replace or remove it")
+        raise InputError(f"{name}: has no points: replace or remove it")
     # NaN fails the comparison as well.
     broken = np.flatnonzero(~(np.abs(points) <= FARTHEST).all(axis=1))
     if len(broken):
-        raise DataError(
+        raise InputError(
             f"{name}: point {broken[0]} is not finite ({len(broken)} in all): repair or remove it"
         )
     return found
@@ -102,7 +103,7 @@ def to_cloud(
       float64 [P, 3].
 
     Raises:
-      DataError: too few points, or a mesh without area.
+      InputError: too few points, or a mesh without area.
     """
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
@@ -110,11 +111,11 @@ def to_cloud(
         try:
             return sample(shape, most, rng)
         except ValueError as error:
-            raise DataError(f"{name}: {error}: repair or remove it") from error
+            raise InputError(f"{name}: {error}: repair or remove it") from error
     points = shape.vertices if isinstance(shape, Mesh) else shape
     if len(points) < fewest:
         what = "has no faces to sample, and only" if isinstance(shape, Mesh) else "has"
-        raise DataError(
+        raise InputError(
             f"{name}: {what} {len(points):,} points, and {fewest:,} are needed: lower num_points "
             "or remove it"
         )

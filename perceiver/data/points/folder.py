@@ -7,12 +7,12 @@ import numpy as np
 
 from perceiver.data import class_folders
 from perceiver.data.class_folders import FileKind, Files
-from perceiver.data.errors import DataError
 from perceiver.data.folders import readable
 from perceiver.data.points import clouds, files
 from perceiver.data.points.clouds import CloudRecipe
 from perceiver.data.recipes import takes_recipe
 from perceiver.data.source import Dataset, Source
+from perceiver.errors import InputError
 
 KIND = FileKind("point files", files.SUFFIXES)
 _KEPT = 2048  # points kept of a file, or num_points if that is more
@@ -39,7 +39,7 @@ def load(*, dir: str, val_fraction: float, split_seed: int, recipe: CloudRecipe)
       'points', float32 [M, 3] within [-1, 1], and 'label', int32 [].
 
     Raises:
-      DataError: options that cannot be, folders that are not as above, or a file that is empty,
+      InputError: options that cannot be, folders that are not as above, or a file that is empty,
         damaged, pickled, not finite or has fewer points; it is named.
     """
     root = pathlib.Path(dir)
@@ -49,7 +49,7 @@ def load(*, dir: str, val_fraction: float, split_seed: int, recipe: CloudRecipe)
     splits = {"training": train, "held-out": val}
     for what, split in splits.items():
         if not any(split.values()):
-            raise DataError(f"{dir!r} has no {what} point files: both splits must have some")
+            raise InputError(f"{dir!r} has no {what} point files: both splits must have some")
     return Dataset(
         train=_source(root, train, recipe),
         eval=_source(root, val, recipe),
@@ -68,7 +68,7 @@ def _find(root: pathlib.Path, val_fraction: float, split_seed: int) -> tuple[Fil
         return None
     alone = [name for name in classes if name not in nested]
     if alone:
-        raise DataError(
+        raise InputError(
             f"{str(root)!r}: class {alone[0]!r} has no folder 'train', {nested[0]!r} has"
         )
     train = {name: class_folders.list_files(root / name / "train", KIND) for name in classes}
@@ -77,7 +77,7 @@ def _find(root: pathlib.Path, val_fraction: float, split_seed: int) -> tuple[Fil
         return class_folders.hold_out(train, root, KIND, val_fraction, split_seed)
     if with_test != classes:
         (lacks, *_) = sorted(set(classes).difference(with_test))
-        raise DataError(
+        raise InputError(
             f"{str(root)!r}: class {lacks!r} has no folder 'test', {with_test[0]!r} has"
         )
     return train, {name: class_folders.list_files(root / name / "test", KIND) for name in classes}
@@ -112,12 +112,12 @@ def read_file(path: str, key: str, num_points: int) -> np.ndarray:
       float32 [n, 3], n >= M.
 
     Raises:
-      DataError: the file is empty, damaged, pickled, not finite or has fewer points; it is named.
+      InputError: the file is empty, damaged, pickled, not finite or has fewer points; it is named.
     """
     try:
         data = pathlib.Path(path).read_bytes()
     except OSError as error:
-        raise DataError(
+        raise InputError(
             f"{path}: cannot be read ({error.strerror}): replace or remove it"
         ) from error
     shape, most = files.read(data, path), max(num_points, _KEPT)

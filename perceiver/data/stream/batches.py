@@ -11,11 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from perceiver.data.errors import DataError, plain
+from perceiver.data.errors import plain
 from perceiver.data.source import Features, Source
 from perceiver.data.stream import position
 from perceiver.data.stream.order import example_of_slot, seed_of_pair, slots_of_batch
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 # Batches made ahead. A fixed number bounds the memory: a batch of 1024 pictures of 224 x 224
 # takes 0.6 GB.
@@ -32,7 +33,7 @@ class TrainIterator:
 
     An example that cannot be read is passed over, with a warning that names it: the next one in
     the order of the data set that can be read is shown in its place, so the stream stays a function
-    of the seed and of the files. Where there are more than `max_unreadable` a DataError names the
+    of the seed and of the files. Where there are more than `max_unreadable` an InputError names the
     last.
     """
 
@@ -81,7 +82,7 @@ class TrainIterator:
         """Goes to the place where `state` was saved, whatever was taken here before.
 
         Raises:
-          DataError: the state is damaged, or comes from a stream with another seed, global batch
+          InputError: the state is damaged, or comes from a stream with another seed, global batch
             size or number of examples. The iterator is then as it was.
         """
         self._go_to(position.unpack(state, self._stream()))
@@ -110,7 +111,7 @@ class TrainIterator:
             self._unreadable.append(index)
             count = len(self._unreadable)
             if count > self._max_unreadable:
-                raise DataError(
+                raise InputError(
                     f"{message}: replace or remove it ({count:,} of "
                     f"{self._source.num_examples:,} examples, {self._max_unreadable:,} are allowed)"
                 ) from error
@@ -188,13 +189,13 @@ def train_iterator(
         read.
 
     Raises:
-      ValueError: a size or process number that cannot be.
+      InputError: a size or process number that cannot be.
     """
     _check(source, batch_size, process_index, process_count)
     if not 0 <= max_unreadable < 1:
-        raise ValueError(f"max_unreadable is {max_unreadable}: give a share from 0 to below 1")
+        raise InputError(f"max_unreadable is {max_unreadable}: give a share from 0 to below 1")
     if source.of_pair and batch_size % 2:
-        raise ValueError(
+        raise InputError(
             f"batch_size is {batch_size} a process: examples are mixed in pairs, so make it even"
         )
     return TrainIterator(
@@ -224,8 +225,8 @@ def eval_batches(
       process_count: how many there are.
 
     Raises:
-      ValueError: a size or process number that cannot be.
-      DataError: while iterating, on a file that cannot be decoded; it is named.
+      InputError: a size or process number that cannot be.
+      InputError: while iterating, on a file that cannot be decoded; it is named.
     """
     _check(source, batch_size, process_index, process_count)
     return _eval_batches(source, batch_size, process_index, process_count)
@@ -257,7 +258,7 @@ def _eval_batches(
                 batch = next(iterator)
             except tf.errors.OpError as error:
                 for _, message in _unreadable(source, [(tf.constant(i), None) for i in part]):
-                    raise DataError(f"{message}: replace or remove it") from error
+                    raise InputError(f"{message}: replace or remove it") from error
                 raise
             for name, value in batch.items():
                 padded[name][: len(part)] = value.numpy()
@@ -270,7 +271,7 @@ def _indexed(source: Source, index: tf.Tensor, seed: tf.Tensor | None) -> Featur
     features = source.example(index, seed) | {"index": tf.cast(index, tf.int32)}
     for name, value in features.items():
         if not value.shape.is_fully_defined():
-            raise ValueError(f"shape of {name!r} is {value.shape}: set_shape it in the loader")
+            raise InputError(f"shape of {name!r} is {value.shape}: set_shape it in the loader")
     return features
 
 
@@ -297,8 +298,8 @@ def _options() -> tf.data.Options:
 
 def _check(source: Source, batch_size: int, process_index: int, process_count: int) -> None:
     if source.num_examples < 1:
-        raise ValueError(f"the source has {source.num_examples} examples: at least 1 is needed")
+        raise InputError(f"the source has {source.num_examples} examples: at least 1 is needed")
     if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}: give at least 1 for each process")
+        raise InputError(f"batch_size is {batch_size}: give at least 1 for each process")
     if not 0 <= process_index < process_count:
-        raise ValueError(f"process_index is {process_index} of {process_count}: count from 0")
+        raise InputError(f"process_index is {process_index} of {process_count}: count from 0")

@@ -7,7 +7,7 @@ batches taken is all there is to save. The rest says which stream it belongs to.
 import json
 import zlib
 
-from perceiver.data.errors import DataError
+from perceiver.errors import InputError
 
 _ADVICE = "restore a state that this configuration saved, or start afresh"
 
@@ -26,7 +26,7 @@ def unpack(state: bytes, stream: dict[str, int]) -> int:
       stream: values that the saved ones must agree with.
 
     Raises:
-      DataError: the bytes are damaged or belong to another stream.
+      InputError: the bytes are damaged or belong to another stream.
     """
     try:
         outer = json.loads(state)
@@ -36,12 +36,12 @@ def unpack(state: bytes, stream: dict[str, int]) -> int:
         saved = json.loads(contents)
     except (ValueError, KeyError, TypeError) as error:
         what = f"iterator state of {len(state)} bytes"
-        raise DataError(f"{what} is damaged ({error}): {_ADVICE}") from error
+        raise InputError(f"{what} is damaged ({error}): {_ADVICE}") from error
     different = [
         f"{key} {saved.get(key)!r} there, {value!r} here"
         for key, value in stream.items()
         if saved.get(key) != value
     ]
     if different:
-        raise DataError(f"iterator state of another pipeline: {'; '.join(different)}: {_ADVICE}")
+        raise InputError(f"iterator state of another pipeline: {'; '.join(different)}: {_ADVICE}")
     return saved["batches"]

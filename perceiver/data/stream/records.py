@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 # A cold disk or a bucket answers many requests at once.
 _THREADS = 32
@@ -73,12 +73,12 @@ def open_records(paths: Sequence[str | os.PathLike]) -> Records:
         from, such as gs://.
 
     Raises:
-      DataError: a file is missing, cut short, or not made of records; the file and the record are
+      InputError: a file is missing, cut short, or not made of records; the file and the record are
         named. The data of the records are not checked before they are read.
     """
     files = tuple(os.fspath(path) for path in paths)
     if not files:
-        raise DataError("no TFRecord files were given: give at least one")
+        raise InputError("no TFRecord files were given: give at least one")
     with ThreadPoolExecutor(_THREADS) as threads:
         stats = np.array(list(threads.map(_size_and_time, files)), np.int64)  # [files, 2]
         cache = _cache_path(files)
@@ -121,9 +121,9 @@ def _size_and_time(file: str) -> tuple[int, int]:
     try:
         stat = tf.io.gfile.stat(file)
     except tf.errors.OpError as error:
-        raise DataError(f"{file} cannot be read ({_reason(error)}): {_ADVICE}") from error
+        raise InputError(f"{file} cannot be read ({_reason(error)}): {_ADVICE}") from error
     if stat.is_directory:
-        raise DataError(f"{file} is a folder: give a TFRecord file")
+        raise InputError(f"{file} is a folder: give a TFRecord file")
     return stat.length, stat.mtime_nsec
 
 
@@ -143,17 +143,17 @@ def _walk(file: str, size: int) -> np.ndarray:
                 headers.append(header)
                 position += _OVERHEAD + _LENGTH.unpack(header)[0]
     except (OSError, tf.errors.OpError) as error:
-        raise DataError(f"{file} cannot be read ({_reason(error)}): {_ADVICE}") from error
+        raise InputError(f"{file} cannot be read ({_reason(error)}): {_ADVICE}") from error
     wrong = _wrong_headers(headers)
     if len(wrong):
-        raise DataError(
+        raise InputError(
             f"{file}: record {wrong[0]} has a damaged length, or the file is no uncompressed "
             f"TFRecord file: {_ADVICE}"
         )
     if position != size:
         # Either the data go on beyond the end, or some bytes are left that begin another record.
         last = len(offsets) - 1 if position > size else len(offsets)
-        raise DataError(f"{file}: record {last} is cut short at {size} bytes: {_ADVICE}")
+        raise InputError(f"{file}: record {last} is cut short at {size} bytes: {_ADVICE}")
     return np.array(offsets, np.int64)
 
 

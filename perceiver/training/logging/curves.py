@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
+from perceiver.errors import InputError
 from perceiver.training.files import replace_file
 from perceiver.training.logging.metrics import METRICS_FILE, read_metrics
 
@@ -43,11 +44,11 @@ def draw_curves(workdir: str | Path, out: str | Path | None = None) -> Path:
 
     Raises:
       FileNotFoundError: the directory has no metrics.
-      ValueError: its metrics have no line yet.
+      InputError: its metrics have no line yet.
     """
     records = read_run(workdir)
     if not records:
-        raise ValueError(f"{workdir} has no metrics yet: wait for the first log step.")
+        raise InputError(f"{workdir} has no metrics yet: wait for the first log step.")
     figure = Figure(figsize=(8, 8.5), layout="constrained")
     loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=(4, 4, 1.6))
     _draw(loss, records, "loss", title="Loss", unit="loss (nats)")
@@ -81,11 +82,11 @@ def draw_comparison(
       The path of the picture.
 
     Raises:
-      ValueError: more than MOST_RUNS.
+      InputError: more than MOST_RUNS.
       OSError: the picture can't be written.
     """
     if len(runs) > MOST_RUNS:
-        raise ValueError(f"{len(runs)} runs are more than can be told apart: give {MOST_RUNS}.")
+        raise InputError(f"{len(runs)} runs are more than can be told apart: give {MOST_RUNS}.")
     evaluated = {name: (metric_of(run), name in held_out) for name, run in runs.items()}
     watched = sorted({(m, part) for m, part in evaluated.values() if m}) or [("top1", False)]
     columns = _legend_columns(runs)
@@ -137,7 +138,7 @@ def read_run(workdir: str | Path) -> list[dict[str, Any]]:
 
     Raises:
       FileNotFoundError: the directory has no metrics.
-      ValueError: its metrics have a line that is not as it should be.
+      InputError: its metrics have a line that is not as it should be.
       OSError: the metrics can't be read.
     """
     records = read_metrics(workdir)
@@ -145,7 +146,7 @@ def read_run(workdir: str | Path) -> list[dict[str, Any]]:
         for key, value in record.items():
             if key != "split" and (isinstance(value, bool) or not isinstance(value, int | float)):
                 line = f"{Path(workdir) / METRICS_FILE}, line {number}"
-                raise ValueError(f"{line} has {key} {value!r}, which is no number: remove it.")
+                raise InputError(f"{line} has {key} {value!r}, which is no number: remove it.")
     return records
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from perceiver.errors import InputError
 from perceiver.training.files import disk_errors, replace_file
 from perceiver.training.logging.events import EventWriter
 
@@ -36,12 +37,12 @@ class MetricLog:
             run, which keeps nothing.
 
         Raises:
-          ValueError: a negative step, or a line of `metrics.jsonl` other than the last that is not
+          InputError: a negative step, or a line of `metrics.jsonl` other than the last that is not
             JSON.
           OSError: the directory cannot be written.
         """
         if resume_step < 0:
-            raise ValueError(f"resume_step must be at least 0, not {resume_step}.")
+            raise InputError(f"resume_step must be at least 0, not {resume_step}.")
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / METRICS_FILE
@@ -66,11 +67,11 @@ class MetricLog:
             null in the JSON, which has no word for it; TensorBoard gets it as it is.
 
         Raises:
-          ValueError: another split.
+          InputError: another split.
           TypeError: a value that is not a scalar number.
         """
         if split not in SPLITS:
-            raise ValueError(f"split must be one of {SPLITS}, not {split!r}.")
+            raise InputError(f"split must be one of {SPLITS}, not {split!r}.")
         values = {name: _number(name, value) for name, value in values.items()}
         with disk_errors(self._path):
             self._file.write(_line({"step": int(step), "split": split, **values}))
@@ -137,7 +138,7 @@ def read_metrics(workdir: str | Path) -> list[dict[str, Any]]:
 
     Raises:
       FileNotFoundError: the directory has no metrics.
-      ValueError: a line other than the last is not JSON.
+      InputError: a line other than the last is not JSON.
     """
     path = Path(workdir) / METRICS_FILE
     if not path.exists():
@@ -174,7 +175,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             record["step"], record["split"]  # or it is no line of ours
         except (ValueError, KeyError, TypeError) as error:
             message = f"{path}, line {number} is no JSON object with a step and a split: remove it."
-            raise ValueError(message) from error
+            raise InputError(message) from error
         records.append(record)
     return records
 

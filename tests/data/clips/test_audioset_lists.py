@@ -6,7 +6,7 @@ import pytest
 
 from perceiver.data.clips.preparation import audioset_lists
 from perceiver.data.clips.preparation.audioset_lists import Segment
-from perceiver.data.errors import DataError
+from perceiver.errors import InputError
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ LIST = "# a\n# b\n# c\n"
 def test_a_mistake_in_a_list_is_named_with_its_line(tmp_path, text, named):
     path = tmp_path / "some_segments.csv"
     path.write_text(text)
-    with pytest.raises(DataError, match=named) as error:
+    with pytest.raises(InputError, match=named) as error:
         audioset_lists.read_segments(str(path), {"/m/1": 0})
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
@@ -86,16 +86,16 @@ def test_a_mistake_in_a_list_is_named_with_its_line(tmp_path, text, named):
 def test_a_mistake_in_the_classes_is_named(tmp_path, text, named):
     path = tmp_path / "classes.csv"
     path.write_text(text)
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(InputError, match=named):
         audioset_lists.read_classes(str(path))
 
 
 def test_the_classes_beside_a_list(tmp_path):
     path = tmp_path / "some_segments.csv"
-    with pytest.raises(DataError, match=r"'.*/some_segments\.csv' does not exist"):
+    with pytest.raises(InputError, match=r"'.*/some_segments\.csv' does not exist"):
         audioset_lists.classes_beside(str(path))
     path.touch()
-    with pytest.raises(DataError, match=r"no class_labels_indices\.csv beside it.*--classes"):
+    with pytest.raises(InputError, match=r"no class_labels_indices\.csv beside it.*--classes"):
         audioset_lists.classes_beside(str(path))
     (tmp_path / "class_labels_indices.csv").touch()
     assert audioset_lists.classes_beside(str(path)) == str(tmp_path / "class_labels_indices.csv")
@@ -103,13 +103,13 @@ def test_the_classes_beside_a_list(tmp_path):
 
 @pytest.mark.parametrize("read", [audioset_lists.read_classes, audioset_lists.scan])
 def test_what_is_absent_is_named(tmp_path, read):
-    with pytest.raises(DataError, match=r"nothing.*does not exist"):
+    with pytest.raises(InputError, match=r"nothing.*does not exist"):
         read(str(tmp_path / "nothing"))
 
 
 @pytest.mark.parametrize("name", ["segments.csv", "my list_segments.csv", "_segments.csv"])
 def test_a_list_that_names_no_split(name):
-    with pytest.raises(DataError, match="--split"):
+    with pytest.raises(InputError, match="--split"):
         audioset_lists.split_name(f"lists/{name}")
 
 
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    with pytest.raises(DataError, match=r"cannot be read whole.*denied.*closed"):
+    with pytest.raises(InputError, match=r"cannot be read whole.*denied.*closed"):
         audioset_lists.scan(str(tmp_path))
 
 

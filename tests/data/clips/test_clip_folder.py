@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from perceiver.data.clips import clip_folder
-from perceiver.data.errors import DataError
 from perceiver.data.stream.batches import eval_batches, train_iterator
+from perceiver.errors import InputError
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
 
@@ -103,10 +103,10 @@ def test_long_files_are_cut_and_short_ones_loop(tmp_path):
 
 def test_a_file_that_cannot_be_decoded_is_named(sounds, capsys):
     (sounds / "-a" / "0.wav").write_bytes(b"no sound at all" * 100)
-    with pytest.raises(DataError, match=r"-a/0\.wav: .*\(1 of the \d clips") as raised:
+    with pytest.raises(InputError, match=r"-a/0\.wav: .*\(1 of the \d clips") as raised:
         load(sounds)
     assert len(str(raised.value).splitlines()) == 1
-    with pytest.raises(DataError, match=r"-a/0\.wav"):  # at the next start as well
+    with pytest.raises(InputError, match=r"-a/0\.wav"):  # at the next start as well
         load(sounds)
     capsys.readouterr()
     data = load(sounds, max_failed=0.5)
@@ -126,13 +126,13 @@ def test_a_file_that_cannot_be_decoded_is_named(sounds, capsys):
     ],
 )
 def test_wrong_options_are_named(sounds, options, named):
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(InputError, match=named):
         load(sounds, **options)
 
 
 def test_a_place_that_cannot_be_written_to_is_named(sounds, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match="cannot be written to"):
+    with pytest.raises(InputError, match="cannot be written to"):
         load(sounds, prepared=str(tmp_path / "file"))
 
 
@@ -163,7 +163,7 @@ def test_real_videos_with_and_without_sound(real_data, tmp_path):
     assert batch["video"].shape == (3, 4, 16, 16, 3)
     assert batch["video"].std(axis=(1, 2, 3, 4)).min() > 5
     shutil.copy(real_data / "av" / "no_audio_track" / "demo.mp4", folder / "dog")
-    with pytest.raises(DataError, match=r"dog/demo\.mp4: .*sound"):
+    with pytest.raises(InputError, match=r"dog/demo\.mp4: .*sound"):
         load(folder, ("audio", "video"), val_fraction=0.25)
     assert load(folder, ("video",), val_fraction=0.2).train.num_examples == 4
 

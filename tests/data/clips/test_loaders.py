@@ -10,9 +10,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from perceiver.data.clips import audioset, schema
-from perceiver.data.errors import DataError
 from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 PER_FRAME = 1920
 CLASSES = ("Speech", "Male speech, man speaking", "Music", "Dog")
@@ -221,7 +221,7 @@ def test_a_clip_without_what_is_needed_is_named(tmp_path, lacking, modalities, n
         eval_batches(data.eval, batch_size=2),
         train_iterator(data.train, batch_size=8, seed=0),
     ):
-        with pytest.raises(DataError, match="the one .*record 1.*" + named) as raised:
+        with pytest.raises(InputError, match="the one .*record 1.*" + named) as raised:
             next(batches)
         assert len(str(raised.value).splitlines()) == 1
     other = ("video",) if lacking == "sound" else ("audio",)
@@ -232,20 +232,20 @@ def test_a_damaged_record_and_a_damaged_frame_are_named(tmp_path):
     broken = schema.serialize("broken", 0.0, [0], [b"\xff\xd8 no JPEG"] * 10, np.zeros(0, np.int16))
     folder = write(tmp_path, {"balanced_train": [[clip("a", [0])]], "eval": [[broken]]})
     data = load(folder, ("video",))
-    with pytest.raises(DataError, match=r"broken .*record 0"):
+    with pytest.raises(InputError, match=r"broken .*record 0"):
         next(eval_batches(data.eval, batch_size=1))
     (path,) = folder.glob("*balanced_train*")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     data = load(folder, ("video",))
-    with pytest.raises(DataError, match=r"balanced_train.*record 0.*cannot be read"):
+    with pytest.raises(InputError, match=r"balanced_train.*record 0.*cannot be read"):
         next(train_iterator(data.train, batch_size=1, seed=0))
 
 
 def test_a_label_that_is_no_class_is_named(tmp_path):
     folder = write(tmp_path, {"balanced_train": [[clip("a", [4])]], "eval": [[clip("b", [3])]]})
-    with pytest.raises(DataError, match=r"a .*record 0"):
+    with pytest.raises(InputError, match=r"a .*record 0"):
         next(train_iterator(load(folder, ("audio",)).train, batch_size=1, seed=0))
 
 
@@ -265,14 +265,14 @@ def test_a_label_that_is_no_class_is_named(tmp_path):
     ],
 )
 def test_wrong_options_are_named(prepared, options, named):
-    with pytest.raises(DataError, match=named) as raised:
+    with pytest.raises(InputError, match=named) as raised:
         load(prepared, **options)
     assert len(str(raised.value).splitlines()) == 1
 
 
 def test_a_folder_without_prepared_clips_says_how_to_prepare_them(tmp_path):
     for folder in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(DataError, match=r"prepare_data audioset --csv") as raised:
+        with pytest.raises(InputError, match=r"prepare_data audioset --csv") as raised:
             load(folder)
         assert str(folder) in str(raised.value)
 
@@ -282,7 +282,7 @@ def test_a_data_set_of_another_kind_is_refused(tmp_path):
     pictures = tf.train.Feature(bytes_list=tf.train.BytesList(value=grey_frames(1)))
     record = tf.train.Example(features=tf.train.Features(feature={"image": pictures}))
     write(tmp_path, {"train": [[record.SerializeToString()]]}, features)
-    with pytest.raises(DataError, match="another kind"):
+    with pytest.raises(InputError, match="another kind"):
         load(tmp_path)
 
 
@@ -290,7 +290,7 @@ def test_a_data_set_of_another_kind_is_refused(tmp_path):
 @pytest.mark.parametrize("content", ["", '{"a', "[]"])
 def test_a_damaged_description_is_named(prepared, name, content):
     (prepared / name).write_text(content)
-    with pytest.raises(DataError, match=rf"{name} is missing or damaged") as raised:
+    with pytest.raises(InputError, match=rf"{name} is missing or damaged") as raised:
         load(prepared)
     assert str(prepared) in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
@@ -307,8 +307,8 @@ def test_a_missing_file_and_a_missing_clip_are_refused(prepared):
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(clip("one", []))
         writer.write(clip("too many", []))
-    with pytest.raises(DataError, match="has 4 clips, not the 3"):
+    with pytest.raises(InputError, match="has 4 clips, not the 3"):
         load(prepared)
     path.unlink()
-    with pytest.raises(DataError, match=r"clips-eval\.tfrecord-00001-of-00002"):
+    with pytest.raises(InputError, match=r"clips-eval\.tfrecord-00001-of-00002"):
         load(prepared)

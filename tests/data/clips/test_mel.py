@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from perceiver.data.clips.mel import log_mel
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 PAPER = {"frame": 2048, "hop": 1024, "bins": 80, "low": 80.0, "high": 7600.0, "offset": 1e-6}
 
@@ -94,5 +94,5 @@ def test_float16_keeps_a_hundredth(real_sound):
     ],
 )
 def test_wrong_settings_are_named(change, named):
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(InputError, match=named):
         log_mel(**(PAPER | change))

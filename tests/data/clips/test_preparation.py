@@ -15,8 +15,8 @@ from perceiver.data.clips.preparation import decoder_process, runners, shards
 from perceiver.data.clips.preparation import prepare as preparation
 from perceiver.data.clips.preparation.decoder_process import Decoder, Listed
 from perceiver.data.clips.preparation.decoding import ClipError
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 from tests.data.clips import media
 
 CLASSES = 'index,mid,display_name\n0,/m/a,"Dogs, all"\n1,/m/b,Bells\n2,/m/c,Rain\n'
@@ -180,7 +180,7 @@ def test_what_is_done_is_not_done_again(given, tmp_path):
 def test_other_arguments_are_refused_with_the_difference(given, tmp_path, change, named):
     prepare(given, tmp_path)
     before = digests(tmp_path)
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(InputError, match=named):
         prepare(given, tmp_path, **change)
     assert digests(tmp_path) == before
 
@@ -190,10 +190,10 @@ def test_another_list_or_other_classes_are_refused(given, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(given, other)
     (other / "some_segments.csv").write_text('quiet_Clip1, 0.000, 3.000, "/m/b"\n')
-    with pytest.raises(DataError, match="was begun with segments"):
+    with pytest.raises(InputError, match="was begun with segments"):
         prepare(other, tmp_path / "out")
     (other / "classes.csv").write_text(CLASSES.replace("Rain", "Snow"))
-    with pytest.raises(DataError, match="its 3 classes"):
+    with pytest.raises(InputError, match="its 3 classes"):
         prepare(other, tmp_path / "out", split="new")
 
 
@@ -212,13 +212,13 @@ def test_a_split_is_added_to_a_data_set(given, tmp_path):
 @pytest.mark.parametrize("name", ["a-b", "all", "../x", "", "é"])
 def test_splits_have_names_that_tfds_takes(given, tmp_path, name):
     if name:
-        with pytest.raises(DataError, match="give a name of letters"):
+        with pytest.raises(InputError, match="give a name of letters"):
             prepare(given, tmp_path, split=name)
 
 
 def test_no_clip_found_or_decoded(given, tmp_path):
     (tmp_path / "none").mkdir()
-    with pytest.raises(DataError, match=r"none of the 5 clips.*-loud_Clip0_000030.mp4"):
+    with pytest.raises(InputError, match=r"none of the 5 clips.*-loud_Clip0_000030.mp4"):
         preparation.prepare_audioset(
             [str(given / "some_segments.csv")],
             str(given / "classes.csv"),
@@ -227,7 +227,7 @@ def test_no_clip_found_or_decoded(given, tmp_path):
             run=runners.in_threads,
         )
     (tmp_path / "none" / "broken-Clp3.mp4").write_bytes(b"\0" * 100)
-    with pytest.raises(DataError, match=r"none of 1 clips can be decoded.*broken-Clp3.mp4: not a"):
+    with pytest.raises(InputError, match=r"none of 1 clips can be decoded.*broken-Clp3.mp4: not a"):
         preparation.prepare_audioset(
             [str(given / "some_segments.csv")],
             str(given / "classes.csv"),
@@ -242,7 +242,7 @@ def test_a_mistake_about_the_clips_binds_nobody_to_the_classes(given, tmp_path):
     (tmp_path / "none").mkdir()
     arguments = ([str(given / "some_segments.csv")], str(given / "classes.csv"))
     for clips in ("none", "nowhere"):
-        with pytest.raises(DataError, match=clips):
+        with pytest.raises(InputError, match=clips):
             preparation.prepare_audioset(
                 *(*arguments, str(tmp_path / clips), str(tmp_path / "out")), run=runners.in_threads
             )
@@ -294,9 +294,9 @@ def test_decoders_end_when_the_work_fails(given, tmp_path, monkeypatch):
     monkeypatch.setattr(decoder_process, "close_idle", lambda: closed.append(True))
 
     def fail(split, todo):
-        raise DataError("the disk is full")
+        raise InputError("the disk is full")
 
-    with pytest.raises(DataError, match="the disk is full"):
+    with pytest.raises(InputError, match="the disk is full"):
         prepare(given, tmp_path, run=fail)
     assert closed == [True]
 
@@ -318,7 +318,7 @@ def test_progress_counts_the_shards(given, tmp_path, monkeypatch, capsys):
 
 
 def test_a_runner_that_beam_does_not_know(given, tmp_path):
-    with pytest.raises(DataError, match=r"'--runner=Nonsense': .*DirectRunner") as raised:
+    with pytest.raises(InputError, match=r"'--runner=Nonsense': .*DirectRunner") as raised:
         prepare(given, tmp_path, run=runners.on_beam(["--runner=Nonsense"]))
     assert len(str(raised.value).splitlines()) == 1
 

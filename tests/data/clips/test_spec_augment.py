@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from perceiver.data.clips import spec_augment
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 # Cells differ from each other and from their mean, 2399.5, which is what masks put there.
 CELLS = np.arange(4800, dtype=np.float32).reshape(60, 80)
@@ -83,5 +83,5 @@ def test_no_masks_or_no_width_leave_all_as_it_is(masks):
 )
 def test_wrong_masks_are_named(change, named):
     masks = {"time_masks": 1, "time_width": 1, "frequency_masks": 1, "frequency_width": 1}
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(InputError, match=named):
         spec_augment.check(60, 80, **(masks | change))

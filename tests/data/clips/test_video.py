@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from perceiver.data.clips import video
-from perceiver.data.errors import DataError
 from perceiver.data.images import pictures
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 
 def jpeg(pixels, quality=100):
@@ -163,5 +163,5 @@ def test_wrong_options_are_named(change, named):
         "saturation": 0.0,
         "hue": 0.0,
     }
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(InputError, match=named):
         video.check(**(options | change))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
 from perceiver.data.stream.batches import eval_batches, train_iterator
+from perceiver.errors import InputError
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_a_picture_that_is_cut_short_is_named(real_data, tmp_path, folder_option
     data = image_folder.load(dir=str(tmp_path), **folder_options)
     broken = data.eval.name(1)
     pathlib.Path(broken).write_bytes(damage(contents))
-    with pytest.raises(DataError, match=re.escape(broken)):
+    with pytest.raises(InputError, match=re.escape(broken)):
         list(eval_batches(data.eval, batch_size=2))
 
 
@@ -183,5 +183,5 @@ def test_a_picture_that_is_cut_short_is_named(real_data, tmp_path, folder_option
     ],
 )
 def test_wrong_options_are_named(tmp_path, folder_options, change, named):
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(InputError, match=named):
         image_folder.load(dir=str(tmp_path), **(folder_options | change))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from perceiver.data.errors import DataError
 from perceiver.data.images import imagenet, tfds_images
 from perceiver.data.stream.batches import eval_batches
+from perceiver.errors import InputError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
@@ -90,7 +90,7 @@ def test_prepared_and_read(archives, expected, tmp_path, folder_options, monkeyp
         "train_split": "train",
         "eval_split": "validation",
     }
-    with pytest.raises(DataError, match="train has 6 pictures and should have 1,281,167"):
+    with pytest.raises(InputError, match="train has 6 pictures and should have 1,281,167"):
         tfds_images.load(**options)
     monkeypatch.setattr(imagenet, "ARCHIVES", expected)
     data = tfds_images.load(**options)
@@ -110,27 +110,29 @@ def test_prepared_and_read(archives, expected, tmp_path, folder_options, monkeyp
 
 def test_short_archives_are_refused_after_preparation(archives, sizes, tmp_path):
     for _ in range(2):  # and again, when the data set is there
-        with pytest.raises(DataError, match=r"train has 6 pictures and should have 1,281,167") as e:
+        with pytest.raises(
+            InputError, match=r"train has 6 pictures and should have 1,281,167"
+        ) as e:
             imagenet.prepare(str(archives), str(tmp_path / "out"), sizes)
         assert "\n" not in str(e.value)
     whole = [dataclasses.replace(sizes[0], num_examples=6), sizes[1]]
-    with pytest.raises(DataError, match="validation has 5 pictures and should have 50,000"):
+    with pytest.raises(InputError, match="validation has 5 pictures and should have 50,000"):
         imagenet.prepare(str(archives), str(tmp_path / "out"), whole)
 
 
 @pytest.mark.parametrize("missing", [TRAIN, VALIDATION])
 def test_a_missing_archive_is_named_before_anything_starts(archives, sizes, tmp_path, missing):
     (archives / missing).unlink()
-    with pytest.raises(DataError, match=rf"{missing} is missing .*image-net\.org/download-images"):
+    with pytest.raises(InputError, match=rf"{missing} is missing .*image-net\.org/download-images"):
         imagenet.prepare(str(archives), str(tmp_path / "out"), sizes)
-    with pytest.raises(DataError, match=f"{TRAIN} and {VALIDATION}"):
+    with pytest.raises(InputError, match=f"{TRAIN} and {VALIDATION}"):
         imagenet.prepare(str(tmp_path / "absent"), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_an_archive_cut_short_is_named_before_anything_starts(archives, tmp_path):
     with pytest.raises(
-        DataError, match=rf"{TRAIN} has [\d,]+ bytes and should have 147,897,477,120"
+        InputError, match=rf"{TRAIN} has [\d,]+ bytes and should have 147,897,477,120"
     ):
         imagenet.prepare(str(archives), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
@@ -141,7 +143,7 @@ def test_a_disk_too_small_is_named_before_anything_starts(
 ):
     usage = shutil.disk_usage(tmp_path)._replace(free=100_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(DataError, match=r"out has 0 GB free"):
+    with pytest.raises(InputError, match=r"out has 0 GB free"):
         imagenet.prepare(str(archives), str(tmp_path / "out"), expected)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -164,7 +166,7 @@ def test_damaged_archives_leave_no_data_set(archives, expected, tmp_path, damage
     else:
         data[:] = b"not an archive ".ljust(len(data))
     path.write_bytes(data)
-    with pytest.raises(DataError, match=said) as raised:
+    with pytest.raises(InputError, match=said) as raised:
         imagenet.prepare(str(archives), str(tmp_path / "out"), expected)
     assert str(archives) in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -175,7 +177,7 @@ def test_a_disk_that_fills_up_is_said(archives, expected, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        with pytest.raises(DataError, match=r"in .*out failed .*too large") as raised:
+        with pytest.raises(InputError, match=r"in .*out failed .*too large") as raised:
             imagenet.prepare(str(archives), str(tmp_path / "out"), expected)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -188,7 +190,7 @@ def test_a_failure_that_says_nothing_is_told_by_its_kind(archives, expected, tmp
         raise EOFError
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
-    with pytest.raises(DataError, match=r"failed \(EOFError\)"):
+    with pytest.raises(InputError, match=r"failed \(EOFError\)"):
         imagenet.prepare(str(archives), str(tmp_path / "out"), expected)
 
 
@@ -202,7 +204,7 @@ def test_names_in_an_archive_write_nothing_outside(archives, expected, tmp_path)
         archive.addfile(link)
     before = sorted(tmp_path.rglob("*"))
     expected[0] = dataclasses.replace(expected[0], num_bytes=path.stat().st_size)
-    with pytest.raises(DataError):
+    with pytest.raises(InputError):
         imagenet.prepare(str(archives), str(tmp_path / "out"), expected)
     after = [p for p in tmp_path.rglob("*") if not p.is_relative_to(tmp_path / "out")]
     assert sorted(after) == before

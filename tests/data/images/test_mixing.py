@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from perceiver.data.errors import DataError
 from perceiver.data.images.mixing import mixer
 from perceiver.data.source import Source
 from perceiver.data.stream.batches import train_iterator
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 S = 32
 
@@ -119,9 +119,9 @@ def test_without_alphas_nothing_is_mixed():
 
 @pytest.mark.parametrize("alphas", [(-0.1, 0.0), (float("nan"), 0.0), (float("inf"), 0.0)])
 def test_alphas_that_cannot_be_are_named(alphas):
-    with pytest.raises(DataError, match="mixup_alpha is"):
+    with pytest.raises(InputError, match="mixup_alpha is"):
         mixer(*alphas)
-    with pytest.raises(DataError, match="cutmix_alpha is"):
+    with pytest.raises(InputError, match="cutmix_alpha is"):
         mixer(*alphas[::-1])
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from perceiver.data.errors import DataError
 from perceiver.data.images.randaugment import OPERATIONS, RandAugment
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 OPTIONS = {
     "layers": 1,
@@ -166,7 +166,7 @@ def test_the_ends_of_the_scale_work(name, magnitude):
     ],
 )
 def test_wrong_options_are_named(change, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(InputError, match=message):
         RandAugment(**(OPTIONS | change)).check()
 
 

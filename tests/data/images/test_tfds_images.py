@@ -7,11 +7,11 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from perceiver.data.errors import DataError
 from perceiver.data.images import folder as image_folder
 from perceiver.data.images import tfds_images
 from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 CLASSES = ["cat", "dog", "emu"]
 IMAGE = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
@@ -103,7 +103,7 @@ def test_every_example_once_with_its_label_and_name(pets, options):
 
 
 def test_a_dir_that_is_not_given_is_said(options):
-    with pytest.raises(DataError, match="dir is empty"):
+    with pytest.raises(InputError, match="dir is empty"):
         tfds_images.load(**(options | {"dir": ""}))
 
 
@@ -192,7 +192,7 @@ def test_the_newest_version_unless_one_is_given(tmp_path, options):
         prepare(tmp_path, splits, features, version=version, shards=1)
     assert levels(tfds_images.load(**options).eval) == [10]
     assert levels(tfds_images.load(**(options | {"tfds_name": "pets:9.1.0"})).eval) == [9]
-    with pytest.raises(DataError, match=r"versions 2\.0\.0, 9\.1\.0, 10\.0\.0"):
+    with pytest.raises(InputError, match=r"versions 2\.0\.0, 9\.1\.0, 10\.0\.0"):
         tfds_images.load(**(options | {"tfds_name": "pets:3.0.0"}))
 
 
@@ -205,7 +205,7 @@ def test_configs_of_a_data_set(tmp_path, options):
     prepare(tmp_path, splits, features, config="large", shards=1)
     assert levels(tfds_images.load(**(options | {"tfds_name": "pets/small"})).eval) == [5]
     assert levels(tfds_images.load(**(options | {"tfds_name": "pets/large:1.0.0"})).eval) == [7]
-    with pytest.raises(DataError, match="'pets/large', 'pets/small'"):
+    with pytest.raises(InputError, match="'pets/large', 'pets/small'"):
         tfds_images.load(**options)
 
 
@@ -222,7 +222,7 @@ def test_configs_of_a_data_set(tmp_path, options):
 def test_a_data_set_that_is_not_there(pets, tmp_path, options, name, said):
     for folder in (tmp_path, tmp_path / "absent"):
         if folder == tmp_path or name != "pest":
-            with pytest.raises(DataError, match=said) as raised:
+            with pytest.raises(InputError, match=said) as raised:
                 tfds_images.load(**(options | {"tfds_name": name, "dir": str(folder)}))
             assert str(folder) in str(raised.value)
             assert "\n" not in str(raised.value)
@@ -240,7 +240,7 @@ def test_a_data_set_that_is_not_there(pets, tmp_path, options, name, said):
     ],
 )
 def test_wrong_options_are_named(pets, options, change, named):
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(InputError, match=named):
         tfds_images.load(**(options | change))
 
 
@@ -249,17 +249,17 @@ def test_a_data_set_half_there(pets, options):
     whole = shard.read_bytes()
     length = int.from_bytes(whole[:8], "little") + 16
     shard.write_bytes(whole[:length])
-    with pytest.raises(DataError, match=f"{shard.name} has 1 records and should have 3"):
+    with pytest.raises(InputError, match=f"{shard.name} has 1 records and should have 3"):
         tfds_images.load(**options)
     shard.unlink()
-    with pytest.raises(DataError, match=f"{shard.name} cannot be read"):
+    with pytest.raises(InputError, match=f"{shard.name} cannot be read"):
         tfds_images.load(**options)
     info = pets / "dataset_info.json"
     info.write_text(info.read_text()[:100])
-    with pytest.raises(DataError, match=f"{info} is missing or damaged"):
+    with pytest.raises(InputError, match=f"{info} is missing or damaged"):
         tfds_images.load(**options)
     info.unlink()
-    with pytest.raises(DataError, match=f"{info} is missing or damaged"):
+    with pytest.raises(InputError, match=f"{info} is missing or damaged"):
         tfds_images.load(**options)
 
 
@@ -269,7 +269,7 @@ def test_a_damaged_record_is_named(pets, options):
     damaged[40] ^= 1
     shard.write_bytes(damaged)
     source = tfds_images.load(**options).eval
-    with pytest.raises(DataError, match=rf"{shard}: record 0.*corrupted record"):
+    with pytest.raises(InputError, match=rf"{shard}: record 0.*corrupted record"):
         list(eval_batches(source, batch_size=5))
 
 
@@ -277,7 +277,7 @@ def test_other_files_than_tfrecord_are_refused(tmp_path, options):
     features = {"image": IMAGE, "label": LABEL, "note": tfds.features.Text()}
     splits = {"train": greys([1]), "test": greys([2])}
     prepare(tmp_path, splits, features, file_format="array_record", shards=1)
-    with pytest.raises(DataError, match="holds array_record files"):
+    with pytest.raises(InputError, match="holds array_record files"):
         tfds_images.load(**options)
 
 
@@ -291,7 +291,7 @@ def test_pictures_without_a_label_are_named(tmp_path, options):
     prepare(tmp_path, splits, features, shards=1)
     data = tfds_images.load(**options)
     assert next(train_iterator(data.train, batch_size=1, seed=0))["label"] == [1]
-    with pytest.raises(DataError, match=r"record 0.*the label is not given"):
+    with pytest.raises(InputError, match=r"record 0.*the label is not given"):
         list(eval_batches(data.eval, batch_size=1))
 
 
@@ -317,7 +317,7 @@ def test_the_picture_and_its_label_among_the_features(tmp_path, options, feature
     }
     prepare(tmp_path, {"train": [made], "test": [made]}, features, shards=1, supervised_keys=keys)
     if isinstance(expected, str):
-        with pytest.raises(DataError, match=expected):
+        with pytest.raises(InputError, match=expected):
             tfds_images.load(**options)
         return
     (batch,) = eval_batches(tfds_images.load(**options).eval, batch_size=1)
@@ -335,5 +335,5 @@ def test_a_picture_cut_short_is_named(tmp_path, options):
     prepare(
         tmp_path, {"train": examples, "test": examples}, features, shards=1, disable_shuffling=True
     )
-    with pytest.raises(DataError, match=r"pets-test.*: record 1"):
+    with pytest.raises(InputError, match=r"pets-test.*: record 1"):
         list(eval_batches(tfds_images.load(**options).eval, batch_size=2))

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from perceiver.data.errors import DataError
 from perceiver.data.points.modelnet40 import downloads
+from perceiver.errors import InputError
 
 CONTENT = bytes(range(256)) * 10_000
 
@@ -41,7 +41,7 @@ def publish(monkeypatch, url, content=CONTENT):
 
 
 def refused(folder, *parts):
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         downloads.fetch("ModelNet40.zip", str(folder))
     message = str(raised.value)
     assert len(message.splitlines()) == 1
@@ -58,7 +58,7 @@ def test_a_whole_archive_is_fetched_once(server, tmp_path, monkeypatch):
     publish(monkeypatch, f"{server}/gone.zip")
     assert downloads.fetch("ModelNet40.zip", str(tmp_path / "new")) == path
     path.write_bytes(CONTENT[:-1])
-    with pytest.raises(DataError, match=r"new/ModelNet40.zip: refused: its SHA-256"):
+    with pytest.raises(InputError, match=r"new/ModelNet40.zip: refused: its SHA-256"):
         downloads.fetch("ModelNet40.zip", str(tmp_path / "new"))
 
 
@@ -76,5 +76,5 @@ def test_a_download_that_fails_leaves_nothing(server, tmp_path, monkeypatch, pat
 def test_no_server_and_no_name_are_said(tmp_path, monkeypatch):
     publish(monkeypatch, "http://127.0.0.1:9/ModelNet40.zip")
     refused(tmp_path, "127.0.0.1:9", "in another way")
-    with pytest.raises(DataError, match=r"'Modelnet40.zip': did you mean 'ModelNet40.zip'"):
+    with pytest.raises(InputError, match=r"'Modelnet40.zip': did you mean 'ModelNet40.zip'"):
         downloads.fetch("Modelnet40.zip", str(tmp_path))

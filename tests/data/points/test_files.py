@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from perceiver.data.errors import DataError
 from perceiver.data.points import files
 from perceiver.data.points.meshes import Mesh
+from perceiver.errors import InputError
 
 POINTS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 PCD = """# .PCD v0.7
@@ -158,7 +158,7 @@ def test_any_damage_is_a_data_error(kind):
             del data[place:]
         try:
             files.read(bytes(data), f"x{suffix}")
-        except DataError as error:
+        except InputError as error:
             messages.append(str(error))
     assert messages
     assert all(len(message.splitlines()) == 1 for message in messages)
@@ -176,7 +176,7 @@ def objects():
 
 
 def refused(data, name, *parts):
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         files.read(data, name)
     message = str(raised.value)
     assert len(message.splitlines()) == 1
@@ -266,13 +266,13 @@ def test_a_mesh_gives_as_many_as_wanted_and_one_without_faces_its_vertices():
     np.testing.assert_allclose(np.abs(sampled).max(axis=1), 1)  # all on a side
     bare = Mesh(np.asarray(box.vertices), np.empty((0, 3), np.int64))
     np.testing.assert_array_equal(np.sort(cloud(bare, 8, 100), axis=0), np.sort(box.vertices, 0))
-    with pytest.raises(DataError, match=r"some/x.off: has no faces to sample, and only 8 points"):
+    with pytest.raises(InputError, match=r"some/x.off: has no faces to sample, and only 8 points"):
         cloud(bare, 9, 100)
 
 
 def test_fewer_points_than_needed_and_no_area_are_named():
-    with pytest.raises(DataError, match=r"some/x.off: has 20 points, and 21 are needed"):
+    with pytest.raises(InputError, match=r"some/x.off: has 20 points, and 21 are needed"):
         cloud(POINTS, 21, 30)
     flat = Mesh(np.zeros((3, 3)), np.array([[0, 1, 2]]))
-    with pytest.raises(DataError, match=r"some/x.off: its faces have no area"):
+    with pytest.raises(InputError, match=r"some/x.off: its faces have no area"):
         cloud(flat, 1, 5)

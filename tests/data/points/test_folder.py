@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from perceiver.data.errors import DataError
 from perceiver.data.points import folder as point_folder
 from perceiver.data.stream.batches import eval_batches, train_iterator
+from perceiver.errors import InputError
 
 PLAIN = {
     "val_fraction": 0.25,
@@ -125,7 +125,7 @@ def test_points_far_from_the_origin_keep_their_shape(tmp_path):
 
 
 def refused(folder, *parts, **options):
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         load(folder, **options)
     message = str(raised.value)
     assert len(message.splitlines()) == 1

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from perceiver.data.errors import DataError
 from perceiver.data.points import files
 from perceiver.data.points.modelnet40 import layouts
 from perceiver.data.points.modelnet40.classes import MODELNET10, MODELNET40, OFFICIAL
+from perceiver.errors import InputError
 
 # A box 1 x 2 x 4: no two of its axes can be mistaken for each other.
 BOX = (
@@ -108,7 +108,7 @@ def test_the_classes_decide_between_10_and_40(tmp_path):
 
 
 def refused(source, *parts, **options):
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         layouts.find(str(source), **options)
     message = str(raised.value)
     assert len(message.splitlines()) == 1
@@ -149,7 +149,9 @@ def test_a_damaged_mesh_is_named(tmp_path):
     add_meshes(writer(tmp_path), shapes_of=FEW)
     (tmp_path / "bed" / "test" / "bed_0003.off").write_text("OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n")
     split = layouts.find(str(tmp_path), partial=True).splits["test"]
-    with pytest.raises(DataError, match=r"bed_0003.off: has no faces to sample, and only 3 points"):
+    with pytest.raises(
+        InputError, match=r"bed_0003.off: has no faces to sample, and only 3 points"
+    ):
         list(split.clouds(1))
 
 
@@ -197,7 +199,7 @@ def test_resampled_clouds_of_another_size_and_lists_of_other_classes_are_named(t
     path = tmp_path / "night_stand" / "night_stand_0002.txt"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]))
     split = layouts.find(str(tmp_path), partial=True).splits["train"]
-    with pytest.raises(DataError, match=r"night_stand_0002.txt has 49 points, and other files 50"):
+    with pytest.raises(InputError, match=r"night_stand_0002.txt has 49 points, and other files 50"):
         list(split.clouds(1))
     refused(tmp_path, "50 points", "num_points 51", partial=True, num_points=51)
     (tmp_path / "modelnet40_test.txt").write_text("../../etc/passwd\n")

@@ -4,11 +4,11 @@ import h5py
 import numpy as np
 import pytest
 
-from perceiver.data.errors import DataError
 from perceiver.data.points import clouds
 from perceiver.data.points.modelnet40 import loader
 from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 PLAIN = {"scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
 PAPER = {"scale": (0.99, 1.01), "translation": 0.0, "rotation": "none"}
@@ -218,7 +218,7 @@ def test_points_that_coincide_stay_at_the_origin(small):
 
 
 def refused(folder, *parts, num_points=64, **options):
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         loader.load(dir=str(folder), num_points=num_points, **(PAPER | options))
     message = str(raised.value)
     assert len(message.splitlines()) == 1

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from perceiver.data.errors import DataError
 from perceiver.data.points.modelnet40 import downloads, loader, prepared
 from perceiver.data.points.modelnet40.builder import prepare
 from perceiver.data.stream.batches import eval_batches
+from perceiver.errors import InputError
 
 PLAIN = {"num_points": 1000, "scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
 
@@ -71,13 +71,13 @@ def test_the_loader_takes_it_in_place_of_the_files(from_hdf5, real_data, below):
 
 def test_real_resampled_clouds_are_prepared_where_fewer_will_do(real_data, tmp_path):
     source = str(real_data / "modelnet40_normal_resampled")
-    with pytest.raises(DataError, match="19 training and 1 test"):
+    with pytest.raises(InputError, match="19 training and 1 test"):
         prepare(source, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
     report = prepare(source, str(tmp_path), partial=True)
     assert "19 training clouds of 9,843" in report
     assert "10,000 points" in report
-    with pytest.raises(DataError, match=r"19 training and 1 test.*9,843 and 2,468"):
+    with pytest.raises(InputError, match=r"19 training and 1 test.*9,843 and 2,468"):
         loader.load(dir=str(tmp_path), **PLAIN)
     made = loader.load(dir=str(tmp_path), partial=True, **PLAIN)
     raw = loader.load(dir=source, partial=True, **PLAIN)
@@ -99,7 +99,7 @@ def add_meshes(folder, count):
 
 def test_meshes_are_sampled_once_by_processes(tmp_path):
     add_meshes(tmp_path / "meshes", 70)
-    with pytest.raises(DataError, match=r"holds meshes: sample.*prepare_data modelnet"):
+    with pytest.raises(InputError, match=r"holds meshes: sample.*prepare_data modelnet"):
         loader.load(dir=str(tmp_path / "meshes"), partial=True, **PLAIN)
     source = str(tmp_path / "meshes")
     for workers in (1, 2):
@@ -127,7 +127,7 @@ def test_an_archive_is_fetched_where_it_is_asked_for(tmp_path, monkeypatch):
 def test_what_is_there_is_left_alone(from_hdf5, real_data):
     out, _ = from_hdf5
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    with pytest.raises(DataError, match=r"modelnet10/1.0.0 is there already"):
+    with pytest.raises(InputError, match=r"modelnet10/1.0.0 is there already"):
         prepare(str(real_data / "modelnet10_hdf5_1024"), str(out))
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
 
@@ -136,7 +136,7 @@ def test_a_damaged_mesh_is_named_and_nothing_half_made_stays(tmp_path):
     add_meshes(tmp_path / "meshes", 3)
     broken = tmp_path / "meshes" / "bed" / "train" / "bed_0001.off"
     broken.write_text("OFF\n")
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         prepare(str(tmp_path / "meshes"), str(tmp_path / "out"), partial=True)
     assert str(broken) in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
@@ -171,13 +171,13 @@ def test_own_classes_in_hdf5_are_not_prepared(tmp_path):
         (tmp_path / f"{split}_files.txt").write_text(f"{split}.h5\n")
         with h5py.File(tmp_path / f"{split}.h5", "w") as file:
             file["data"], file["label"] = np.zeros((3, 9, 3)), np.zeros((3, 1), np.uint8)
-    with pytest.raises(DataError, match="other classes than ModelNet40"):
+    with pytest.raises(InputError, match="other classes than ModelNet40"):
         prepare(str(tmp_path), str(tmp_path / "out"))
 
 
 def test_a_place_that_cannot_be_written_is_named(real_data, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"file.*cannot be written"):
+    with pytest.raises(InputError, match=r"file.*cannot be written"):
         prepare(str(real_data / "modelnet10_hdf5_1024"), str(tmp_path / "file"))
 
 
@@ -186,7 +186,7 @@ def test_a_disk_that_fills_up_is_said(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(DataError, match=r"out' cannot be written .*too large") as raised:
+        with pytest.raises(InputError, match=r"out' cannot be written .*too large") as raised:
             prepare(str(tmp_path / "meshes"), str(tmp_path / "out"), partial=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -211,13 +211,13 @@ def test_damaged_data_sets_are_named(small):
     (record,) = small.rglob("modelnet-test.tfrecord*")
     whole = record.read_bytes()
     damage(record)
-    with pytest.raises(DataError, match=r"1.0.0: the test records cannot be read \("):
+    with pytest.raises(InputError, match=r"1.0.0: the test records cannot be read \("):
         loader.load(dir=str(small), partial=True, **PLAIN)
     record.write_bytes(whole)
-    with pytest.raises(DataError, match=r"2048 points, fewer than num_points 4000"):
+    with pytest.raises(InputError, match=r"2048 points, fewer than num_points 4000"):
         loader.load(dir=str(small), partial=True, **(PLAIN | {"num_points": 4000}))
     record.unlink()
-    with pytest.raises(DataError, match=r"1.0.0"):
+    with pytest.raises(InputError, match=r"1.0.0"):
         loader.load(dir=str(small), partial=True, **PLAIN)
 
 
@@ -225,17 +225,17 @@ def test_another_data_set_is_refused_and_two_are_named(small):
     info = next(small.rglob("features.json"))
     text = info.read_text()
     info.write_text(text.replace('"points"', '"picture"'))
-    with pytest.raises(DataError, match="is no data set of point clouds"):
+    with pytest.raises(InputError, match="is no data set of point clouds"):
         loader.load(dir=str(small), partial=True, **PLAIN)
     info.write_text(text.replace('"name"', '"title"'))
-    with pytest.raises(DataError, match="is no data set of point clouds"):
+    with pytest.raises(InputError, match="is no data set of point clouds"):
         loader.load(dir=str(small), partial=True, **PLAIN)
     assert '"3"' in text
     info.write_text(text.replace('"3"', '"6"'))
-    with pytest.raises(DataError, match="is no data set of point clouds"):
+    with pytest.raises(InputError, match="is no data set of point clouds"):
         loader.load(dir=str(small), partial=True, **PLAIN)
     info.write_text(text)
     (info.parent.parent.parent / "modelnet40" / "1.0.0").mkdir(parents=True)
     (info.parent.parent.parent / "modelnet40" / "1.0.0" / "dataset_info.json").touch()
-    with pytest.raises(DataError, match=r"2 data sets: give .*modelnet10/1.0.0.* or .*modelnet40"):
+    with pytest.raises(InputError, match=r"2 data sets: give .*modelnet10/1.0.0.* or .*modelnet40"):
         prepared.find(str(small))

@@ -5,8 +5,8 @@ import zipfile
 
 import pytest
 
-from perceiver.data.errors import DataError
 from perceiver.data.points.modelnet40 import archives
+from perceiver.errors import InputError
 
 FILES = {
     "README.txt": b"read me",
@@ -44,7 +44,7 @@ def test_folders_and_archives_are_read_alike(tree):
     assert inside.read("-a b.off") == b"one"
     assert tree.read("top/chair/test/c.off") == b"three"
     assert inside.name("-a b.off").endswith("/top/chair/train/-a b.off")
-    with pytest.raises(DataError, match=r"nowhere.off: cannot be read"):
+    with pytest.raises(InputError, match=r"nowhere.off: cannot be read"):
         inside.read("nowhere.off")
 
 
@@ -75,7 +75,7 @@ def test_a_hostile_member_is_refused_by_name(tmp_path, monkeypatch, name, mode, 
     path = hostile(inner / "bad.zip", name, b"/etc/passwd", mode | 0o644)
     monkeypatch.chdir(inner)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InputError) as raised:
         archives.Archive(path)
     message = str(raised.value)
     assert str(path) in message
@@ -89,7 +89,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chair/train/bomb.off", b"0" * ((1 << 29) + 1))
     assert path.stat().st_size < 1 << 20
-    with pytest.raises(DataError, match=r"'chair/train/bomb.off' has 536,870,913 bytes"):
+    with pytest.raises(InputError, match=r"'chair/train/bomb.off' has 536,870,913 bytes"):
         archives.Archive(path)
 
 
@@ -97,13 +97,13 @@ def test_a_bomb_that_lies_about_its_size_is_not_unpacked(tmp_path):
     path = hostile(tmp_path / "liar.zip", "chair/train/liar.off", b"0" * 5_000_000)
     size = (5_000_000).to_bytes(4, "little")
     path.write_bytes(path.read_bytes().replace(size, (10).to_bytes(4, "little")))
-    with pytest.raises(DataError, match=r"liar.off: cannot be read"):
+    with pytest.raises(InputError, match=r"liar.off: cannot be read"):
         archives.Archive(path).read("chair/train/liar.off")
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "_MOST_MEMBERS", 1)
-    with pytest.raises(DataError, match=r"2 members"):
+    with pytest.raises(InputError, match=r"2 members"):
         archives.Archive(hostile(tmp_path / "many.zip", "chair/train/x.off"))
 
 
@@ -112,7 +112,7 @@ def test_an_encrypted_member_is_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[data.rindex(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"'chair/train/x.off' is encrypted"):
+    with pytest.raises(InputError, match=r"'chair/train/x.off' is encrypted"):
         archives.Archive(path)
 
 
@@ -120,12 +120,12 @@ def test_damaged_archives_are_named(tmp_path):
     path = hostile(tmp_path / "cut.zip", "chair/train/x.off", b"some text " * 50)
     whole = path.read_bytes()
     path.write_bytes(whole[:-30])
-    with pytest.raises(DataError, match=r"cut.zip: cannot be read"):
+    with pytest.raises(InputError, match=r"cut.zip: cannot be read"):
         archives.Archive(path)
     flipped = bytearray(whole)
     flipped[whole.index(b"x.off") + 8] ^= 0xFF
     path.write_bytes(flipped)
-    with pytest.raises(DataError, match=r"cut.zip/chair/train/x.off: cannot be read"):
+    with pytest.raises(InputError, match=r"cut.zip/chair/train/x.off: cannot be read"):
         archives.Archive(path).read("chair/train/x.off")
 
 
@@ -144,7 +144,7 @@ def test_any_damage_is_a_data_error(tmp_path, method):
             tree = archives.Archive(path)
             for name in tree.list("chair/train")[1]:
                 tree.read(f"chair/train/{name}")
-        except DataError as error:
+        except InputError as error:
             messages.append(str(error))
     assert len(messages) > len(whole) / 2
     assert all(len(message.splitlines()) == 1 for message in messages)

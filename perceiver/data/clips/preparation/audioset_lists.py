@@ -12,8 +12,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from perceiver.data.errors import DataError, reason
+from perceiver.data.errors import reason
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 _OF_VIDEO = (".mp4", ".webm", ".mkv", ".mpg", ".mpeg", ".mov", ".avi", ".flv", ".3gp")
 _OF_SOUND = (".m4a", ".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aac")
@@ -53,13 +54,13 @@ def classes_beside(path: str) -> str:
     """The list of classes in the folder of a list of segments, `class_labels_indices.csv`.
 
     Raises:
-      DataError: there is none, or no such list of segments.
+      InputError: there is none, or no such list of segments.
     """
     beside = os.path.join(os.path.dirname(path), _CLASSES)
     if not tf.io.gfile.exists(path):
         raise _absent(path)
     if not tf.io.gfile.exists(beside):
-        raise DataError(
+        raise InputError(
             f"{path}: there is no {_CLASSES} beside it: put it there, or give the list of classes "
             f"with --classes ({_WHERE})"
         )
@@ -76,27 +77,27 @@ def read_classes(path: str) -> tuple[dict[str, int], list[str]]:
       (the index of each mid, the display names in the order of the indices).
 
     Raises:
-      DataError: no such file, not such a file, indices that do not count from 0, or a class
+      InputError: no such file, not such a file, indices that do not count from 0, or a class
         without a mid and a name of its own.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(_text(path))))
     except csv.Error as error:  # a quote that is never closed
-        raise DataError(f"{path}: not a list of classes: {error}") from error
+        raise InputError(f"{path}: not a list of classes: {error}") from error
     if not rows or not {"index", "mid", "display_name"} <= rows[0].keys():
-        raise DataError(
+        raise InputError(
             f"{path}: not the list of classes: its first line must be index,mid,display_name "
             f"({_WHERE})"
         )
     for number, row in enumerate(rows):
         if row["index"] != str(number):
-            raise DataError(f"{path}:{number + 2}: index {row['index']!r} should be {number}")
+            raise InputError(f"{path}:{number + 2}: index {row['index']!r} should be {number}")
     for column in ("mid", "display_name"):
         seen = set()
         for number, row in enumerate(rows):
             value = row[column]
             if not value or len(value.splitlines()) > 1 or value in seen:
-                raise DataError(
+                raise InputError(
                     f"{path}:{number + 2}: {column} {_short(value)}: each class must have one, in "
                     "a line, and no other class the same"
                 )
@@ -115,7 +116,7 @@ def read_segments(path: str, classes: dict[str, int]) -> list[Segment]:
       The segments in the order of the list.
 
     Raises:
-      DataError: no such file, no segments, a line that is not one, an unknown mid, or a segment
+      InputError: no such file, no segments, a line that is not one, an unknown mid, or a segment
         listed twice; the line is named.
     """
     segments = []
@@ -129,25 +130,27 @@ def read_segments(path: str, classes: dict[str, int]) -> list[Segment]:
             video, start, end, mids = row
             start, end = float(start), float(end)
         except ValueError:
-            raise DataError(
+            raise InputError(
                 f"{line}: {_short(','.join(row))} is not a segment: YTID, start, end, "
                 f'"mid,mid,..." ({_WHERE})'
             ) from None
         if not video or not 0 <= start < end < float("inf"):
-            raise DataError(f"{line}: no segment goes from {start} s to {end} s of {_short(video)}")
+            raise InputError(
+                f"{line}: no segment goes from {start} s to {end} s of {_short(video)}"
+            )
         unknown = [mid for mid in mids.split(",") if mid not in classes]
         if unknown:
-            raise DataError(
+            raise InputError(
                 f"{line}: class {_short(unknown[0])} of {_short(video)} is not in the list of "
                 f"classes: give the {_CLASSES} that belongs to this list"
             )
         segment = Segment(video, start, end, tuple(classes[mid] for mid in mids.split(",")))
         if segment.id in seen:
-            raise DataError(f"{line}: {segment.id!r} is there already, on line {seen[segment.id]}")
+            raise InputError(f"{line}: {segment.id!r} is there already, on line {seen[segment.id]}")
         seen[segment.id] = reader.line_num
         segments.append(segment)
     if not segments:
-        raise DataError(f"{path}: has no segments ({_WHERE})")
+        raise InputError(f"{path}: has no segments ({_WHERE})")
     return segments
 
 
@@ -155,11 +158,11 @@ def split_name(path: str) -> str:
     """The name that a list gives its split: `balanced_train` for `balanced_train_segments.csv`.
 
     Raises:
-      DataError: the list has another kind of name.
+      InputError: the list has another kind of name.
     """
     name = os.path.basename(path)
     if not name.endswith(_LIST_NAME) or not name.removesuffix(_LIST_NAME).isidentifier():
-        raise DataError(
+        raise InputError(
             f"{path}: what to call its split? Give --split=NAME, or name the list NAME{_LIST_NAME}"
         )
     return name.removesuffix(_LIST_NAME)
@@ -173,10 +176,10 @@ def scan(dir: str) -> Files:
         folders are followed: two million clips may lie on several disks.
 
     Raises:
-      DataError: no such folder, or one below it cannot be read.
+      InputError: no such folder, or one below it cannot be read.
     """
     if not dir or not tf.io.gfile.isdir(dir):
-        raise DataError(f"folder of clips {dir!r} does not exist: give the one that holds them")
+        raise InputError(f"folder of clips {dir!r} does not exist: give the one that holds them")
     found: Files = {}
     for folder, names in _walk(dir):
         for name in names:
@@ -191,7 +194,9 @@ def _walk(dir: str) -> Iterator[tuple[str, list[str]]]:
     """The folders from `dir` on, each once, with the names of what is in them."""
 
     def refuse(error: Exception) -> NoReturn:
-        raise DataError(f"folder of clips {dir!r} cannot be read whole: {reason(error)}") from error
+        raise InputError(
+            f"folder of clips {dir!r} cannot be read whole: {reason(error)}"
+        ) from error
 
     if "://" in dir:
         for folder, _, names in tf.io.gfile.walk(dir, onerror=refuse):
@@ -262,7 +267,7 @@ def _rows(reader: Iterator[list[str]], path: str) -> Iterator[list[str]]:
     try:
         yield from reader
     except csv.Error as error:  # a quote that is never closed
-        raise DataError(f"{path}:{reader.line_num}: {error} ({_WHERE})") from error
+        raise InputError(f"{path}:{reader.line_num}: {error} ({_WHERE})") from error
 
 
 def _short(text: str | None) -> str:
@@ -270,8 +275,8 @@ def _short(text: str | None) -> str:
     return repr(text) if text is None or len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
 
 
-def _absent(path: str) -> DataError:
-    return DataError(f"list {path!r} does not exist: {_WHERE}")
+def _absent(path: str) -> InputError:
+    return InputError(f"list {path!r} does not exist: {_WHERE}")
 
 
 def _text(path: str) -> str:
@@ -281,4 +286,4 @@ def _text(path: str) -> str:
         with tf.io.gfile.GFile(path, "r") as file:
             return file.read()
     except (tf.errors.OpError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {reason(error)}") from error
+        raise InputError(f"{path}: cannot be read: {reason(error)}") from error

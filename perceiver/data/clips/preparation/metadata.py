@@ -10,16 +10,16 @@ import tensorflow_datasets as tfds
 
 from perceiver.data.clips import schema
 from perceiver.data.clips.preparation import shards
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 _VERSION = "1.0.0"
 
 
 def check_name(split: str) -> None:
-    """Raises a DataError if a split cannot be called so."""
+    """Raises an InputError if a split cannot be called so."""
     if not (split.isascii() and split.isidentifier()) or split == "all":
-        raise DataError(
+        raise InputError(
             f"split {split!r}: give a name of letters, digits and '_', other than 'all'"
         )
 
@@ -30,11 +30,11 @@ def keep_class_names(out: str, names: Sequence[str]) -> None:
 
 
 def check_class_names(out: str, names: Sequence[str]) -> None:
-    """Raises a DataError if a data set that was begun has other class names."""
+    """Raises an InputError if a data set that was begun has other class names."""
     path = _class_names(out)
     kept = json.loads(shards.read(path)) if tf.io.gfile.exists(path) else list(names)
     if kept != list(names):
-        raise DataError(
+        raise InputError(
             f"{out}: its {len(kept)} classes, {', '.join(kept[:3])} and so on, are not the "
             f"{len(names)} given, {', '.join(names[:3])} and so on: give another --out"
         )

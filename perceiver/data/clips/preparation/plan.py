@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from perceiver.data.clips.preparation import metadata, shards
 from perceiver.data.clips.preparation.decoder_process import Listed
 from perceiver.data.clips.preparation.shards import Split
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 # Clips in a shard, so that its file is of some 200 to 400 MB.
 _CLIPS_WITH_FRAMES = 64
@@ -47,7 +47,7 @@ class Plan:
         """Whether the split was begun before; if so, goes on with it.
 
         Raises:
-          DataError: it was begun with other arguments.
+          InputError: it was begun with other arguments.
         """
         metadata.check_name(self.split.name)
         metadata.check_class_names(self.split.out, self.class_names)
@@ -62,7 +62,7 @@ class Plan:
             if before.get(key) != value
         ]
         if differences:
-            raise DataError(
+            raise InputError(
                 f"{self.split.out}: split {self.split.name!r} was begun with "
                 f"{', '.join(differences)}: give what was given then, or another --out"
             )

@@ -26,8 +26,8 @@ from perceiver.data.clips.preparation import (
 from perceiver.data.clips.preparation.decoder_process import Listed
 from perceiver.data.clips.preparation.decoding import WANTS
 from perceiver.data.clips.preparation.plan import Plan, digest
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 # What is in a folder of clips.
 CLIP_FILES = class_folders.FileKind("sound or video files", audioset_lists.SUFFIXES)
@@ -103,7 +103,7 @@ def prepare_audioset(
       A report on each split.
 
     Raises:
-      DataError: an argument or list is wrong, no clip of a list is found or can be decoded, `out`
+      InputError: an argument or list is wrong, no clip of a list is found or can be decoded, `out`
         was begun with other arguments, or it cannot be written.
     """
     _check(want, seconds, num_shards)
@@ -128,7 +128,7 @@ def prepare_audioset(
             files = audioset_lists.scan(clips) if files is None else files
             listed, missing = _look_up(segments.values(), files, seconds, want)
             if not listed:
-                raise DataError(
+                raise InputError(
                     f"{clips}: has none of the {len(segments):,} clips of {', '.join(paths)}, at "
                     f"any depth: a clip must be called like {next(iter(segments))}.mp4"
                 )
@@ -167,7 +167,7 @@ def prepare_folder(
       A report on each split.
 
     Raises:
-      DataError: as for `prepare_audioset`, or the folder has no classes.
+      InputError: as for `prepare_audioset`, or the folder has no classes.
     """
     _check(want, seconds, num_shards)
     found = class_folders.find(dir, CLIP_FILES, val_fraction, split_seed)
@@ -192,11 +192,11 @@ def prepare_folder(
 
 def _check(want: str, seconds: float, num_shards: int | None) -> None:
     if want not in WANTS:
-        raise DataError(f"need is {want!r}: give one of {', '.join(WANTS)}")
+        raise InputError(f"need is {want!r}: give one of {', '.join(WANTS)}")
     if not 0 < seconds < math.inf:
-        raise DataError(f"seconds is {seconds}: give a length above 0")
+        raise InputError(f"seconds is {seconds}: give a length above 0")
     if num_shards is not None and not 0 < num_shards < 100_000:
-        raise DataError(f"shards is {num_shards}: give a number from 1 to 99,999")
+        raise InputError(f"shards is {num_shards}: give a number from 1 to 99,999")
 
 
 def _look_up(
@@ -232,7 +232,7 @@ def _finish(plan: Plan, run: runners.Run, tell: Callable[[Report], None]) -> Rep
         done = list(pool.map(found, numbers))
     absent = [n for n, found in zip(numbers, done, strict=True) if found is None]
     if absent:
-        raise DataError(
+        raise InputError(
             f"{split.records(absent[0])}: missing after the work, with {len(absent) - 1} others: "
             "run the same command again, which goes on where it stopped"
         )
@@ -247,7 +247,7 @@ def _finish(plan: Plan, run: runners.Run, tell: Callable[[Report], None]) -> Rep
     shards.write_whole(path, table.getvalue())
     if not decoded:
         _, first, reason = failures[0]
-        raise DataError(
+        raise InputError(
             f"{split.clips}: none of {len(failures):,} clips can be decoded, see "
             f"{path}; the first, {first}: {reason}"
         )

@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from perceiver.data.clips.preparation import shards
-from perceiver.data.errors import DataError, reason
+from perceiver.data.errors import reason
+from perceiver.errors import InputError
 
 _REFRESH = 5  # seconds
 
@@ -27,10 +28,10 @@ def on_beam(options: Sequence[str] = ()) -> Run:
         this machine do the work, or as many at once as `--direct_num_workers` says.
 
     Raises:
-      DataError: Beam is not installed. What it runs raises one where Beam refuses the options.
+      InputError: Beam is not installed. What it runs raises one where Beam refuses the options.
     """
     if importlib.util.find_spec("apache_beam") is None:
-        raise DataError(
+        raise InputError(
             "Apache Beam is not installed: run python -m pip install -e '.[data]' -c "
             "constraints.txt"
         )
@@ -58,7 +59,7 @@ def _run_on_beam(split: shards.Split, todo: Sequence[int], *, options: Sequence[
     try:
         pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
     except ValueError as error:
-        raise DataError(
+        raise InputError(
             f"Beam refuses the options {' '.join(options)!r}: {reason(error)}"
         ) from error
     _stopped.clear()
@@ -70,14 +71,14 @@ def _run_on_beam(split: shards.Split, todo: Sequence[int], *, options: Sequence[
 
 
 # Why the work on this machine ends early. Beam would print pages about it.
-_stopped: list[DataError] = []
+_stopped: list[InputError] = []
 
 
 def _write_here(split: shards.Split, shard: int) -> None:
     if not _stopped:
         try:
             shards.write(split, shard)
-        except DataError as error:
+        except InputError as error:
             _stopped.append(error)
 
 

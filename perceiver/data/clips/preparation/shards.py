@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from perceiver.data.clips.preparation import decoder_process
 from perceiver.data.clips.preparation.decoder_process import Listed
 from perceiver.data.clips.preparation.decoding import ClipError
-from perceiver.data.errors import DataError
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 DATASET = "clips"  # the name that TFDS gives the data set
 LISTS, REPORTS, PARTIAL, PLAN = "lists", "reports", "partial", "plan.json"
@@ -105,7 +105,7 @@ def write(split: Split, shard: int) -> None:
     """Decodes the clips of a shard and writes its records and its report, unless they are there.
 
     Raises:
-      DataError: the records cannot be written; the file and the cause are named.
+      InputError: the records cannot be written; the file and the cause are named.
     """
     if report(split, shard) is not None:
         return
@@ -140,7 +140,7 @@ def write_whole(path: str, text: str) -> None:
     """Writes a file under a temporary name and renames it, so that it appears whole.
 
     Raises:
-      DataError: it cannot be written.
+      InputError: it cannot be written.
     """
     temporary = f"{path}.{uuid.uuid4().hex}"
     try:
@@ -152,8 +152,8 @@ def write_whole(path: str, text: str) -> None:
         raise _unwritten(path, error) from error
 
 
-def _unwritten(path: str, error: tf.errors.OpError) -> DataError:
-    return DataError(
+def _unwritten(path: str, error: tf.errors.OpError) -> InputError:
+    return InputError(
         f"{path}: cannot be written ({' '.join(error.message.split())}): see to it and run the "
         "same command again, which goes on where it stopped"
     )

@@ -15,7 +15,8 @@ import struct
 import zipfile
 import zlib
 
-from perceiver.data.errors import DataError, reason
+from perceiver.data.errors import reason
+from perceiver.errors import InputError
 
 # Princeton's archive holds 24,000 members and 10 GB, Stanford's largest member has 0.1 GB.
 _MOST_MEMBERS = 200_000
@@ -60,11 +61,11 @@ class Folder:
         return sorted(folders), sorted(files)
 
     def read(self, name: str) -> bytes:
-        """What a file holds; a DataError that names it where it cannot be read."""
+        """What a file holds; an InputError that names it where it cannot be read."""
         try:
             return (self._path / name).read_bytes()
         except OSError as error:
-            raise DataError(f"{self.name(name)}: cannot be read ({error.strerror})") from error
+            raise InputError(f"{self.name(name)}: cannot be read ({error.strerror})") from error
 
     def name(self, name: str) -> str:
         """What messages call a file."""
@@ -79,7 +80,7 @@ class Archive:
     """A .zip file.
 
     Raises:
-      DataError: a damaged archive, or one with a member whose name leads outside, that is a link
+      InputError: a damaged archive, or one with a member whose name leads outside, that is a link
         or encrypted, or that is too large.
     """
 
@@ -88,20 +89,20 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(path)
         except _DAMAGED as error:
-            raise DataError(
+            raise InputError(
                 f"{path}: cannot be read ({reason(error)}): download it again"
             ) from error
         members = self._zip.infolist()
         total = sum(member.file_size for member in members)
         if len(members) > _MOST_MEMBERS or total > _LARGEST_TOTAL:
-            raise DataError(
+            raise InputError(
                 f"{path}: refused: {len(members):,} members of {total:,} bytes are more than any "
                 "data set read here has"
             )
         for member in members:
             why = _suspicious(member)
             if why:
-                raise DataError(f"{path}: refused: its member {member.filename!r} {why}")
+                raise InputError(f"{path}: refused: its member {member.filename!r} {why}")
 
     @property
     def root(self) -> str:
@@ -133,7 +134,7 @@ class Archive:
             return self._zip.read(self._inside(name))
         except _DAMAGED as error:
             why = "it is not there" if isinstance(error, KeyError) else reason(error)
-            raise DataError(f"{self.name(name)}: cannot be read ({why})") from error
+            raise InputError(f"{self.name(name)}: cannot be read ({why})") from error
 
     def name(self, name: str) -> str:
         """As `Folder.name`."""

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from perceiver.data.errors import DataError, reason
+from perceiver.data.errors import reason
 from perceiver.data.points.modelnet40 import downloads, layouts
 from perceiver.data.points.modelnet40.classes import OFFICIAL
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 _CITATION = """\
 @inproceedings{wu2015shapenets,
@@ -101,7 +102,7 @@ def prepare(
       A line that says what was found and where it is now.
 
     Raises:
-      DataError: what is wrong with the source, or a data set that is there already.
+      InputError: what is wrong with the source, or a data set that is there already.
     """
     if source.startswith(_DOWNLOAD):
         source = str(
@@ -110,14 +111,14 @@ def prepare(
     form = layouts.find(source, classes=classes, partial=partial)
     official = OFFICIAL.get(len(form.class_names))
     if official is None or form.class_names != official.class_names:
-        raise DataError(
+        raise InputError(
             f"{form.root!r} has other classes than ModelNet40 and ModelNet10: such files are read "
             "as they are, without being prepared"
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     builder = Modelnet(form=form, workers=workers or cores or 1, data_dir=out)
     if builder.data_path.exists():
-        raise DataError(f"{builder.data_path} is there already: remove it, or give another folder")
+        raise InputError(f"{builder.data_path} is there already: remove it, or give another folder")
     quick = tfds.download.DownloadConfig(
         try_download_gcs=False, compute_stats=tfds.download.ComputeStatsMode.SKIP
     )
@@ -125,7 +126,7 @@ def prepare(
         builder.download_and_prepare(download_config=quick)
     # TFDS makes a RuntimeError of what TensorFlow says of a disk that is full.
     except (OSError, RuntimeError, tf.errors.OpError) as error:
-        raise DataError(f"{out!r} cannot be written ({reason(error)})") from error
+        raise InputError(f"{out!r} cannot be written ({reason(error)})") from error
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     return (
         f"{official.name}, {form.kind} of {form.root}: {counts['train']:,} training clouds of "

@@ -14,7 +14,8 @@ import urllib.request
 
 from tqdm import tqdm
 
-from perceiver.data.errors import DataError, reason
+from perceiver.data.errors import reason
+from perceiver.errors import InputError
 from perceiver.names import unknown
 
 _CHUNK = 1 << 20
@@ -63,11 +64,11 @@ def fetch(name: str, folder: str) -> pathlib.Path:
       Its path.
 
     Raises:
-      DataError: an unknown name, a server that does not answer or whose certificate is not valid,
+      InputError: an unknown name, a server that does not answer or whose certificate is not valid,
         or another sum.
     """
     if name not in ARCHIVES:
-        raise DataError(unknown(name, ARCHIVES, what="archive"))
+        raise InputError(unknown(name, ARCHIVES, what="archive"))
     archive, path = ARCHIVES[name], pathlib.Path(folder) / name
     if path.is_file():
         with path.open("rb") as file:
@@ -80,7 +81,7 @@ def fetch(name: str, folder: str) -> pathlib.Path:
         _check(_download(archive.url, part, name), archive, archive.url)
         part.replace(path)
     except (OSError, http.client.HTTPException) as error:
-        raise DataError(
+        raise InputError(
             f"{archive.url}: cannot be fetched to {str(path)!r} ({reason(error)}): get "
             f"{name} in another way, and give the file"
         ) from error
@@ -108,7 +109,7 @@ def _download(url: str, part: pathlib.Path, name: str) -> str:
 
 def _check(found: str, archive: Published, where: str) -> None:
     if found != archive.sha256:
-        raise DataError(
+        raise InputError(
             f"{where}: refused: its SHA-256 is {found}, and should be {archive.sha256}: it is cut "
             "short or not what was published"
         )

@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from perceiver.data.errors import DataError
 from perceiver.data.folders import existing, readable
 from perceiver.data.points import files
 from perceiver.data.points.modelnet40 import hdf5
 from perceiver.data.points.modelnet40.archives import Archive, Folder, Tree
 from perceiver.data.points.modelnet40.classes import MODELNET40, OFFICIAL
+from perceiver.errors import InputError
 
 MESH_POINTS = 2048  # points sampled from a mesh, as in Stanford's files
 PREPARE = "python -m experiments.prepare_data modelnet --source=DIR_OR_ZIP --out=DIR"
@@ -86,24 +86,24 @@ def find(
       num_points: the fewest that the clouds may have.
 
     Raises:
-      DataError: none of the forms, damaged files, classes of another data set, or other counts
+      InputError: none of the forms, damaged files, classes of another data set, or other counts
         than the official ones.
     """
     if classes is not None and classes not in OFFICIAL:
-        raise DataError(f"classes is {classes}: give 40 or 10")
+        raise InputError(f"classes is {classes}: give 40 or 10")
     path = pathlib.Path(source)
     zipped = path.suffix.lower() == ".zip" and path.is_file()
     tree, kind = _locate(Archive(path) if zipped else Folder(existing(source, LAYOUT)))
     if kind == "hdf5":
         form = _hdf5(tree, num_points)
         if classes not in (None, len(form.class_names)):
-            raise DataError(
+            raise InputError(
                 f"{form.root!r} has {len(form.class_names)} classes, and classes is {classes}"
             )
     else:
         form = {"meshes": _meshes, "resampled": _resampled}[kind](tree, classes)
         if form.num_points < num_points:
-            raise DataError(
+            raise InputError(
                 f"{form.root!r}: clouds have {form.num_points} points, fewer than num_points "
                 f"{num_points}: lower num_points"
             )
@@ -125,14 +125,14 @@ def _locate(tree: Tree) -> tuple[Tree, str]:
                 trees += [archive, *(archive.within(below) for below in archive.list("")[0])]
     found = [(candidate, kind) for candidate in trees if (kind := _kind(candidate))]
     if not found:
-        raise DataError(
+        raise InputError(
             f"{tree.root!r} holds no ModelNet: expected {LAYOUT}; archives are at "
             "https://modelnet.cs.princeton.edu and https://shapenet.cs.stanford.edu/media, and "
             "--source=download:ModelNet40.zip fetches one"
         )
     if len(found) > 1:
         listed = ", ".join(repr(candidate.root) for candidate, _ in found)
-        raise DataError(f"{tree.root!r} holds ModelNet more than once: give one of {listed}")
+        raise InputError(f"{tree.root!r} holds ModelNet more than once: give one of {listed}")
     return found[0]
 
 
@@ -152,21 +152,21 @@ def check_counts(form: Form, partial: bool) -> None:
     """Refuses a form with other counts than the official ones, and one with an empty split.
 
     Raises:
-      DataError: the counts, and what is official.
+      InputError: the counts, and what is official.
     """
     found = {split: len(part.labels) for split, part in form.splits.items()}
     official = OFFICIAL.get(len(form.class_names))
     known = official is not None and form.class_names == official.class_names
     stanford = form.kind in ("hdf5", "prepared") and found == _STANFORD
     if known and not partial and not stanford and found != official.counts:
-        raise DataError(
+        raise InputError(
             f"{form.root!r} has {found['train']:,} training and {found['test']:,} test clouds, and "
             f"{official.name} has {official.counts['train']:,} and {official.counts['test']:,}: "
             "complete it, or set partial to go on with these"
         )
     empty = [split for split, count in found.items() if not count]
     if empty:
-        raise DataError(f"{form.root!r} has no {empty[0]} clouds: both splits must have some")
+        raise InputError(f"{form.root!r} has no {empty[0]} clouds: both splits must have some")
 
 
 def _hdf5(tree: Tree, num_points: int) -> Form:
@@ -178,7 +178,7 @@ def _hdf5(tree: Tree, num_points: int) -> Form:
         splits[split] = in_memory(names, labels, clouds)
         sizes[split] = clouds.shape[1]
     if sizes["train"] != sizes["test"]:
-        raise DataError(
+        raise InputError(
             f"{tree.root}: training clouds have {sizes['train']} points and test clouds "
             f"{sizes['test']}: make them equal"
         )
@@ -194,7 +194,7 @@ def _meshes(tree: Tree, classes: int | None) -> Form:
     folders = tree.list("")[0]
     unknown = [folder for folder in folders if folder not in MODELNET40]
     if unknown:
-        raise DataError(
+        raise InputError(
             f"{tree.root!r}: folder {unknown[0]!r} is no class of ModelNet40: remove it, or read "
             "classes of your own with the data set point_folder"
         )
@@ -225,14 +225,14 @@ def _resampled(tree: Tree, classes: int | None) -> Form:
     for split in ("train", "test"):
         path = f"modelnet{classes}_{split}.txt"
         if path not in listed:
-            raise DataError(f"{tree.name(path)} is missing: take it from the archive")
+            raise InputError(f"{tree.name(path)} is missing: take it from the archive")
         names, labels = [], []
         for line in tree.read(path).decode("utf-8", "replace").split():
             class_name = line.rpartition("_")[0]
             if class_name not in class_names:
-                raise DataError(f"{tree.name(path)}: {line!r} is of no class of ModelNet{classes}")
+                raise InputError(f"{tree.name(path)}: {line!r} is of no class of ModelNet{classes}")
             if line in seen:
-                raise DataError(
+                raise InputError(
                     f"{tree.name(path)}: {line!r} is listed twice, here or for training as well: "
                     "take the lists from the archive"
                 )
@@ -280,7 +280,7 @@ def _read_resampled(tree: Tree, num_points: int, name: str) -> np.ndarray:
     """All points of a file, float32 [P, 3]."""
     points = files.read(tree.read(name), tree.name(name))
     if len(points) != num_points:
-        raise DataError(
+        raise InputError(
             f"{tree.name(name)} has {len(points):,} points, and other files {num_points:,}: take "
             "it from the archive again"
         )

@@ -7,12 +7,12 @@ once and not at each start.
 
 import numpy as np
 
-from perceiver.data.errors import DataError
 from perceiver.data.points import clouds
 from perceiver.data.points.clouds import CloudRecipe
 from perceiver.data.points.modelnet40 import layouts, prepared
 from perceiver.data.recipes import takes_recipe
 from perceiver.data.source import Dataset, Source
+from perceiver.errors import InputError
 
 
 @takes_recipe(CloudRecipe)
@@ -32,7 +32,7 @@ def load(*, dir: str, partial: bool = False, recipe: CloudRecipe) -> Dataset:
       'points', float32 [M, 3] within [-1, 1], and 'label', int32 [].
 
     Raises:
-      DataError: options that cannot be, missing or damaged files, other counts than the official
+      InputError: options that cannot be, missing or damaged files, other counts than the official
         ones, too few points, labels without a name, or points that are not finite; the file and
         the example are named.
     """
@@ -42,7 +42,7 @@ def load(*, dir: str, partial: bool = False, recipe: CloudRecipe) -> Dataset:
     else:
         form = layouts.find(dir, num_points=recipe.num_points, partial=partial)
     if form.kind == "meshes":
-        raise DataError(
+        raise InputError(
             f"{form.root!r} holds meshes: sample points from them once with `{layouts.PREPARE}`, "
             "and set dir to what it made"
         )

@@ -6,10 +6,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from perceiver.data import tfds_folder
-from perceiver.data.errors import DataError, reason
+from perceiver.data.errors import reason
 from perceiver.data.folders import readable
 from perceiver.data.points.modelnet40 import layouts
 from perceiver.data.tensorflow_cpu import tf
+from perceiver.errors import InputError
 
 _BATCH = 256  # clouds decoded at once
 # The folder that `prepare` was given, or one of those below it down to the data set's own.
@@ -22,7 +23,7 @@ def find(dir: str) -> pathlib.Path | None:
     """The folder of a data set, in or below `dir`; None if there is none.
 
     Raises:
-      DataError: there is more than one.
+      InputError: there is more than one.
     """
     folder = pathlib.Path(dir)
     if not dir or not folder.is_dir():
@@ -32,7 +33,7 @@ def find(dir: str) -> pathlib.Path | None:
     )
     if len(found) > 1:
         listed = " or ".join(repr(str(one)) for one in found)
-        raise DataError(f"{dir!r} holds {len(found)} data sets: give {listed}")
+        raise InputError(f"{dir!r} holds {len(found)} data sets: give {listed}")
     return found[0] if found else None
 
 
@@ -45,7 +46,7 @@ def read(folder: pathlib.Path, *, num_points: int, partial: bool) -> layouts.For
       partial: whether fewer clouds than ModelNet's official lists have will do.
 
     Raises:
-      DataError: a data set of something else, damaged records, too few points, or other counts
+      InputError: a data set of something else, damaged records, too few points, or other counts
         than the official ones.
     """
     builder = tfds_folder.open_folder(str(folder), "make the data set again")
@@ -56,11 +57,11 @@ def read(folder: pathlib.Path, *, num_points: int, partial: bool) -> layouts.For
         if "name" not in builder.info.features or shape[1:] != (3,) or not shape[0]:
             raise ValueError(f"features are {builder.info.features}")
     except (AttributeError, LookupError, TypeError, ValueError, OSError) as error:
-        raise DataError(
+        raise InputError(
             f"{str(folder)!r} is no data set of point clouds: make it with `{layouts.PREPARE}`"
         ) from error
     if shape[0] < num_points:
-        raise DataError(
+        raise InputError(
             f"{str(folder)!r}: clouds have {shape[0]} points, fewer than num_points {num_points}: "
             "lower num_points"
         )
@@ -83,12 +84,12 @@ def _read_split(
             points[here], labels[here] = batch["points"], batch["label"]
             names += [name.decode() for name in batch["name"]]
     except (tf.errors.OpError, ValueError) as error:
-        raise DataError(
+        raise InputError(
             f"{builder.data_path}: the {split} records cannot be read ({reason(error)}): make the "
             "data set again"
         ) from error
     if len(names) != size:
-        raise DataError(
+        raise InputError(
             f"{builder.data_path}: {len(names):,} of {size:,} {split} records are there: make the "
             "data set again"
         )
