@@ -1,22 +1,25 @@
 """Evaluates a checkpoint, every example counted exactly once.
 
-The result goes to the terminal and to eval.json in the workdir, what was said of each example to
-predictions.npz. It may run beside the training.
+Prints the result and writes it to eval.json in the workdir, and the predictions for each example
+to predictions.npz. It may run while the run is training.
 """
 
-import functools
 import time
 from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
+from perceiver.data.dataset import Source
 
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
 from experiments.cli.main import run
-from experiments.run import build, checks, networks, predictions, restore
+from experiments.run import predictions, restore
 from experiments.run.directory import check_same_network
 from experiments.run.evaluator import Evaluator, summary
+from experiments.run.from_config import data_options, from_config
+from perceiver import run_files
+from perceiver.data import registry
 from perceiver.errors import InputError
 from perceiver.library.runs import what_to_do
 from perceiver.training.checkpoints import Checkpoints
@@ -31,54 +34,55 @@ USAGE = """Evaluates the newest checkpoint of a workdir, or --config.eval.checkp
 
 
 def main(config: ConfigDict, workdir: str) -> None:
-    """Restores, evaluates, reports."""
+    """Restores a checkpoint, evaluates it, and reports the result."""
     distributed.agree(dict(flatten(config)))
     workdir = Path(workdir)
-    checks.check(config)
-    wanted = restore.which(config.eval.checkpoint, "config.eval.checkpoint")
-    if not (workdir / "checkpoints").is_dir():
+    experiment = from_config(config)
+    checkpoint = restore.which(config.eval.checkpoint, "config.eval.checkpoint")
+    if not (workdir / run_files.CHECKPOINTS).is_dir():
         raise InputError(f"--workdir={workdir} has no checkpoints/; {what_to_do(workdir)}")
     check_same_network(workdir, config)
 
-    from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
-
-    dataset = registry.load(**build.data_options(config))
-    checks.check_data(config, dataset)
-    network = networks.network(config, len(dataset.class_names))
-    objective = build.objective(config, training=False)
-    spec = jax.eval_shape(functools.partial(networks.initial_variables, network, config))
+    dataset = registry.load(**data_options(config))
+    experiment = experiment.with_data(dataset)
     with Checkpoints(
-        workdir / "checkpoints",
+        workdir / run_files.CHECKPOINTS,
         keep=config.train.keep_checkpoints,
-        best_of=objective.metric,
+        best_of=experiment.objective.metric,
         read_only=True,
     ) as checkpoints:
-        step = None if wanted == "newest" else wanted
-        restored = checkpoints.restore(spec, step, part=EVALUATED)
+        restored = checkpoints.restore(
+            jax.eval_shape(experiment.initial_variables),
+            None if checkpoint == "newest" else checkpoint,
+            part=EVALUATED,
+        )
     if restored is None:
         raise InputError(f"--workdir={workdir} has no whole checkpoint; train there first")
     step, variables, _ = restored
 
     devices = DataParallel()
     variables = devices.replicate(variables)
-    predict = networks.predictor(network)
 
-    def evaluator(source) -> Evaluator:
-        return Evaluator(predict, source, objective, devices, config.eval.batch_size)
+    def evaluate(split: Source) -> tuple[dict[str, float], predictions.Predictions]:
+        evaluator = Evaluator(
+            experiment.predict, split, experiment.eval_objective, devices, config.eval.batch_size
+        )
+        return evaluator(variables)
 
     began = time.monotonic()
-    results, said = evaluator(dataset.eval).with_predictions(variables)
+    results, outputs = evaluate(dataset.eval)
     results = {"step": step, **results}
     if dataset.held_out:
-        results["held_out"] = evaluator(dataset.held_out)(variables)
+        results["held_out"], _ = evaluate(dataset.held_out)
     seconds = time.monotonic() - began
+
     if jax.process_index() == 0:
-        predictions.write(workdir, step, "eval", said)
-        write_json(workdir / "eval.json", results)
+        predictions.write(workdir, step, "eval", outputs)
+        write_json(workdir / run_files.RESULT, results)
         print(f"step {step:,}: {summary(results)}; {seconds:.1f} s")
         if dataset.held_out:
             print(f"held-out part of the training split: {summary(results['held_out'])}")
-        print(f"result: {workdir / 'eval.json'}")
+        print(f"result: {workdir / run_files.RESULT}")
 
 
 if __name__ == "__main__":

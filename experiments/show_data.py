@@ -12,8 +12,9 @@ from ml_collections import ConfigDict, config_flags
 from experiments.cli.errors import writing
 from experiments.cli.main import run
 from experiments.figures.contact_sheets import Entry, contact_sheet, png, scales_of
-from experiments.run import build, checks
 from experiments.run.examples import caption, of_evaluation, of_training
+from experiments.run.from_config import check_numbers, data_options
+from perceiver.data import registry
 from perceiver.errors import InputError
 from perceiver.training.files import replace_file
 
@@ -31,7 +32,7 @@ _MOST = 200  # what a picture can hold and still be looked at
 
 def main(config: ConfigDict, _: str | None) -> None:
     """Loads, draws, writes."""
-    checks.check_numbers(config)
+    check_numbers(config)
     values = flags.FLAGS
     with writing(values.out):
         out = Path(values.out).expanduser()
@@ -40,9 +41,7 @@ def main(config: ConfigDict, _: str | None) -> None:
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
 
-    from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
-
-    dataset = registry.load(**build.data_options(config))
+    dataset = registry.load(**data_options(config))
     source = dataset.train if values.split == "train" else dataset.eval
     if values.example is not None and values.example >= source.num_examples:
         raise InputError(

@@ -1,240 +1,249 @@
-"""Trains a network as a config says, and evaluates it on the way.
+"""Trains a network as a config describes, and evaluates it during and after training.
 
-In the workdir: config.json, metrics.jsonl, TensorBoard events, checkpoints/, curves.png, eval.json,
-predictions.npz, and lock while it runs. Started again in the same workdir it resumes. SIGTERM,
-SIGUSR1 and Ctrl-C save and end it with status 75; a second signal ends it at once. Process 0 of
-several writes.
+Writes the files of `perceiver.run_files` into the workdir. Started again in the same workdir, it
+resumes from the newest whole checkpoint. SIGTERM, SIGUSR1 and Ctrl-C save a checkpoint and end the
+program with status 75; a second signal ends it at once. Of several processes, process 0 writes.
 """
 
-import functools
-import os
+import collections
+import contextlib
 from pathlib import Path
-from typing import Any
 
 import jax
 from absl import flags
 from ml_collections import ConfigDict
+from perceiver.data.dataset import Dataset
 
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
 from experiments.cli.main import run
-from experiments.run import build, checks, networks, predictions
+from experiments.run import predictions
 from experiments.run.directory import check_resumable, prepare_workdir, write_run
 from experiments.run.evaluator import Evaluator, summary
+from experiments.run.from_config import (
+    Experiment,
+    check_batch,
+    data_options,
+    from_config,
+    training_batches,
+)
 from experiments.run.lock import RunLock
-from perceiver.costs import Cost, total
+from perceiver import run_files
+from perceiver.data import registry
 from perceiver.errors import InputError
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.durations import is_due
 from perceiver.training.finite import blame
 from perceiver.training.host_memory import release_freed_memory
 from perceiver.training.logging.curves import draw_curves
-from perceiver.training.logging.metrics import MetricLog, NoLog, write_json
+from perceiver.training.logging.metrics import MetricLog, read_metrics, write_json
 from perceiver.training.logging.progress import Progress
 from perceiver.training.parallel import DataParallel
-from perceiver.training.step import TrainState, inputs_of
+from perceiver.training.step import inputs_of
 from perceiver.training.stopping import EXIT_STOPPED, StopRequest
 
-USAGE = """Trains a network as a config says; resumes where the workdir has a checkpoint.
+USAGE = """Trains a network as a config describes; resumes where the workdir has a checkpoint.
 
   python -m experiments.train --config=configs/digits.py --workdir=runs/digits
 """
 
+# Most steps whose metrics stay on the devices, also where a run never logs.
+_MOST_PENDING = 100
+
+# Steps after which the processes read whether one of them was asked to stop. By then a fast device
+# has computed it, and the host does not wait; more steps would delay the stop.
+_VOTE_LAG = 4
+
 
 def main(config: ConfigDict, workdir: str, *, insist: bool = False) -> int | None:
-    """Trains where no other run does.
+    """Trains in a workdir in which no other run trains.
 
     Args:
-      config: of the run.
-      workdir: its folder, the same one for all processes.
-      insist: whether to resume with values of the config that make it another run.
+      config: The run's config.
+      workdir: The run's folder, the same for all processes.
+      insist: Whether to resume although values of the config differ that make it another run.
 
     Returns:
       The exit status.
     """
     distributed.agree(dict(flatten(config)))
-    checks.check(config)
-    checks.check_batch(config)
+    experiment = from_config(config)
+    check_batch(config)
     with RunLock(prepare_workdir(workdir)) as folder:
         check_resumable(folder, config, insist=insist)
-        return train(config, folder)
+        return train(experiment, folder)
 
 
-def train(config: ConfigDict, workdir: Path) -> int | None:
-    """Trains in a workdir that is this run's alone; returns the exit status."""
-    # Data.
-    from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
+def train(experiment: Experiment, workdir: Path) -> int | None:
+    """Trains in a locked workdir; returns the exit status."""
+    config = experiment.config
+    writes = jax.process_index() == 0
 
-    dataset = registry.load(**build.data_options(config))
-    checks.check_data(config, dataset)
-    num_classes, num_examples = len(dataset.class_names), dataset.train.num_examples
-    iterator = build.train_iterator(
+    # Data. Evaluation during training uses the held-out part, if there is one, so that nothing is
+    # chosen on the split that `experiments.evaluate` reports.
+    dataset = registry.load(**data_options(config))
+    experiment = experiment.with_data(dataset)
+    last = experiment.total_steps
+    batches = training_batches(
         config,
         dataset.train,
         batch_size=config.train.batch_size // jax.process_count(),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    # What is chosen by is not what is reported: `experiments.evaluate` reports on both.
-    watched = dataset.held_out or dataset.eval
 
-    # Model, optimiser, durations.
-    network = networks.network(config, num_classes)
-    optimizer, schedule = build.optimizer(config, num_examples)
-    initial_state = functools.partial(build.initial_state, config, network, optimizer)
-    objective = build.objective(config, training=True)
-    last = build.total_steps(config, num_examples)
-    eval_every = build.interval(config, "eval_every", num_examples)
-    checkpoint_every = build.interval(config, "checkpoint_every", num_examples)
-
-    # Steps, on all devices.
+    # Steps, mapped over all devices.
     devices = DataParallel()
-    train_step = devices.map(
-        build.train_step(config, network, optimizer, schedule, objective), donate=(0,)
-    )
+    train_step = devices.map(experiment.train_step(), donate=(0,))
     evaluate = Evaluator(
-        networks.predictor(network),
-        watched,
-        build.objective(config, training=False),
+        experiment.predict,
+        dataset.held_out or dataset.eval,
+        experiment.eval_objective,
         devices,
         config.eval.batch_size,
     )
 
-    with Checkpoints(
-        workdir / "checkpoints", keep=config.train.keep_checkpoints, best_of=objective.metric
-    ) as checkpoints:
-        start = restored(checkpoints, jax.eval_shape(initial_state), iterator)
-        step, state = start or (0, jax.jit(initial_state)())
-        if step > last:
+    with contextlib.ExitStack() as stack:
+        # State: initial, or from the newest checkpoint.
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                workdir / run_files.CHECKPOINTS,
+                keep=config.train.keep_checkpoints,
+                best_of=experiment.objective.metric,
+            )
+        )
+        first, state = 0, None
+        found = checkpoints.restore(jax.eval_shape(experiment.initial_state))
+        if found is not None:
+            first, state, position = found
+            batches.restore(position)
+        if first > last:
             raise InputError(
-                f"--workdir={workdir} is at step {step:,}, the config ends at {last:,}; "
+                f"--workdir={workdir} is at step {first:,}, the config ends at {last:,}; "
                 "take another workdir, or raise config.train.steps"
             )
-        cost = total(networks.costs(config, num_classes))
-        write_run(workdir, config, cost.parameters, dataset.class_names)
-        introduce(config, cost, num_classes, num_examples, watched.num_examples, step, last)
+        if state is None:
+            state = jax.jit(experiment.initial_state)()
+        write_run(workdir, config, experiment.total_cost.parameters, dataset.class_names)
+        introduce(experiment, dataset, first)
         state = devices.replicate(state)
         release_freed_memory()
+
+        log = stack.enter_context(MetricLog(workdir, resume_step=first, active=writes))
+        progress = stack.enter_context(
+            Progress(last, start=first, examples_per_step=config.train.batch_size, active=writes)
+        )
+        stop = stack.enter_context(StopRequest())
+        stop_vote = StopVote(devices, stop)
+        pending = []  # steps and metrics that are still on the devices, the oldest first
         results = None
-        writes = jax.process_index() == 0
-        with (
-            MetricLog(workdir, resume_step=step) if writes else NoLog() as log,
-            open(os.devnull, "w") as nowhere,
-            Progress(
-                last,
-                start=step,
-                examples_per_step=config.train.batch_size,
-                stream=None if writes else nowhere,
-            ) as progress,
-            StopRequest() as stop,
-        ):
 
-            def report(step: int, metrics: dict[str, jax.Array]) -> bool:
-                """Waits for a step, logs it, and ends the run where it went wrong.
-
-                Returns whether a process was asked to stop.
-                """
+        for step in range(first + 1, last + 1):
+            with progress.waiting_for_data():
+                batch = devices.shard(next(batches))
+            state, metrics = train_step(state, batch)
+            pending.append((step, metrics))
+            if step == first + 1:
                 jax.block_until_ready(metrics)
-                progress.mark(step)
-                values = devices.first(metrics)
-                stopping = bool(values.pop("stopping", False))
-                flags = values.pop("not_finite")
-                values = {name: float(x) for name, x in values.items()}
-                wrong = blame(flags, inputs_of(batch), state.variables.params)
-                logging = is_due(step, config.train.log_every, last=last)
-                if logging or wrong:
-                    log.write(step, "train", **values)
-                if logging:
-                    shown = {"loss": "loss", "accuracy": "top1"}
-                    speed = progress.update(
-                        step, {s: values[k] for s, k in shown.items() if k in values}
+                progress.mark(step)  # the clock starts after compilation
+            stopping = stop_vote()
+            evaluation_due = is_due(step, experiment.eval_every, last=last)
+            saving = evaluation_due or is_due(step, experiment.checkpoint_every, last=last)
+
+            # Metrics are fetched one step late, while the devices compute the next step. What is
+            # saved or ends the run is checked first.
+            settled = saving or stopping or step == last
+            fetching = pending if settled else pending[:-1]
+            log_due = fetching and is_due(fetching[-1][0], config.train.log_every, last=last)
+            if settled or log_due or len(pending) > _MOST_PENDING:
+                pending = pending[len(fetching) :]
+                for done, values in fetch(devices, fetching):
+                    wrong = blame(
+                        values.pop("not_finite"), inputs_of(batch), state.variables.params
                     )
-                    log.write_speed(step, **speed)
-                if wrong:
-                    raise FloatingPointError(complaint(step, *wrong, values["loss"]))
-                return stopping
+                    values = {name: float(x) for name, x in values.items()}
+                    if wrong or is_due(done, config.train.log_every, last=last):
+                        log.write(done, "train", **values)
+                    if is_due(done, config.train.log_every, last=last):
+                        log.write_speed(done, **progress.update(done, values))
+                    if wrong:
+                        raise FloatingPointError(complaint(done, *wrong, values["loss"]))
 
-            unreported = None
-            while step < last:
-                with progress.waiting_for_data():
-                    batch = devices.shard(next(iterator))
-                state, metrics = train_step(state, batch)
-                step += 1
-                stopping = bool(stop.requested)
-                if jax.process_count() > 1:  # all have to stop at the same step
-                    metrics["stopping"] = devices.any(stopping)
-                    stopping = False
-                # A step late, so that the devices have the next one to do meanwhile; later than
-                # that, steps would pile up.
-                if unreported:
-                    stopping |= report(*unreported)
-                unreported = (step, metrics)
+            results = None
+            if evaluation_due or (step == last and not stopping):
+                results, outputs = evaluate(state.for_evaluation())
+                log.write(step, "eval", **results)
+                progress.message(f"step {step}: {summary(results)}")
+            if saving or stopping:
+                checkpoints.save(step, devices.first(state), batches.state(), results)
+            if stopping:
+                checkpoints.wait()
+                cause = stop.requested or "a signal to another process"
+                say(f"stopped by {cause}: step {step:,} is saved; run again to go on")
+                return EXIT_STOPPED
 
-                evaluating = is_due(step, eval_every, last=last)
-                saving = is_due(step, checkpoint_every, last=last) or evaluating
-                results = None
-                kept = saving or stopping
-                if kept or step == last:
-                    report(*unreported)  # before anything of this step is saved
-                    unreported = None
-                if evaluating:
-                    results, said = evaluate.with_predictions(state.for_evaluation())
-                    log.write(step, "eval", **results)
-                    progress.message(f"step {step}: {summary(results)}")
-                if kept:
-                    checkpoints.save(step, devices.first(state), iterator.state(), results)
-                if stopping:
-                    checkpoints.wait()
-                    by = stop.requested or "a signal to another process"
-                    say(f"stopped by {by}: step {step:,} is saved; run again to go on")
-                    return EXIT_STOPPED
+        if results is None:  # a run that had reached its end before
+            results, outputs = evaluate(state.for_evaluation())
+            if writes and not has_evaluation(workdir, last):
+                log.write(last, "eval", **results)
 
-        if results is None:
-            results, said = evaluate.with_predictions(state.for_evaluation())
-    if jax.process_index() == 0:
-        predictions.write(workdir, step, "held_out" if dataset.held_out else "eval", said)
-    finish(workdir, step, {"held_out": results} if dataset.held_out else results)
+    if writes:
+        finish(workdir, last, dataset, results, outputs)
     return None
 
 
-def restored(
-    checkpoints: Checkpoints, abstract_state: TrainState, iterator
-) -> tuple[int, TrainState] | None:
-    """The newest checkpoint's step and state, the iterator put in its place; None without one."""
-    found = checkpoints.restore(abstract_state)
-    if found is None:
-        return None
-    step, state, position = found
-    iterator.restore(position)
-    return step, state
+class StopVote:
+    """The processes' agreement on the step after which all of them stop."""
+
+    def __init__(self, devices: DataParallel, stop: StopRequest):
+        """Votes over all devices; a single process follows its own request."""
+        self._devices = devices
+        self._stop = stop
+        self._votes = collections.deque()
+
+    def __call__(self) -> bool:
+        """Returns whether to stop after this step; called once a step by every process."""
+        if jax.process_count() == 1:
+            return bool(self._stop.requested)
+        self._votes.append(self._devices.any(bool(self._stop.requested)))
+        return len(self._votes) > _VOTE_LAG and bool(self._devices.first(self._votes.popleft()))
 
 
-def introduce(
-    config: ConfigDict,
-    cost: Cost,
-    classes: int,
-    train_examples: int,
-    eval_examples: int,
-    step: int,
-    last: int,
-) -> None:
-    """Says what is about to be trained."""
-    batch = config.train.batch_size
+def fetch(devices: DataParallel, pending: list[tuple[int, dict]]) -> list[tuple[int, dict]]:
+    """Waits for the last of several steps and returns their metrics as host arrays."""
+    jax.block_until_ready(pending[-1][1])
+    steps, metrics = zip(*pending, strict=True)
+    return list(zip(steps, devices.first(list(metrics)), strict=True))
+
+
+def has_evaluation(workdir: Path, step: int) -> bool:
+    """Returns whether the metrics contain an evaluation at a step."""
+    return any(r["step"] == step and r["split"] == "eval" for r in read_metrics(workdir))
+
+
+def introduce(experiment: Experiment, dataset: Dataset, first: int) -> None:
+    """Prints what is about to be trained, and where it resumes."""
+    config, cost, last = experiment.config, experiment.total_cost, experiment.total_steps
+    batch, examples = config.train.batch_size, dataset.train.num_examples
+    watched = dataset.held_out or dataset.eval
     say(
         f"{cost.parameters:,} parameters, {cost.flops / 1e9:,.3g} GFLOPs an example forward; "
         f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     )
-    say(f"{classes} classes, {train_examples:,} training and {eval_examples:,} evaluation examples")
-    if config.data.num_classes != classes:
+    say(
+        f"{experiment.num_classes} classes, {examples:,} training and "
+        f"{watched.num_examples:,} evaluation examples"
+    )
+    if config.data.num_classes != experiment.num_classes:
         say(f"(config.data.num_classes={config.data.num_classes} is not what the data set has)")
     say(
-        f"{last:,} steps of {batch:,}, {last * batch / train_examples:,.1f} epochs"
-        + (f"; resumed at step {step:,}" if step else "")
+        f"{last:,} steps of {batch:,}, {last * batch / examples:,.1f} epochs"
+        + (f"; resumed at step {first:,}" if first else "")
     )
 
 
 def complaint(step: int, kind: str, parts: str, loss: float) -> str:
-    """Says what is no longer a number, see `perceiver.training.finite`, and what to do."""
+    """Returns a line that names what is not finite (see `finite.blame`) and what to do."""
     if kind == "inputs":
         return (
             f"{parts} of the batch is not finite at step {step}; "
@@ -251,21 +260,29 @@ def complaint(step: int, kind: str, parts: str, loss: float) -> str:
     )
 
 
-def finish(workdir: Path, step: int, results: dict[str, Any]) -> None:
-    """Writes the result and the curves, and says where they are."""
-    if jax.process_index() != 0:
-        return
-    write_json(workdir / "eval.json", {"step": step, **results})
-    if "held_out" in results:
-        say(f"reached, at step {step:,}, on the held-out part: {summary(results['held_out'])}")
+def finish(
+    workdir: Path,
+    step: int,
+    dataset: Dataset,
+    results: dict[str, float],
+    outputs: predictions.Predictions,
+) -> None:
+    """Writes result, predictions and curves, and prints where they are."""
+    split = "held_out" if dataset.held_out else "eval"
+    predictions.write(workdir, step, split, outputs)
+    result = workdir / run_files.RESULT
+    if dataset.held_out:
+        write_json(result, {"step": step, "held_out": results})
+        say(f"reached, at step {step:,}, on the held-out part: {summary(results)}")
         say("the test split is untouched: python -m experiments.evaluate reports on both")
     else:
+        write_json(result, {"step": step, **results})
         say(f"reached, at step {step:,}: {summary(results)}")
-    say(f"curves: {draw_curves(workdir)}; result: {workdir / 'eval.json'}")
+    say(f"curves: {draw_curves(workdir)}; result: {result}")
 
 
 def say(text: str) -> None:
-    """Prints, on one process."""
+    """Prints a line, on process 0."""
     if jax.process_index() == 0:
         print(text, flush=True)
 

@@ -17,7 +17,7 @@ from experiments.benchmark.separate_processes import (
     memory_table,
 )
 from experiments.benchmark.speed import speed, speed_table
-from experiments.benchmark.variants import forms
+from experiments.benchmark.variants import variants
 from experiments.cli.main import run_subcommand
 from perceiver.errors import InputError
 
@@ -69,13 +69,13 @@ def measure(name: str, config: ConfigDict) -> tuple[dict[str, Any], Callable[[di
     given = flags.FLAGS
     runs = dict(seconds=given.seconds or _SECONDS, repeats=given.repeats)
     if name in ("forward", "step"):
-        both = forms(config, given.against)
+        both = variants(config, given.against)
         return speed(name, both, batch=given.batch, **runs), speed_table
     if name == "compile":
-        both = forms(config, given.against)
+        both = variants(config, given.against)
         return compile_seconds(both, batch=given.batch, repeats=given.repeats), compile_table
     if name == "memory":
-        return memory(forms(config, given.against), batch=given.batch), memory_table
+        return memory(variants(config, given.against), batch=given.batch), memory_table
     if name == "scaling":
         return scaling(config, sizes_of(given.sizes), batch=given.batch, **runs), scaling_table
     runs["seconds"] = given.seconds or _SECONDS_OF_DATA

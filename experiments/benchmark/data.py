@@ -8,16 +8,14 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from ml_collections import ConfigDict
+from perceiver.data.dataset import Source
 
 from experiments.benchmark.measures import cpu_name, num_cores, spread
-from experiments.run import build, checks
-
-if TYPE_CHECKING:
-    from perceiver.data.source import Source
+from experiments.run.from_config import check_numbers, data_options, training_batches
+from perceiver.data import registry
 
 # Of a batch. Larger ones are no faster, and a run would have few of them.
 _MOST_EXAMPLES = 128
@@ -29,11 +27,8 @@ _SHORTEST_PASS = 100_000
 
 def data_speed(config: ConfigDict, *, seconds: float, repeats: int) -> dict:
     """Sizes and speed of both pipelines, in `repeats` runs of `seconds` after one to warm up."""
-    checks.check_numbers(config)
-
-    from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
-
-    dataset = registry.load(**build.data_options(config))
+    check_numbers(config)
+    dataset = registry.load(**data_options(config))
     runs = dict(seconds=seconds, repeats=repeats)
     return {
         "cpu": cpu_name(),
@@ -45,15 +40,15 @@ def data_speed(config: ConfigDict, *, seconds: float, repeats: int) -> dict:
 
 
 def timed_split(
-    split: str, source: "Source", config: ConfigDict, *, seconds: float, repeats: int
+    split: str, source: Source, config: ConfigDict, *, seconds: float, repeats: int
 ) -> dict:
     """Sizes and speed of the pipeline of one split, as plain values."""
     batches = training_batches if split == "train" else evaluation_batches
-    one = next(batches(source, config, 2))  # two: examples may be mixed in pairs
+    one = next(batches(config, source, batch_size=2))  # two: examples may be mixed in pairs
     bytes_of_one = sum(value.nbytes for value in one.values()) // 2
     wanted = config[split].batch_size
     batch_size = fitting(wanted, bytes_of_one)
-    runs = timed(batches(source, config, batch_size), seconds=seconds, repeats=repeats)
+    runs = timed(batches(config, source, batch_size=batch_size), seconds=seconds, repeats=repeats)
     return {
         "num_examples": source.num_examples,
         "windows": source.eval_windows if split == "eval" else 0,
@@ -75,19 +70,10 @@ def fitting(wanted: int, bytes_of_one: int) -> int:
     return min(wanted, _MOST_EXAMPLES, max(2, _MOST_BYTES // bytes_of_one // 2 * 2))
 
 
-def training_batches(
-    source: "Source", config: ConfigDict, batch_size: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """Endless batches, as training has them."""
-    return build.train_iterator(config, source, batch_size=batch_size)
-
-
 def evaluation_batches(
-    source: "Source", _: ConfigDict, batch_size: int
+    _: ConfigDict, source: Source, *, batch_size: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Endless batches, as evaluation has them: the split over and over."""
-    from perceiver.data.stream.batches import eval_batches
-
+    """Yields evaluation batches without end: the split is repeated."""
     size = source.num_examples
     repeated = dataclasses.replace(
         source,
@@ -96,19 +82,21 @@ def evaluation_batches(
         name=lambda index: source.name(index % size),
     )
     while True:
-        yield from eval_batches(repeated, batch_size=batch_size)
+        yield from repeated.eval_batches(batch_size=batch_size)
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """What a stretch of time made."""
+class Measurement:
+    """Examples and time of one measured interval."""
 
     examples: int
     seconds: float
     cpu_seconds: float  # of all threads
 
 
-def timed(batches: Iterator[dict[str, np.ndarray]], *, seconds: float, repeats: int) -> list[Run]:
+def timed(
+    batches: Iterator[dict[str, np.ndarray]], *, seconds: float, repeats: int
+) -> list[Measurement]:
     """Takes batches for `repeats` stretches of at least `seconds`, after one that is not counted.
 
     The stretches follow each other without a pause, so that batches made ahead in one and taken in
@@ -121,7 +109,9 @@ def timed(batches: Iterator[dict[str, np.ndarray]], *, seconds: float, repeats: 
         while time.monotonic() - began < seconds:
             batch = next(batches)
             examples += len(batch["index"]) if "mask" not in batch else int(batch["mask"].sum())
-        runs.append(Run(examples, time.monotonic() - began, time.process_time() - began_cpu))
+        runs.append(
+            Measurement(examples, time.monotonic() - began, time.process_time() - began_cpu)
+        )
     return runs[1:]
 
 

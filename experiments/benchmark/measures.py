@@ -121,7 +121,7 @@ def _peak_resident() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def apart(function: Callable[..., T], *arguments: Any, what: str) -> T:
+def in_fresh_process(function: Callable[..., T], *arguments: Any, what: str) -> T:
     """The result of a function that a fresh process calls, which ends with it.
 
     Args:

@@ -5,21 +5,17 @@ devices; so is a second form of it to compare with.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.benchmark.variants import Form
-from experiments.run import build, checks, networks
-from perceiver.costs import total
+from experiments.benchmark.variants import Variant
+from experiments.run.from_config import Experiment
 from perceiver.errors import InputError
-from perceiver.plain_perceiver import plain_perceiver
 from perceiver.training.host_memory import release_freed_memory
 from perceiver.training.parallel import DataParallel
 from perceiver.training.step import Variables
@@ -58,81 +54,73 @@ class Program:
         return result
 
 
-def program(kind: str, form: Form, batch_size: int) -> Program:
-    """A 'forward', a 'gradient' or a 'step' of a config's network; see these."""
-    return {"forward": forward, "gradient": gradient, "step": step}[kind](form, batch_size)
+def program(kind: str, variant: Variant, batch_size: int) -> Program:
+    """Builds a 'forward', 'gradient' or 'step' program of a variant; see these functions."""
+    return {"forward": forward, "gradient": gradient, "step": step}[kind](variant, batch_size)
 
 
-def check(forms: Sequence[Form], kinds: Sequence[str], wanted: int | None) -> None:
-    """Refuses what can't be built, in any form, before the first is compiled.
+def check(variants: Sequence[Variant], kinds: Sequence[str], wanted: int | None) -> None:
+    """Checks that every variant can be built, before the first is compiled.
 
     Args:
-      forms: all that are to be timed.
-      kinds: of programs.
-      wanted: the batch size, None for what `batch_size` takes.
+      variants: The variants to be timed.
+      kinds: Kinds of programs.
+      wanted: Batch size; None for the choice of `batch_size`.
 
     Raises:
-      InputError: what is wrong.
+      InputError: A variant cannot be built, or the batch size does not fit.
     """
-    for form in forms:
-        checks.check(form.config)
+    for variant in variants:
         for kind in kinds:
-            batch_size(form.config, kind, wanted)
+            batch_size(variant.experiment, kind, wanted)
 
 
-def forward(form: Form, batch_size: int) -> Program:
-    """The class logits of a batch in evaluation."""
-    network, devices = _network(form), DataParallel()
-    variables = _variables(form.config)
-    batch = _on_devices(devices, inputs(form.config, batch_size))
-    return Program(devices.map(networks.predictor(network)), (variables, batch))
+def forward(variant: Variant, batch_size: int) -> Program:
+    """Builds the class logits of a batch in evaluation."""
+    experiment, devices = variant.experiment, DataParallel()
+    batch = _on_devices(devices, inputs(experiment, batch_size))
+    predict = devices.map(experiment.predict)
+    return Program(predict, (_variables(experiment), batch))
 
 
-def gradient(form: Form, batch_size: int) -> Program:
-    """The gradient of the sum of the squared class logits, with respect to the parameters."""
-    predict, devices = networks.predictor(_network(form)), DataParallel()
+def gradient(variant: Variant, batch_size: int) -> Program:
+    """Builds the gradient of the sum of the squared class logits by the parameters."""
+    experiment, devices = variant.experiment, DataParallel()
 
     def gradient_of(variables, batch):
         def scalar(params):
-            return jnp.square(predict(variables._replace(params=params), batch)).sum()
+            return jnp.square(experiment.predict(variables._replace(params=params), batch)).sum()
 
         return jax.grad(scalar)(variables.params)
 
-    variables = _variables(form.config)
-    batch = _on_devices(devices, inputs(form.config, batch_size))
-    return Program(devices.map(gradient_of), (variables, batch))
+    batch = _on_devices(devices, inputs(experiment, batch_size))
+    return Program(devices.map(gradient_of), (_variables(experiment), batch))
 
 
-def step(form: Form, batch_size: int) -> Program:
-    """A training step: forward, backward, optimiser; each starts from the last one's state."""
-    config, network, devices = form.config, _network(form), DataParallel()
-    # How long an epoch is changes the learning rate only.
-    optimizer, schedule = build.optimizer(config, 1_000_000 * config.train.batch_size)
-    objective = build.objective(config, training=True)
-    train_step = build.train_step(config, network, optimizer, schedule, objective)
-    # The parameters are the same in every form.
-    real = networks.network(config, config.data.num_classes)
-    state = jax.jit(functools.partial(build.initial_state, config, real, optimizer))()
-    state = devices.replicate(state)
+def step(variant: Variant, batch_size: int) -> Program:
+    """Builds a training step: forward, backward, optimiser; it starts from the previous state."""
+    experiment, devices = variant.experiment, DataParallel()
+    state = devices.replicate(jax.jit(experiment.initial_state)())
     release_freed_memory()  # as training does
-    batch = inputs(config, batch_size) | {
-        objective.label: labels(objective.label, batch_size, config.data.num_classes)
+    label = experiment.objective.label
+    batch = inputs(experiment, batch_size) | {
+        label: labels(label, batch_size, experiment.num_classes)
     }
-    mapped = devices.map(train_step, donate=(0,))
+    mapped = devices.map(experiment.train_step(), donate=(0,))
     return Program(mapped, (state, _on_devices(devices, batch)), carries=True)
 
 
-def inputs(config: ConfigDict, batch_size: int) -> dict[str, np.ndarray]:
-    """Inputs of the config's shapes: any byte, any sample, or floats from -1 to 1."""
+def inputs(experiment: Experiment, batch_size: int) -> dict[str, np.ndarray]:
+    """Draws inputs of an experiment's shapes: any byte, any sample, or floats from -1 to 1."""
     draw = np.random.default_rng(0)
 
-    def made(spec):
+    def values(spec):
         if np.issubdtype(spec.dtype, np.integer):
             limits = np.iinfo(spec.dtype)
             return draw.integers(limits.min, limits.max, spec.shape, spec.dtype, endpoint=True)
         return draw.uniform(-1, 1, spec.shape).astype(spec.dtype)
 
-    batch = {name: made(spec) for name, spec in networks.batch_spec(config, batch_size).items()}
+    batch = {name: values(spec) for name, spec in experiment.batch_spec(batch_size).items()}
     return batch | {"index": np.arange(batch_size, dtype=np.int32)}
 
 
@@ -144,17 +132,23 @@ def labels(kind: str, batch_size: int, num_classes: int) -> np.ndarray:
     return draw.integers(2, size=(batch_size, num_classes)).astype(np.float32)
 
 
-def flops(config: ConfigDict, kind: str) -> int:
-    """Of the network for one example, by the formulae of `perceiver.costs`."""
-    return _FORWARDS[kind] * total(networks.costs(config, config.data.num_classes)).flops
+def flops(experiment: Experiment, kind: str) -> int:
+    """Returns the FLOPs of a program for one example, by the formulae of `perceiver.costs`."""
+    return _FORWARDS[kind] * experiment.total_cost.flops
 
 
-def batch_size(config: ConfigDict, kind: str, wanted: int | None) -> int:
-    """The batch to time: the wanted, or as much of the config's as takes seconds at the most.
+def batch_size(experiment: Experiment, kind: str, wanted: int | None) -> int:
+    """Returns the batch size to time.
+
+    Args:
+      experiment: The experiment.
+      kind: Kind of program.
+      wanted: Batch size; None for as many of the config's examples as take seconds at most.
 
     Raises:
-      InputError: the wanted does not divide among devices and accumulation.
+      InputError: Devices and accumulation do not divide `wanted`.
     """
+    config = experiment.config
     parts = jax.local_device_count() * (config.train.accumulate if kind == "step" else 1)
     if wanted is not None:
         if wanted % parts:
@@ -166,40 +160,25 @@ def batch_size(config: ConfigDict, kind: str, wanted: int | None) -> int:
         return wanted
     most = _MOST_FLOPS.get(jax.default_backend(), _MOST_FLOPS_ELSEWHERE)
     most *= jax.local_device_count()
-    affordable, own = int(most // flops(config, kind)), configured_batch_size(config, kind)
-    if own <= affordable and own % parts == 0:
-        return own
-    # A power of two times what devices and parts need.
-    of_part = max(1, min(own, affordable) // parts)
-    return parts * 2 ** (of_part.bit_length() - 1)
+    affordable, configured = (
+        int(most // flops(experiment, kind)),
+        configured_batch_size(config, kind),
+    )
+    if configured <= affordable and configured % parts == 0:
+        return configured
+    # A power of two times the devices and parts.
+    per_part = max(1, min(configured, affordable) // parts)
+    return parts * 2 ** (per_part.bit_length() - 1)
 
 
 def configured_batch_size(config: ConfigDict, kind: str) -> int:
-    """The config's own."""
+    """Returns the config's batch size for a kind of program."""
     return config["train" if kind == "step" else "eval"].batch_size
 
 
-def _network(form: Form) -> hk.TransformedWithState:
-    """The network of a form."""
-    config = form.config
-    network = networks.network(config, config.data.num_classes)
-    if not form.plain:
-        return network
-
-    def apply(params, state, rng, batch, is_training):
-        encode = hk.transform(lambda: networks.byte_arrays(config, batch, is_training))
-        parts = encode.apply(params, rng)
-        architecture = networks.architecture(config)
-        return plain_perceiver(params, architecture, parts, config.model.dtype), state
-
-    return network._replace(apply=apply)
-
-
-def _variables(config: ConfigDict) -> Variables:
+def _variables(experiment: Experiment) -> Variables:
     """Parameters on all devices, none of them at zero."""
-    network = networks.network(config, config.data.num_classes)
-
-    initial = jax.jit(functools.partial(networks.initial_variables, network, config))()
+    initial = jax.jit(experiment.initial_variables)()
     draw = np.random.default_rng(2)
 
     def moved(x):
@@ -210,5 +189,5 @@ def _variables(config: ConfigDict) -> Variables:
 
 
 def _on_devices(devices: DataParallel, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    """The batch, its parts on their devices to stay."""
+    """A batch whose parts are on their devices to stay."""
     return devices.map(lambda x: x)(devices.shard(batch))

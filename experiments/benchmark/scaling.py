@@ -11,16 +11,16 @@ from ml_collections import ConfigDict
 
 from experiments.benchmark import programs
 from experiments.benchmark.measures import (
-    apart,
     calls_of_a_run,
+    in_fresh_process,
     peak_memory,
     seconds_of_calls,
     spread,
     surroundings,
 )
 from experiments.benchmark.tables import figures, gigabytes, heading, number, rows
-from experiments.benchmark.variants import Form
-from experiments.run import networks
+from experiments.benchmark.variants import Variant
+from perceiver import networks
 from perceiver.errors import InputError
 
 KINDS = ("forward", "gradient")
@@ -48,7 +48,10 @@ def scaling(
     Raises:
       InputError: the network takes no pictures, or a size is too large for the memory.
     """
-    if networks.modalities_of(config) != ["image"] or "image_size" not in config.data:
+    if (
+        networks.modalities_of(config.model.to_dict()) != ["image"]
+        or "image_size" not in config.data
+    ):
         raise InputError(
             "scaling takes a config for pictures alone, such as configs/imagenet.py; "
             f"config.model.inputs has {', '.join(config.model.inputs)}"
@@ -59,7 +62,7 @@ def scaling(
         resized.data.image_size = size
         for kind in KINDS:
             what = f"{kind} of {size} x {size} pixels"
-            point = apart(_measured, kind, resized, batch, seconds, repeats, what=what)
+            point = in_fresh_process(_measured, kind, resized, batch, seconds, repeats, what=what)
             where = point.pop("surroundings")
             points.append({"program": kind, "image_size": size, "inputs": size**2, **point})
             # A run takes long, and the next size may not fit.
@@ -88,10 +91,9 @@ def _measured(
 ) -> dict[str, Any]:
     """Times one kind at one size, in this process."""
     before = peak_memory()
-    form = Form("config", config)
-    programs.check([form], [kind], None)
-    size = programs.batch_size(config, kind, batch or jax.local_device_count())
-    program = programs.program(kind, form, size)
+    variant = Variant("config", config)
+    size = programs.batch_size(variant.experiment, kind, batch or jax.local_device_count())
+    program = programs.program(kind, variant, size)
     program.function = program.function.lower(*program.arguments).compile()
     plan = program.function.memory_analysis()
     jax.block_until_ready(program())

@@ -8,26 +8,30 @@ from typing import Any
 import jax
 
 from experiments.benchmark import programs
-from experiments.benchmark.measures import apart, peak_memory, spread, surroundings
+from experiments.benchmark.measures import in_fresh_process, peak_memory, spread, surroundings
 from experiments.benchmark.tables import figures, gigabytes, heading, rows
-from experiments.benchmark.variants import Form
+from experiments.benchmark.variants import Variant
 
 _KINDS = ("forward", "step")
 _STEPS = 3  # the first may hold less than the next
 
 
-def compile_seconds(forms: Sequence[Form], *, batch: int | None, repeats: int) -> dict[str, Any]:
+def compile_seconds(
+    variants: Sequence[Variant], *, batch: int | None, repeats: int
+) -> dict[str, Any]:
     """Seconds to trace and lower, and to compile, forward pass and training step of each form."""
-    apart(programs.check, forms, _KINDS, batch, what="what is to be built")
+    in_fresh_process(programs.check, variants, _KINDS, batch, what="what is to be built")
     results = []
     for kind in _KINDS:
-        for form in forms:
-            what = f"compiling {kind} of {form.name}"
-            runs = [apart(_compiled, kind, form, batch, what=what) for _ in range(repeats)]
+        for variant in variants:
+            what = f"compiling {kind} of {variant.name}"
+            runs = [
+                in_fresh_process(_compiled, kind, variant, batch, what=what) for _ in range(repeats)
+            ]
             results.append(
                 {
                     "program": kind,
-                    "form": form.name,
+                    "form": variant.name,
                     "batch_size": runs[0]["batch_size"],
                     **{x: spread([run[x] for run in runs]) for x in _STAGES},
                 }
@@ -43,12 +47,12 @@ def compile_seconds(forms: Sequence[Form], *, batch: int | None, repeats: int) -
 _STAGES = ("set_up_seconds", "trace_seconds", "compile_seconds")
 
 
-def _compiled(kind: str, form: Form, batch: int | None) -> dict[str, Any]:
+def _compiled(kind: str, variant: Variant, batch: int | None) -> dict[str, Any]:
     """Compiles once, in this process."""
     jax.config.update("jax_enable_compilation_cache", False)
-    size = programs.batch_size(form.config, kind, batch)
+    size = programs.batch_size(variant.experiment, kind, batch)
     times = [time.perf_counter()]
-    program = programs.program(kind, form, size)
+    program = programs.program(kind, variant, size)
     times.append(time.perf_counter())
     lowered = program.function.lower(*program.arguments)
     times.append(time.perf_counter())
@@ -78,23 +82,25 @@ def compile_table(result: dict[str, Any]) -> str:
     )
 
 
-def memory(forms: Sequence[Form], *, batch: int | None) -> dict[str, Any]:
+def memory(variants: Sequence[Variant], *, batch: int | None) -> dict[str, Any]:
     """The most memory that forward pass and training step of each form hold at once."""
-    apart(programs.check, forms, _KINDS, batch, what="what is to be built")
+    in_fresh_process(programs.check, variants, _KINDS, batch, what="what is to be built")
     results = []
     for kind in _KINDS:
-        for form in forms:
-            run = apart(_memory, kind, form, batch, what=f"memory of {kind} of {form.name}")
+        for variant in variants:
+            run = in_fresh_process(
+                _memory, kind, variant, batch, what=f"memory of {kind} of {variant.name}"
+            )
             where = run.pop("surroundings")
-            results.append({"program": kind, "form": form.name, **run})
+            results.append({"program": kind, "form": variant.name, **run})
     return {"measured": "memory", "surroundings": where, "steps": _STEPS, "programs": results}
 
 
-def _memory(kind: str, form: Form, batch: int | None) -> dict[str, Any]:
+def _memory(kind: str, variant: Variant, batch: int | None) -> dict[str, Any]:
     """Initialises and takes a few steps, in this process."""
     before = peak_memory()  # and nothing has been on a device yet
-    size = programs.batch_size(form.config, kind, batch)
-    program = programs.program(kind, form, size)
+    size = programs.batch_size(variant.experiment, kind, batch)
+    program = programs.program(kind, variant, size)
     program.function = program.function.lower(*program.arguments).compile()
     plan = program.function.memory_analysis()
     for _ in range(_STEPS):

@@ -17,17 +17,17 @@ from experiments.benchmark.measures import (
     surroundings,
 )
 from experiments.benchmark.tables import figures, gigabytes, heading, number, rows
-from experiments.benchmark.variants import Form
+from experiments.benchmark.variants import Variant
 
 
 def speed(
-    kind: str, forms: Sequence[Form], *, batch: int | None, seconds: float, repeats: int
+    kind: str, variants: Sequence[Variant], *, batch: int | None, seconds: float, repeats: int
 ) -> dict[str, Any]:
-    """Times a 'forward' or 'step' of each form, in runs that take turns.
+    """Times a 'forward' or 'step' of each variant, in alternating runs.
 
     Args:
       kind: of program.
-      forms: the config's, and perhaps another to compare it with.
+      variants: The config's variant, and optionally one to compare it with.
       batch: examples, None for what `programs.batch_size` takes.
       seconds: of a run, about; at least one call.
       repeats: runs.
@@ -38,23 +38,23 @@ def speed(
       devices reach in large matrix products before or after. 'times_as_fast' is the spread, over
       turns, of the other form's seconds in units of the config's.
     """
-    programs.check(forms, [kind], batch)
-    config = forms[0].config
-    size = programs.batch_size(config, kind, batch)
+    programs.check(variants, [kind], batch)
+    experiment, config = variants[0].experiment, variants[0].config
+    size = programs.batch_size(experiment, kind, batch)
     dtype = config.model.get("dtype", "float32")
     made, calls, described = [], [], []
     with memory_errors(f"{kind}, batch {size}"):
-        for form in forms:
-            program = programs.program(kind, form, size)
+        for variant in variants:
+            program = programs.program(kind, variant, size)
             began = time.perf_counter()
             jax.block_until_ready(program())
             first = time.perf_counter() - began
             made.append(program)
             calls.append(calls_of_a_run(program, seconds))
-            # That of the next form would be of both.
+            # The peak after the second variant would include the first.
             peak = None if described else peak_memory()
             described.append(
-                {"form": form.name, "first_call_seconds": first, "peak_memory_bytes": peak}
+                {"form": variant.name, "first_call_seconds": first, "peak_memory_bytes": peak}
             )
         rates = [matrix_rate(dtype)]
         turns = [
@@ -64,7 +64,7 @@ def speed(
         rates.append(matrix_rate(dtype))
     where = surroundings()
     rate = max(rates) * where["devices"]
-    flops = programs.flops(config, kind)
+    flops = programs.flops(experiment, kind)
     for i, one in enumerate(described):
         times = [turn[i] for turn in turns]
         speeds = [size / x for x in times]
@@ -86,7 +86,7 @@ def speed(
         "matrix_flops_per_second": {"before": rates[0], "after": rates[1]},
         "forms": described,
     }
-    if len(forms) > 1:
+    if len(variants) > 1:
         result["times_as_fast"] = spread([other / own for own, other in turns])
     return result
 

@@ -1,45 +1,76 @@
-"""The forms of a network that are timed: the config's, and with --against another beside it."""
+"""Variants of a network that are timed: the config's own and, with --against, a second one."""
 
 import ast
 import copy
 import dataclasses
+import functools
 import re
 
+import haiku as hk
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import flatten
+from experiments.run.from_config import Experiment, from_config
+from perceiver import networks
 from perceiver.errors import InputError
 from perceiver.names import unknown
+from perceiver.plain_perceiver import plain_perceiver
 
 PLAIN = "plain"
 
 
 @dataclasses.dataclass(frozen=True)
-class Form:
-    """One way to compute a network.
+class Variant:
+    """A way to compute a network, which is timed.
 
     Attributes:
-      name: for the table.
-      config: of the run.
-      plain: whether `perceiver.plain_perceiver` stands in for the config's network.
+      name: Name for the table.
+      config: The config.
+      plain: Whether `perceiver.plain_perceiver` computes the config's network.
     """
 
     name: str
     config: ConfigDict
     plain: bool = False
 
+    @functools.cached_property
+    def experiment(self) -> Experiment:
+        """Everything that the config decides; built once, when it is first asked for.
 
-def forms(config: ConfigDict, against: str | None) -> list[Form]:
-    """The config's form, and the one that --against names.
+        Raises:
+          InputError: The config cannot be built.
+        """
+        experiment = from_config(self.config)
+        if not self.plain:
+            return experiment
+        model = self.config.model.to_dict()
+
+        def apply(params, state, rng, batch, is_training):
+            encode = hk.transform(lambda: networks.byte_arrays(model, batch, is_training))
+            parts = encode.apply(params, rng)
+            sizes = networks.architecture(model)
+            return plain_perceiver(params, sizes, parts, model["dtype"]), state
+
+        network = experiment.network._replace(apply=apply)
+        return dataclasses.replace(experiment, network=network)
+
+    def __reduce__(self):
+        """Pickles the values alone: a fresh process builds its own experiment."""
+        return Variant, (self.name, self.config, self.plain)
+
+
+def variants(config: ConfigDict, against: str | None) -> list[Variant]:
+    """Returns the config's variant, and the one that --against names.
 
     Args:
-      config: of the run.
-      against: None, 'plain', or 'config.KEY=VALUE', several with commas between.
+      config: The config.
+      against: None, 'plain', or 'config.KEY=VALUE', several separated by commas.
 
     Raises:
-      InputError: something else, an unknown key, a value of another type, or no Perceiver.
+      InputError: An unknown key, a value of another type, or 'plain' for another network than a
+        Perceiver.
     """
-    own = Form("config", config)
+    own = Variant("config", config)
     if against is None:
         return [own]
     if against == PLAIN:
@@ -48,8 +79,8 @@ def forms(config: ConfigDict, against: str | None) -> list[Form]:
                 f"--against=plain is a Perceiver; config.model.name={config.model.name} has no "
                 "plain form"
             )
-        return [own, Form(PLAIN, config, plain=True)]
-    return [own, Form(against, _overridden(config, against))]
+        return [own, Variant(PLAIN, config, plain=True)]
+    return [own, Variant(against, _overridden(config, against))]
 
 
 def _overridden(config: ConfigDict, against: str) -> ConfigDict:

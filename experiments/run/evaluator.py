@@ -2,10 +2,10 @@
 
 import collections
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
+from perceiver.data.dataset import Source
 
 from experiments.run.predictions import Predictions, of_many_labels, of_one_label
 from perceiver.training.average_precision import mean_of
@@ -13,24 +13,26 @@ from perceiver.training.objectives import Objective
 from perceiver.training.parallel import AXIS, DataParallel
 from perceiver.training.step import Variables, make_eval_step
 
-if TYPE_CHECKING:
-    from perceiver.data.source import Source
-
 
 class Evaluator:
-    """Runs a model over a whole split."""
+    """Evaluates a model on a split."""
 
     def __init__(
         self,
         predict: Callable[[Variables, dict], jax.Array],
-        source: "Source",
+        source: Source,
         objective: Objective,
         devices: DataParallel,
         batch_size: int,
     ):
-        """Takes class logits as a function of variables and batch, and the examples.
+        """Compiles nothing yet.
 
-        The global batch is rounded up to a multiple of the devices; padding is masked.
+        Args:
+          predict: Function of variables and batch to class logits.
+          source: The split.
+          objective: Loss and metrics, without label smoothing.
+          devices: The devices to map over.
+          batch_size: Number of examples per global batch; rounded up to a multiple of the devices.
         """
         windows = source.eval_windows > 0
         self._step = devices.map(
@@ -40,53 +42,46 @@ class Evaluator:
         self._devices = devices
         self._batch_size = -(-batch_size // jax.device_count()) * devices.num_devices
 
-    def __call__(self, variables: Variables) -> dict[str, float]:
-        """What `with_predictions` measures."""
-        return self.with_predictions(variables)[0]
-
-    def with_predictions(self, variables: Variables) -> tuple[dict[str, float], Predictions]:
-        """Evaluates; the same on all processes.
+    def __call__(self, variables: Variables) -> tuple[dict[str, float], Predictions]:
+        """Evaluates; all processes call this and get the same result.
 
         Args:
-          variables: on every device, as `DataParallel.replicate` gives them.
+          variables: Replicated on every device by `DataParallel.replicate`.
 
         Returns:
-          Loss and accuracies as means over all examples of all hosts, and num_examples; with
-          several labels an example: loss, mAP and num_classes, the classes that it is over. And
-          what was said of each example.
+          The results and the predictions for each example. Results are loss and accuracies as
+          means over all examples of all hosts, and num_examples; with several labels per example:
+          loss, mAP, num_examples and num_classes, the number of classes that mAP averages.
         """
-        from perceiver.data.stream.batches import eval_batches
-
         sums: dict[str, float] = collections.Counter()
-        kept: list[dict[str, np.ndarray]] = []
-        for batch in eval_batches(
-            self._source,
+        outputs: list[dict[str, np.ndarray]] = []
+        for batch in self._source.eval_batches(
             batch_size=self._batch_size,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         ):
-            of_batch = self._step(variables, self._devices.shard(batch))
-            part, of_examples = self._devices.first(of_batch)
-            sums.update({name: float(x) for name, x in part.items()})
-            real = of_examples.pop("mask") > 0
-            kept.append({name: x[real] for name, x in of_examples.items()})
+            result = self._step(variables, self._devices.shard(batch))
+            batch_sums, batch_outputs = self._devices.first(result)
+            sums.update({name: float(x) for name, x in batch_sums.items()})
+            valid = batch_outputs.pop("mask") > 0
+            outputs.append({name: x[valid] for name, x in batch_outputs.items()})
         count = int(sums.pop("num_examples"))
         if count != self._source.num_examples:
             raise RuntimeError(
                 f"evaluated {count} of {self._source.num_examples} examples; each must count once"
             )
         results = {name: x / count for name, x in sums.items()}
-        whole = {name: np.concatenate([x[name] for x in kept]) for name in kept[0]}
-        if "logits" in whole:
-            predictions = of_many_labels(**whole)
+        joined = {name: np.concatenate([x[name] for x in outputs]) for name in outputs[0]}
+        if "logits" in joined:
+            predictions = of_many_labels(**joined)
             results["mAP"], results["num_classes"] = mean_of(predictions.average_precision)
         else:
-            predictions = of_one_label(whole)
+            predictions = of_one_label(joined)
         return {**results, "num_examples": count}, predictions
 
 
 def summary(results: dict[str, float]) -> str:
-    """Results in a line."""
+    """Formats the results of an evaluation as one line."""
     count = results["num_examples"]
     if "mAP" in results:
         return (

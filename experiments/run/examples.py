@@ -2,22 +2,20 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
+from perceiver.data.dataset import Source
 
 from experiments.figures.contact_sheets import INPUTS
-from experiments.run import build
-
-if TYPE_CHECKING:
-    from perceiver.data.source import Source
+from experiments.run.from_config import training_batches
 
 Example = dict[str, Any]
 
 
 def of_training(
-    source: "Source", config: ConfigDict, count: int, number: int | None
+    source: Source, config: ConfigDict, count: int, number: int | None
 ) -> list[Example]:
     """The first examples that a run would train on.
 
@@ -33,13 +31,13 @@ def of_training(
     # Where examples are mixed, they come in pairs.
     batch_size = count + count % 2 if source.of_pair else count
     chosen = source if number is None else _only(source, number)
-    batch = next(build.train_iterator(config, chosen, batch_size=batch_size))
+    batch = next(training_batches(config, chosen, batch_size=batch_size))
     if number is not None:
         batch["index"][:] = number
     return [{name: value[i] for name, value in batch.items()} for i in range(count)]
 
 
-def of_evaluation(source: "Source", count: int, number: int | None) -> list[Example]:
+def of_evaluation(source: Source, count: int, number: int | None) -> list[Example]:
     """The first examples that are evaluated, each window of them for itself.
 
     Args:
@@ -50,15 +48,13 @@ def of_evaluation(source: "Source", count: int, number: int | None) -> list[Exam
     Returns:
       As `of_training`, where there are windows with 'window', which of how many it is.
     """
-    from perceiver.data.stream.batches import eval_batches
-
     windows = source.eval_windows
     examples = min(-(-count // max(1, windows)), source.num_examples)
     chosen = dataclasses.replace(source, num_examples=examples)
     if number is not None:
         chosen = _only(source, number)
     shown = []
-    for batch in eval_batches(chosen, batch_size=1):  # windows of video are large
+    for batch in chosen.eval_batches(batch_size=1):  # windows of video are large
         example = {name: value[0] for name, value in batch.items()}
         if number is not None:
             example["index"] = number
@@ -66,7 +62,7 @@ def of_evaluation(source: "Source", count: int, number: int | None) -> list[Exam
     return shown[:count]
 
 
-def one_of_evaluation(source: "Source", number: int) -> Example:
+def one_of_evaluation(source: Source, number: int) -> Example:
     """One example as evaluation has it; of several windows the one in the middle.
 
     Raises:
@@ -76,7 +72,7 @@ def one_of_evaluation(source: "Source", number: int) -> Example:
     return windows[len(windows) // 2]
 
 
-def _only(source: "Source", number: int) -> "Source":
+def _only(source: Source, number: int) -> Source:
     """A source of one example, which every epoch augments anew."""
     return dataclasses.replace(
         source,

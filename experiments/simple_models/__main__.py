@@ -20,8 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from experiments.cli.main import run
-from experiments.run import build, checks
 from experiments.run.directory import prepare_workdir
+from experiments.run.from_config import check_data, data_options, from_config
 from experiments.simple_models.features import features as features_of
 from perceiver.errors import InputError
 from perceiver.training.average_precision import mean_average_precision
@@ -60,14 +60,12 @@ class Split:
 
 def main(config: ConfigDict, workdir: str | None) -> None:
     """Reads, fits, reports."""
-    checks.check_numbers(config)
-    one_label = build.objective(config, training=False).label == "label"
+    experiment = from_config(config)
+    one_label = experiment.objective.label == "label"
     folder = None if workdir is None else prepare_workdir(workdir)
 
-    from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
-
-    dataset = registry.load(**build.data_options(config))
-    checks.check_data(config, dataset)
+    dataset = registry.load(**data_options(config))
+    check_data(experiment, dataset)
     modalities, num_classes = tuple(config.model.inputs), len(dataset.class_names)
     check_size([dataset.train, dataset.eval], modalities)
     began = time.monotonic()

@@ -1,0 +1,11 @@
+"""Names of the files in a run's folder, the value of --workdir."""
+
+CONFIG = "config.json"  # config, command, versions, devices, git revision, class names
+METRICS = "metrics.jsonl"  # one JSON object a log step
+TIMING = "timing.jsonl"  # one JSON object a log step: speed and time
+CURVES = "curves.png"
+CHECKPOINTS = "checkpoints"  # a folder with one folder a step
+RESULT = "eval.json"
+PREDICTIONS = "predictions.npz"
+LOCK = "lock"  # held while the run trains
+EVENTS = "events"  # the prefix of TensorBoard's event files
