@@ -17,7 +17,7 @@ from experiments.benchmark.measures import cpu_name, num_cores, spread
 from experiments.run import build, checks
 
 if TYPE_CHECKING:
-    from perceiver.data.source import Source
+    from perceiver.data.dataset import Source
 
 # Of a batch. Larger ones are no faster, and a run would have few of them.
 _MOST_EXAMPLES = 128

@@ -20,7 +20,7 @@ from perceiver.training.schedules import learning_rate
 from perceiver.training.step import TrainState, init_state, make_train_step
 
 if TYPE_CHECKING:
-    from perceiver.data.source import Source
+    from perceiver.data.dataset import Source
     from perceiver.data.stream.batches import TrainIterator
 
 

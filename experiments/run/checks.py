@@ -14,7 +14,7 @@ from experiments.run import build, networks
 from perceiver.errors import InputError
 
 if TYPE_CHECKING:
-    from perceiver.data.source import Dataset
+    from perceiver.data.dataset import Dataset
 
 # The lowest that numbers of a config may be, where it has them.
 _LOWEST = {

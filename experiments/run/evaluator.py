@@ -14,7 +14,7 @@ from perceiver.training.parallel import AXIS, DataParallel
 from perceiver.training.step import Variables, make_eval_step
 
 if TYPE_CHECKING:
-    from perceiver.data.source import Source
+    from perceiver.data.dataset import Source
 
 
 class Evaluator:

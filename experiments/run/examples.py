@@ -11,7 +11,7 @@ from experiments.figures.contact_sheets import INPUTS
 from experiments.run import build
 
 if TYPE_CHECKING:
-    from perceiver.data.source import Source
+    from perceiver.data.dataset import Source
 
 Example = dict[str, Any]
 
@@ -31,7 +31,7 @@ def of_training(
       For each its features by name, without the axis B.
     """
     # Where examples are mixed, they come in pairs.
-    batch_size = count + count % 2 if source.of_pair else count
+    batch_size = count + count % 2 if source.mix_pair else count
     chosen = source if number is None else _only(source, number)
     batch = next(build.train_iterator(config, chosen, batch_size=batch_size))
     if number is not None:
