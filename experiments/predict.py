@@ -25,7 +25,7 @@ from perceiver.errors import InputError
 from perceiver.training.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
-    from perceiver.data.one_file import Reading
+    from perceiver.data.single_files import Reading
 
 RUN_HERE = "python -m experiments.predict"
 _BATCH_SIZE = 16
@@ -108,13 +108,13 @@ def predict(options: argparse.Namespace) -> int:
     if not found.files:
         raise InputError(f"no file to read in {', '.join(options.words)}")
 
-    from perceiver.data import one_file
+    from perceiver.data import single_files
 
     show = _FORMS[options.format](classifier, found.files, options.top)
     failed, longer = list(found.problems), []
 
     def readable() -> Iterator[tuple[str, "Reading"]]:
-        for path, reading in one_file.read_each(reader.read, found.files):
+        for path, reading in single_files.read_each(reader, found.files):
             if isinstance(reading, InputError):
                 _say(f"left out: {reading}")
                 failed.append(path)

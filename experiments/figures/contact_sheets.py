@@ -70,7 +70,7 @@ class Entry:
     Attributes:
       caption: shown above, in two lines at most.
       inputs: arrays of one example (or of one window of it) by the names and shapes that
-        `perceiver.data.source.Source` gives them; other names are passed over.
+        `perceiver.data.dataset.Source` gives them; other names are passed over.
     """
 
     caption: str

@@ -15,7 +15,7 @@ from experiments.report.results import Names
 from experiments.run.predictions import OneLabel, Predictions
 
 if TYPE_CHECKING:
-    from perceiver.data.source import Source
+    from perceiver.data.dataset import Source
 
 _BEST, _WORST = 6, 12
 _MAPS = 3  # examples whose attention is shown

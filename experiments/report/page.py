@@ -19,7 +19,7 @@ from experiments.run.records import ABOUT_FILE, Run
 from perceiver.errors import InputError
 
 if TYPE_CHECKING:
-    from perceiver.data.source import Dataset, Source
+    from perceiver.data.dataset import Dataset, Source
 
 MOST_RUNS = len(COLOURS) * len(DASHES)  # that can be told apart in a chart
 _TITLES = {"top1": "top-1 accuracy", "mAP": "mean average precision"}

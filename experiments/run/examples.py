@@ -29,7 +29,7 @@ def of_training(
       For each its features by name, without the axis B.
     """
     # Where examples are mixed, they come in pairs.
-    batch_size = count + count % 2 if source.of_pair else count
+    batch_size = count + count % 2 if source.mix_pair else count
     chosen = source if number is None else _only(source, number)
     batch = next(training_batches(config, chosen, batch_size=batch_size))
     if number is not None:

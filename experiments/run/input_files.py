@@ -10,7 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from perceiver.data.class_folders import FileKind
-    from perceiver.data.one_file import Reader
+    from perceiver.data.single_files import Reader
     from perceiver.library import Classifier
 
 
@@ -34,9 +34,9 @@ def reader(classifier: "Classifier") -> "Reader":
     Raises:
       InputError: nothing that a file holds is what it takes in.
     """
-    from perceiver.data import one_file  # TensorFlow only where there is something to read
+    from perceiver.data import single_files
 
-    return one_file.reader(classifier.inputs, classifier.data)
+    return single_files.reader(classifier.inputs, classifier.data)
 
 
 def read(classifier: "Classifier", path: Path) -> dict[str, np.ndarray]:
@@ -53,9 +53,9 @@ def read(classifier: "Classifier", path: Path) -> dict[str, np.ndarray]:
     Raises:
       InputError: the file can't be read or does not hold what the network takes; it is named.
     """
-    from perceiver.data import one_file
+    from perceiver.data import single_files
 
-    ((_, reading),) = one_file.read_each(reader(classifier).read, [os.fspath(path)])
+    ((_, reading),) = single_files.read_each(reader(classifier), [os.fspath(path)])
     if isinstance(reading, Exception):
         raise reading
     return reading.inputs

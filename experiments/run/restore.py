@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from perceiver.errors import InputError
 
 if TYPE_CHECKING:
-    from perceiver.data.source import Dataset
+    from perceiver.data.dataset import Dataset
     from perceiver.library import Classifier
 
 

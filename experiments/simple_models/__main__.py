@@ -28,7 +28,7 @@ from perceiver.training.average_precision import mean_average_precision
 from perceiver.training.logging.metrics import write_json
 
 if TYPE_CHECKING:
-    from perceiver.data.source import Source
+    from perceiver.data.dataset import Source
 
 USAGE = """Fits a linear model and a nearest neighbour to a config's data, beside which a network's
 accuracy means something. With --workdir the result is simple_models.json there, too.

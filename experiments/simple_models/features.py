@@ -1,6 +1,6 @@
 """Features of inputs for models that are no networks: numbers that mean something singly.
 
-Every function takes a batch of inputs as `perceiver.data.source.Source` has them, and gives
+Every function takes a batch of inputs as `perceiver.data.dataset.Source` has them, and gives
 features [B, F]. Not in the paper.
 """
 

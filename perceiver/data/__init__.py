@@ -1,6 +1,6 @@
-"""Input pipelines: data sets as tf.data graphs, NumPy batches out.
+"""Input pipelines: data sets as tf.data graphs that yield batches of NumPy arrays.
 
-Nothing is imported here, so that ``perceiver.data.errors`` can be had without TensorFlow.
-``perceiver.data.registry`` finds a data set by name and ``perceiver.data.stream.batches`` turns it
-into batches.
+``registry`` loads a data set by its name, ``dataset`` defines what a loader returns and
+``single_files`` reads files outside any data set. These three and ``errors`` import without
+TensorFlow: they import a loader or the stream of batches when it is asked for.
 """

@@ -11,7 +11,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from perceiver.data.folders import existing, readable
+from perceiver.data.errors import existing_folder, unreadable_as_input_error
 from perceiver.errors import InputError
 
 _READERS = 16  # folders read at once: on a network disk most of the time is waiting
@@ -48,7 +48,7 @@ class FileKind:
         )
 
 
-@readable()
+@unreadable_as_input_error()
 def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tuple[Files, Files]:
     """The training and the evaluation files below `dir`.
 
@@ -71,7 +71,7 @@ def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tupl
         one split only, or a file that is empty or that the kind refuses; the file, folder or class
         is named.
     """
-    root = existing(dir, kind.layout)
+    root = existing_folder(dir, kind.layout)
     splits = [name for name in ("train", "val") if (root / name).is_dir()]
     if len(splits) == 1 and _subfolders(root / splits[0]):
         other = "val" if splits == ["train"] else "train"

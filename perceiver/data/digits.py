@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from perceiver.data.source import Dataset, Source
+from perceiver.data.dataset import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 

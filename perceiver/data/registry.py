@@ -1,26 +1,24 @@
-"""Data sets by the names that `config.data.name` takes."""
+"""Loads data sets by the names that `config.data.name` takes.
 
+This module imports without TensorFlow; it imports a loader's module when its data set is loaded.
+"""
+
+import importlib
 import inspect
 
-from perceiver.data import digits
-from perceiver.data.clips import audioset, clip_folder
-from perceiver.data.held_out import hold_out
-from perceiver.data.images import folder as image_folder
-from perceiver.data.images import tfds_images
-from perceiver.data.points import folder as point_folder
-from perceiver.data.points.modelnet40 import loader
-from perceiver.data.source import Dataset
+from perceiver.data.dataset import Dataset, Loader, with_held_out
 from perceiver.errors import InputError
-from perceiver.names import unknown
+from perceiver.names import look_up, unknown
 
-LOADERS = {
-    "digits": digits.load,
-    "image_folder": image_folder.load,
-    "tfds_images": tfds_images.load,
-    "audioset": audioset.load,
-    "clip_folder": clip_folder.load,
-    "modelnet40": loader.load,
-    "point_folder": point_folder.load,
+# The module whose function `load` is the loader, or a loader that a user's program has added.
+LOADERS: dict[str, str | Loader] = {
+    "digits": "perceiver.data.digits",
+    "image_folder": "perceiver.data.images.folder",
+    "tfds_images": "perceiver.data.images.tfds_images",
+    "audioset": "perceiver.data.clips.audioset",
+    "clip_folder": "perceiver.data.clips.clip_folder",
+    "modelnet40": "perceiver.data.points.modelnet40.loader",
+    "point_folder": "perceiver.data.points.folder",
 }
 
 
@@ -29,17 +27,15 @@ def load(name: str, *, held_out: float = 0.0, held_out_seed: int = 0, **options)
 
     Args:
       name: a key of LOADERS.
-      held_out: share of the training examples to set apart, to choose by.
-      held_out_seed: decides which.
-      **options: the arguments of its loader, as that one documents them.
+      held_out: fraction of the training examples to hold out for model selection.
+      held_out_seed: seed of the random choice of these examples.
+      **options: arguments of the data set's loader.
 
     Raises:
-      InputError: an unknown name or option, a missing option, or data that are not as they should
-        be; a `dir` that does not exist among them.
+      InputError: unknown name, unknown or missing option, or data that the loader cannot use.
     """
-    if name not in LOADERS:
-        raise InputError(unknown(name, LOADERS, what="data set"))
-    parameters = inspect.signature(LOADERS[name]).parameters
+    loader = _loader(name)
+    parameters = inspect.signature(loader).parameters
     for option in options:
         if option not in parameters:
             raise InputError(unknown(option, parameters, what=f"{name} option"))
@@ -50,4 +46,9 @@ def load(name: str, *, held_out: float = 0.0, held_out_seed: int = 0, **options)
     ]
     if missing:
         raise InputError(f"data set {name!r} lacks its option {', '.join(missing)}: set it")
-    return hold_out(LOADERS[name](**options), held_out, held_out_seed)
+    return with_held_out(loader(**options), held_out, held_out_seed)
+
+
+def _loader(name: str) -> Loader:
+    loader = look_up(LOADERS, name, what="data set")
+    return importlib.import_module(loader).load if isinstance(loader, str) else loader

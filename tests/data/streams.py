@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from perceiver.data.source import Source
+from perceiver.data.dataset import Source
 from perceiver.data.tensorflow_cpu import tf
 
 

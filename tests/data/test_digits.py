@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from perceiver.data import digits
-from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.errors import InputError
 
 
 def everything(source):
-    (batch,) = eval_batches(source, batch_size=source.num_examples)
+    (batch,) = source.eval_batches(batch_size=source.num_examples)
     return batch
 
 
@@ -28,7 +27,7 @@ def test_split_has_the_stated_sizes_and_nothing_twice():
 def test_shift_moves_ink_and_brings_in_none():
     still = everything(digits.load(image_size=8, channels=1).train)["image"]
     moved = digits.load(image_size=8, channels=1, max_shift=1)
-    batch = next(train_iterator(moved.train, batch_size=400, seed=0))
+    batch = next(moved.train.train_batches(batch_size=400, seed=0))
     seen = set()
     for image, index in zip(batch["image"], batch["index"], strict=True):
         padded = np.pad(still[index, :, :, 0], 1)

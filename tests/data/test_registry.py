@@ -1,4 +1,4 @@
-"""Data sets by name; errors that import without TensorFlow."""
+"""Loading data sets by name, and imports without TensorFlow."""
 
 import pathlib
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from perceiver.data import registry
+from perceiver.data import digits, registry
 from perceiver.errors import InputError
 
 
@@ -14,7 +14,7 @@ def test_loads_by_name():
     assert registry.load("digits", image_size=8, channels=1).train.num_examples == 1437
 
 
-def test_an_unknown_name_is_answered_with_the_nearest_or_all():
+def test_an_unknown_name_is_an_error_with_the_nearest_name_or_all():
     with pytest.raises(InputError, match="unknown data set 'imagefolder': did you mean 'image_fol"):
         registry.load("imagefolder")
     with pytest.raises(InputError) as raised:
@@ -31,8 +31,14 @@ def test_options_are_checked_by_name():
         registry.load("digits")
 
 
-def test_errors_import_without_tensorflow():
-    program = "import sys, perceiver.data.errors; sys.exit('tensorflow' in sys.modules)"
+def test_a_loader_that_a_program_adds_is_found(monkeypatch):
+    monkeypatch.setitem(registry.LOADERS, "mine", digits.load)
+    assert registry.load("mine", image_size=8, channels=1).eval.num_examples == 360
+
+
+@pytest.mark.parametrize("module", ["registry", "dataset", "single_files", "errors"])
+def test_the_entry_points_import_without_tensorflow(module):
+    program = f"import sys, perceiver.data.{module}; sys.exit('tensorflow' in sys.modules)"
     repository = pathlib.Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=repository, check=False)
     assert done.returncode == 0

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments.benchmark import data
-from perceiver.data.source import Source
+from perceiver.data.dataset import Source
 from perceiver.data.tensorflow_cpu import tf
 from tests.experiments.processes import ROOT, run
 

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from experiments.cli.config_files import load_config
 from experiments.run import build, checks, networks
-from perceiver.data.source import Dataset, Source
+from perceiver.data.dataset import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 

@@ -16,7 +16,7 @@ from experiments.run import input_files
 from perceiver import library
 from perceiver.data.clips.preparation.prepare import CLIP_FILES
 from perceiver.data.images.pictures import PICTURES
-from perceiver.data.one_file import Reading
+from perceiver.data.single_files import Reading
 from tests.experiments import small_data
 from tests.experiments.processes import ROOT, TINY, exit_status, run
 

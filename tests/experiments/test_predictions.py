@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from experiments.run import predictions
 from experiments.run.evaluator import Evaluator
-from perceiver.data.source import Source
+from perceiver.data.dataset import Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 from perceiver.training.objectives import make_objective

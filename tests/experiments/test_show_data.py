@@ -11,7 +11,7 @@ from PIL import Image
 from experiments.cli.config_files import load_config
 from experiments.figures.contact_sheets import Entry, Scales, contact_sheet, png
 from experiments.run.examples import caption, of_evaluation, of_training
-from perceiver.data.source import Source
+from perceiver.data.dataset import Source
 from perceiver.data.stream.batches import train_iterator
 from perceiver.data.tensorflow_cpu import tf
 from tests.experiments.processes import finish, run, start
@@ -149,7 +149,7 @@ def test_a_caption_names_the_classes():
     assert caption(mixed, names) == "#7: 70% dog, 30% cow"
 
 
-def numbered(size, windows=0, of_pair=None):
+def numbered(size, windows=0, mix_pair=None):
     """A source whose points tell the example, the window and, in training, the draw."""
 
     def example(index, seed):
@@ -163,7 +163,7 @@ def numbered(size, windows=0, of_pair=None):
             points = tf.fill([4, 3], value)
         return {"points": points, "label": tf.cast(index, tf.int32)}
 
-    return Source(size, example, lambda i: f"file {i}", windows, of_pair)
+    return Source(size, example, lambda i: f"file {i}", windows, mix_pair)
 
 
 def test_windows_are_shown_one_by_one():
@@ -200,7 +200,7 @@ def test_an_odd_number_of_mixed_examples():
         del seed
         return features | {"other_label": features["label"][::-1]}
 
-    shown = of_training(numbered(9, of_pair=swap), load_config("configs/digits.py"), 5, None)
+    shown = of_training(numbered(9, mix_pair=swap), load_config("configs/digits.py"), 5, None)
     labels = [int(e["label"]) for e in shown]
     assert [int(e["other_label"]) for e in shown][:4] == [labels[i] for i in (1, 0, 3, 2)]
     assert len(shown) == 5

@@ -24,7 +24,7 @@ from experiments.simple_models.__main__ import (
     strength_of,
 )
 from experiments.simple_models.features import features
-from perceiver.data.source import Source
+from perceiver.data.dataset import Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 from tests.experiments.processes import finish, run, start

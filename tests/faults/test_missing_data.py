@@ -13,7 +13,7 @@ from experiments.run.evaluator import Evaluator, summary
 from experiments.simple_models import __main__ as simple_models
 from perceiver.data import registry
 from perceiver.data.clips import audioset, schema
-from perceiver.data.source import Source
+from perceiver.data.dataset import Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 from perceiver.training.objectives import make_objective

@@ -12,10 +12,10 @@ from PIL import Image
 
 from perceiver.data import registry
 from perceiver.data.clips import clip_folder
+from perceiver.data.dataset import Source
 from perceiver.data.images import folder as image_folder
 from perceiver.data.points.folder import load as load_points
 from perceiver.data.points.modelnet40 import loader
-from perceiver.data.source import Source
 from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.stream.records import open_records
 from perceiver.data.tensorflow_cpu import tf

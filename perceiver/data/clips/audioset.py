@@ -2,8 +2,7 @@
 
 from perceiver.data.clips.prepared import open_prepared
 from perceiver.data.clips.recipe import ClipRecipe
-from perceiver.data.recipes import takes_recipe
-from perceiver.data.source import Dataset, Features
+from perceiver.data.dataset import Dataset, Features, takes_recipe
 from perceiver.data.tensorflow_cpu import tf
 
 PREPARE = "python -m experiments.prepare_data audioset --csv=LIST --clips=DIR --out=DIR"

@@ -22,8 +22,7 @@ from perceiver.data.clips.preparation import prepare, runners
 from perceiver.data.clips.preparation.decoding import JPEG_QUALITY
 from perceiver.data.clips.prepared import open_prepared
 from perceiver.data.clips.recipe import ClipRecipe
-from perceiver.data.recipes import takes_recipe
-from perceiver.data.source import Dataset, Features
+from perceiver.data.dataset import Dataset, Features, takes_recipe
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 

@@ -4,10 +4,10 @@ import dataclasses
 import os
 from collections.abc import Callable
 
-from perceiver.data import folders, tfds_folder
+from perceiver.data import errors, tfds_folder
 from perceiver.data.clips import schema
 from perceiver.data.clips.recipe import ClipRecipe
-from perceiver.data.source import Features, Source
+from perceiver.data.dataset import Features, Source
 from perceiver.data.stream.records import Records, open_records
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
@@ -87,7 +87,7 @@ def open_prepared(dir: str, prepare: str) -> Prepared:
     Raises:
       InputError: there is none, or one of another kind.
     """
-    folders.check_listable(str(dir))
+    errors.check_listable(str(dir))
     for needed in tfds_folder.INFO_FILES:
         if not dir or not tf.io.gfile.exists(os.path.join(dir, needed)):
             raise InputError(

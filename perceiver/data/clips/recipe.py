@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from perceiver.data.clips import mel, spec_augment, video, windows
 from perceiver.data.clips.schema import SAMPLES_PER_FRAME
+from perceiver.data.dataset import Features
 from perceiver.data.images import pictures
-from perceiver.data.source import Features
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 from perceiver.names import unknown

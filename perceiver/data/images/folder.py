@@ -3,10 +3,9 @@
 import os
 
 from perceiver.data import class_folders
+from perceiver.data.dataset import Dataset, Features, Source, takes_recipe
 from perceiver.data.images import pictures
 from perceiver.data.images.recipe import ImageRecipe
-from perceiver.data.recipes import takes_recipe
-from perceiver.data.source import Dataset, Features, Source
 from perceiver.data.tensorflow_cpu import tf
 
 
@@ -45,6 +44,6 @@ def load(*, dir: str, val_fraction: float, split_seed: int, recipe: ImageRecipe)
             image = recipe.evaluation(contents) if seed is None else recipe.training(contents, seed)
             return {"image": image, "label": tf.gather(all_labels, index)}
 
-        return Source(len(paths), example, paths.__getitem__, of_pair=recipe.of_pair())
+        return Source(len(paths), example, paths.__getitem__, mix_pair=recipe.mix_pair())
 
     return Dataset(train=source(train), eval=source(val), class_names=tuple(train))

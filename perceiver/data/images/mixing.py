@@ -7,7 +7,7 @@ takes 1 - lambda from the other.
 
 from collections.abc import Callable
 
-from perceiver.data.source import Features
+from perceiver.data.dataset import Features
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
@@ -15,7 +15,7 @@ from perceiver.errors import InputError
 def mixer(
     mixup_alpha: float, cutmix_alpha: float
 ) -> Callable[[Features, tf.Tensor], Features] | None:
-    """What `Source.of_pair` is to be, for one or both kinds of mixing.
+    """What `Source.mix_pair` is to be, for one or both kinds of mixing.
 
     The share lambda is drawn for each pair from Beta(alpha, alpha). Mixup makes
     lambda * own + (1 - lambda) * other of the pixels. CutMix swaps a rectangle with the aspect of

@@ -8,9 +8,9 @@ Whatever holds encoded pictures, a folder or a TFDS data set, uses the same reci
 import dataclasses
 from collections.abc import Callable
 
+from perceiver.data.dataset import Features
 from perceiver.data.images import pictures, randaugment
 from perceiver.data.images.mixing import mixer
-from perceiver.data.source import Features
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
@@ -58,7 +58,7 @@ class ImageRecipe:
         if self.channels not in (1, 3):
             raise InputError(f"channels is {self.channels}: give 1 for greyscale or 3 for RGB")
         self._randaugment().check()
-        self.of_pair()
+        self.mix_pair()
 
     def training(self, contents: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """A training example, which is a function of the file and the seed.
@@ -85,8 +85,8 @@ class ImageRecipe:
         """The central crop: uint8 [S, S, C] of a JPEG or PNG, a scalar string."""
         return pictures.evaluation(contents, self.image_size, self.channels)
 
-    def of_pair(self) -> Callable[[Features, tf.Tensor], Features] | None:
-        """What mixes two training examples, for `Source.of_pair`."""
+    def mix_pair(self) -> Callable[[Features, tf.Tensor], Features] | None:
+        """What mixes two training examples, for `Source.mix_pair`."""
         return mixer(self.mixup_alpha, self.cutmix_alpha)
 
     def _randaugment(self) -> randaugment.RandAugment:

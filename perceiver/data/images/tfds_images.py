@@ -10,11 +10,10 @@ import re
 import numpy as np
 import tensorflow_datasets as tfds
 
-from perceiver.data import folders, tfds_folder
+from perceiver.data import errors, tfds_folder
+from perceiver.data.dataset import Dataset, Features, Source, takes_recipe
 from perceiver.data.images import imagenet
 from perceiver.data.images.recipe import ImageRecipe
-from perceiver.data.recipes import takes_recipe
-from perceiver.data.source import Dataset, Features, Source
 from perceiver.data.stream.records import Records, open_records
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
@@ -74,7 +73,7 @@ def load(
         def name(index: int) -> str:
             return records.name(index + shifts[np.searchsorted(ends, index, side="right")])
 
-        return Source(int(ends[-1]), example, name, of_pair=recipe.of_pair())
+        return Source(int(ends[-1]), example, name, mix_pair=recipe.mix_pair())
 
     return Dataset(
         train=source(train_split),
@@ -87,7 +86,7 @@ def _builder(tfds_name: str, dir: str) -> tfds.core.DatasetBuilder:
     """Opens what is in `dir`, without the code that made it and without a look elsewhere."""
     if not dir:
         raise InputError("dir is empty: give TFDS's data folder")
-    folders.check_listable(dir)
+    errors.check_listable(dir)
     whole_name, _, version = tfds_name.partition(":")
     name, _, config = whole_name.partition("/")
     folder = os.path.join(dir, *whole_name.split("/"))
@@ -124,7 +123,7 @@ def _missing(tfds_name: str, name: str, dir: str, place: str, versions: list[str
 def _folders(path: str) -> list[str]:
     if not tf.io.gfile.isdir(path):
         return []
-    folders.check_listable(path)
+    errors.check_listable(path)
     names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(path))
     return [name for name in names if tf.io.gfile.isdir(os.path.join(path, name))]
 

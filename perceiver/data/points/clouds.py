@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from perceiver.data.source import Source
+from perceiver.data.dataset import Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 

@@ -7,11 +7,10 @@ import numpy as np
 
 from perceiver.data import class_folders
 from perceiver.data.class_folders import FileKind, Files
-from perceiver.data.folders import readable
+from perceiver.data.dataset import Dataset, Source, takes_recipe
+from perceiver.data.errors import unreadable_as_input_error
 from perceiver.data.points import clouds, files
 from perceiver.data.points.clouds import CloudRecipe
-from perceiver.data.recipes import takes_recipe
-from perceiver.data.source import Dataset, Source
 from perceiver.errors import InputError
 
 KIND = FileKind("point files", files.SUFFIXES)
@@ -57,7 +56,7 @@ def load(*, dir: str, val_fraction: float, split_seed: int, recipe: CloudRecipe)
     )
 
 
-@readable()
+@unreadable_as_input_error()
 def _find(root: pathlib.Path, val_fraction: float, split_seed: int) -> tuple[Files, Files] | None:
     """The files of folders <class>/{train,test}; None where that is not how they are laid out."""
     if not root.is_dir():

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from perceiver.data.errors import plain
-from perceiver.data.source import Features, Source
+from perceiver.data.dataset import Batch, Features, Source
+from perceiver.data.errors import tensorflow_reason
 from perceiver.data.stream import position
 from perceiver.data.stream.order import example_of_slot, seed_of_pair, slots_of_batch
 from perceiver.data.tensorflow_cpu import tf
@@ -21,8 +21,6 @@ from perceiver.errors import InputError
 # Batches made ahead. A fixed number bounds the memory: a batch of 1024 pictures of 224 x 224
 # takes 0.6 GB.
 _PREFETCH = 2
-
-Batch = dict[str, np.ndarray]
 
 
 class TrainIterator:
@@ -142,7 +140,7 @@ class TrainIterator:
 
         def pair(count: tf.Tensor, features: Features) -> Features:
             first = slots_of_batch(count // self._batch_size, self._batch_size, *self._process)
-            return self._source.of_pair(
+            return self._source.mix_pair(
                 features, seed_of_pair(first + count % self._batch_size, self._seed)
             )
 
@@ -150,7 +148,7 @@ class TrainIterator:
         # the stream is then a number, and an epoch's order needs no memory.
         counts = tf.data.Dataset.range(batches * self._batch_size, np.iinfo(np.int64).max)
         dataset = counts.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        if self._source.of_pair:
+        if self._source.mix_pair:
             # Pairs are neighbours in the stream, so they are the same for any number of processes.
             firsts = tf.data.Dataset.range(batches * self._batch_size, np.iinfo(np.int64).max, 2)
             dataset = tf.data.Dataset.zip(firsts, dataset.batch(2, drop_remainder=True))
@@ -194,7 +192,7 @@ def train_iterator(
     _check(source, batch_size, process_index, process_count)
     if not 0 <= max_unreadable < 1:
         raise InputError(f"max_unreadable is {max_unreadable}: give a share from 0 to below 1")
-    if source.of_pair and batch_size % 2:
+    if source.mix_pair and batch_size % 2:
         raise InputError(
             f"batch_size is {batch_size} a process: examples are mixed in pairs, so make it even"
         )
@@ -286,7 +284,7 @@ def _unreadable(source: Source, examples: list) -> Iterator[tuple[int, str]]:
         try:
             source.example(index, seed)
         except tf.errors.OpError as error:
-            reason = plain(error.message)
+            reason = tensorflow_reason(error.message)
             yield int(index), f"{source.name(int(index))}, which cannot be read ({reason})"
 
 

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from perceiver.data.images import folder as image_folder
-from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.errors import InputError
 
 
@@ -27,7 +26,7 @@ def ramp(tmp_path):
 def test_training_crops_and_flips(ramp, folder_options, flip):
     options = folder_options | {"crop_area": (0.25, 0.26), "crop_aspect": (1.0, 1.0), "flip": flip}
     source = image_folder.load(dir=str(ramp), **options).train
-    images = next(train_iterator(source, batch_size=60, seed=0))["image"] / 255
+    images = next(source.train_batches(batch_size=60, seed=0))["image"] / 255
     # Columns 2 to 13 of 16, away from the borders; the crop is a square of 123 or 124 pixels.
     across = (images[:, 8, 13, 0] - images[:, 8, 2, 0]) * 299 / 11 * 16
     down = (images[:, 13, 8, 1] - images[:, 2, 8, 1]) * 199 / 11 * 16
@@ -48,7 +47,7 @@ def test_randaugment_works_on_the_crop_at_its_own_size(ramp, folder_options):
     options |= {"randaugment_layers": 1, "randaugment_operations": ("translate_x",)}
     options |= {"randaugment_magnitude": 10.0, "randaugment_fill": 200}
     source = image_folder.load(dir=str(ramp), **options).train
-    images = next(train_iterator(source, batch_size=40, seed=0))["image"]
+    images = next(source.train_batches(batch_size=40, seed=0))["image"]
     # 100 of 300 pixels come in from the left or the right: 10 columns of 30, less the edge's blur.
     from_left = (images[:, :, :8] == 200).all((1, 2, 3))
     from_right = (images[:, :, -8:] == 200).all((1, 2, 3))
@@ -67,7 +66,7 @@ def test_flip_comes_before_randaugment(tmp_path, folder_options):
     options |= {"randaugment_layers": 1, "randaugment_operations": ("shear_y",)}
     options |= {"randaugment_magnitude": 10.0, "randaugment_fill": 0}
     source = image_folder.load(dir=str(tmp_path), **options).train
-    images = next(train_iterator(source, batch_size=40, seed=0))["image"].astype(int)
+    images = next(source.train_batches(batch_size=40, seed=0))["image"].astype(int)
     # A shear leaves the left side where it is; mirrored later, half would have it on the right.
     as_it_was = np.repeat([255, 0], 8)
     assert np.abs(images[:, :, 0, 0] - as_it_was).sum(1).max() < 255
@@ -76,7 +75,7 @@ def test_flip_comes_before_randaugment(tmp_path, folder_options):
 
 def test_evaluation_is_not_augmented(ramp, folder_options):
     plain, augmented = (
-        next(eval_batches(image_folder.load(dir=str(ramp), **options).eval, batch_size=2))
+        next(image_folder.load(dir=str(ramp), **options).eval.eval_batches(batch_size=2))
         for options in (folder_options, folder_options | {"randaugment_layers": 3})
     )
     np.testing.assert_array_equal(plain["image"], augmented["image"])
@@ -84,8 +83,8 @@ def test_evaluation_is_not_augmented(ramp, folder_options):
 
 def test_pictures_are_mixed_in_training_only(ramp, folder_options):
     data = image_folder.load(dir=str(ramp), **folder_options, cutmix_alpha=1.0)
-    assert "label_weight" in next(train_iterator(data.train, batch_size=4, seed=0))
-    assert "label_weight" not in next(eval_batches(data.eval, batch_size=2))
+    assert "label_weight" in next(data.train.train_batches(batch_size=4, seed=0))
+    assert "label_weight" not in next(data.eval.eval_batches(batch_size=2))
 
 
 def by_pillow(path, image_size):
@@ -104,7 +103,7 @@ def by_pillow(path, image_size):
 def test_evaluation_is_what_pillow_makes_of_it(real_data, folder_options, image_size):
     options = folder_options | {"image_size": image_size, "val_fraction": 0.4}
     source = image_folder.load(dir=str(real_data / "imagenet_full"), **options).eval
-    (batch,) = eval_batches(source, batch_size=source.num_examples)
+    (batch,) = source.eval_batches(batch_size=source.num_examples)
     for image, index in zip(batch["image"], batch["index"], strict=True):
         expected = by_pillow(source.name(index), image_size)
         difference = np.abs(image - expected)
@@ -116,7 +115,7 @@ def test_evaluation_is_what_pillow_makes_of_it(real_data, folder_options, image_
 
 def test_labels_and_bytes(real_data, folder_options):
     data = image_folder.load(dir=str(real_data / "imagenette224"), **folder_options)
-    batch = next(eval_batches(data.eval, batch_size=120))
+    batch = next(data.eval.eval_batches(batch_size=120))
     assert batch["image"].dtype == np.uint8
     names = [data.class_names[label] for label in batch["label"]]
     assert all(f"/{n}/" in data.eval.name(i) for n, i in zip(names, batch["index"], strict=True))
@@ -129,10 +128,10 @@ def test_greyscale_becomes_the_channels_asked_for(tmp_path, folder_options):
     for number in range(4):
         Image.fromarray(pixels).save(tmp_path / "a" / f"{number}.png")
     three = next(
-        eval_batches(image_folder.load(dir=str(tmp_path), **folder_options).eval, batch_size=1)
+        image_folder.load(dir=str(tmp_path), **folder_options).eval.eval_batches(batch_size=1)
     )
     options = folder_options | {"channels": 1}
-    one = next(eval_batches(image_folder.load(dir=str(tmp_path), **options).eval, batch_size=1))
+    one = next(image_folder.load(dir=str(tmp_path), **options).eval.eval_batches(batch_size=1))
     assert three["image"].shape == (1, 16, 16, 3)
     assert one["image"].shape == (1, 16, 16, 1)
     np.testing.assert_array_equal(three["image"], np.repeat(one["image"], 3, -1))
@@ -143,9 +142,9 @@ def test_a_picture_of_one_pixel_works(tmp_path, folder_options):
     for number in range(4):
         Image.new("RGB", (1, 1), (50, 100, 150)).save(tmp_path / "a" / f"{number}.png")
     data = image_folder.load(dir=str(tmp_path), **folder_options)
-    image = next(eval_batches(data.eval, batch_size=1))["image"]
+    image = next(data.eval.eval_batches(batch_size=1))["image"]
     np.testing.assert_array_equal(image[0], np.full((16, 16, 3), (50, 100, 150)))
-    assert next(train_iterator(data.train, batch_size=3, seed=0))["image"].shape == (3, 16, 16, 3)
+    assert next(data.train.train_batches(batch_size=3, seed=0))["image"].shape == (3, 16, 16, 3)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +159,7 @@ def test_a_picture_that_is_cut_short_is_named(real_data, tmp_path, folder_option
     broken = data.eval.name(1)
     pathlib.Path(broken).write_bytes(damage(contents))
     with pytest.raises(InputError, match=re.escape(broken)):
-        list(eval_batches(data.eval, batch_size=2))
+        list(data.eval.eval_batches(batch_size=2))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import pytest
 import tensorflow_datasets as tfds
 
 from perceiver.data.images import imagenet, tfds_images
-from perceiver.data.stream.batches import eval_batches
 from perceiver.errors import InputError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -97,10 +96,10 @@ def test_prepared_and_read(archives, expected, tmp_path, folder_options, monkeyp
     # Labels follow the sorted wnids of all 1,000 classes.
     assert len(data.class_names) == 1000
     assert list(data.class_names) == sorted(data.class_names)
-    (batch,) = eval_batches(data.train, batch_size=6)
+    (batch,) = data.train.eval_batches(batch_size=6)
     found = sorted(data.class_names[label] for label in batch["label"])
     assert found == ["n01440764"] * 2 + ["n02102040"] * 2 + ["n03888257"] * 2
-    (batch,) = eval_batches(data.eval, batch_size=5)
+    (batch,) = data.eval.eval_batches(batch_size=5)
     assert batch["image"].shape == (5, 16, 16, 3)
     # The first labels of ILSVRC2012_validation_ground_truth, as wnids.
     validation = ["n01751748", "n09193705", "n02105855", "n04263257", "n03125729"]

@@ -4,20 +4,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from perceiver.data.dataset import Source
 from perceiver.data.images.mixing import mixer
-from perceiver.data.source import Source
-from perceiver.data.stream.batches import train_iterator
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
 S = 32
 
 
-def draws(of_pair, pair, count):
+def draws(mix_pair, pair, count):
     """Features of `count` pairs, with seeds (0, 5), (1, 5), ...; [count, 2, ...]."""
     constant = {name: tf.constant(value) for name, value in pair.items()}
     seeds = tf.data.Dataset.range(count).map(lambda i: tf.stack([tf.cast(i, tf.int32), 5]))
-    found = seeds.map(lambda seed: of_pair(dict(constant), seed))
+    found = seeds.map(lambda seed: mix_pair(dict(constant), seed))
     return {name: value.numpy() for name, value in next(iter(found.batch(count))).items()}
 
 
@@ -132,11 +131,10 @@ def test_mixing_is_the_same_for_any_number_of_processes(pair):
         del seed
         return {"image": images[index], "label": tf.cast(index, tf.int32)}
 
-    source = Source(11, example, of_pair=mixer(0.5, 0.5))
-    one = train_iterator(source, batch_size=8, seed=3)
+    source = Source(11, example, mix_pair=mixer(0.5, 0.5))
+    one = source.train_batches(batch_size=8, seed=3)
     two = [
-        train_iterator(source, batch_size=4, seed=3, process_index=p, process_count=2)
-        for p in (0, 1)
+        source.train_batches(batch_size=4, seed=3, process_index=p, process_count=2) for p in (0, 1)
     ]
     for _ in range(4):
         whole, halves = next(one), [next(iterator) for iterator in two]

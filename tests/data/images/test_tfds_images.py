@@ -9,7 +9,6 @@ from PIL import Image
 
 from perceiver.data.images import folder as image_folder
 from perceiver.data.images import tfds_images
-from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
@@ -83,7 +82,7 @@ def pets(tmp_path):
 
 
 def levels(source):
-    (batch,) = eval_batches(source, batch_size=source.num_examples)
+    (batch,) = source.eval_batches(batch_size=source.num_examples)
     assert (batch["label"] == batch["image"][:, 0, 0, 0] % 3).all()
     return batch["image"][:, 0, 0, 0].tolist()
 
@@ -94,7 +93,7 @@ def test_every_example_once_with_its_label_and_name(pets, options):
     assert (data.train.num_examples, data.eval.num_examples) == (100, 12)
     assert sorted(levels(data.train)) == list(range(100))
     assert sorted(levels(data.eval)) == list(range(100, 112))
-    (batch,) = eval_batches(data.eval, batch_size=12)
+    (batch,) = data.eval.eval_batches(batch_size=12)
     assert batch["image"].dtype == np.uint8
     assert batch["image"].shape == (12, 16, 16, 3)
     assert batch["label"].dtype == np.int32
@@ -120,7 +119,7 @@ def test_parts_of_splits_are_those_of_tfds(pets, options, split):
 
 
 def test_training_takes_every_example_of_an_epoch(pets, options):
-    batches = train_iterator(tfds_images.load(**options).train, batch_size=25, seed=0)
+    batches = tfds_images.load(**options).train.train_batches(batch_size=25, seed=0)
     seen = [level for _ in range(4) for level in next(batches)["image"][:, 0, 0, 0].tolist()]
     assert sorted(seen) == list(range(100))
     assert seen != sorted(seen)
@@ -166,7 +165,7 @@ def test_greyscale_pictures(tmp_path, options, channels):
     examples = [{"image": picture, "label": 0} for picture in noise]
     prepare(tmp_path, {"train": examples, "test": examples}, features, disable_shuffling=True)
     source = tfds_images.load(**(options | {"channels": channels, "image_size": 24})).eval
-    (batch,) = eval_batches(source, batch_size=6)
+    (batch,) = source.eval_batches(batch_size=6)
     assert batch["image"].shape == (6, 24, 24, channels)
     # The central 24 of 28 pixels, 0.875 of them: nothing is resized.
     np.testing.assert_allclose(
@@ -178,11 +177,11 @@ def test_greyscale_pictures(tmp_path, options, channels):
 
 def test_mixed_pairs(pets, options):
     batch = next(
-        train_iterator(tfds_images.load(**options, mixup_alpha=0.2).train, batch_size=4, seed=0)
+        tfds_images.load(**options, mixup_alpha=0.2).train.train_batches(batch_size=4, seed=0)
     )
     assert {"other_label", "label_weight"} <= set(batch)
     source = tfds_images.load(**options, mixup_alpha=0.2).eval
-    assert "other_label" not in next(eval_batches(source, batch_size=4))
+    assert "other_label" not in next(source.eval_batches(batch_size=4))
 
 
 def test_the_newest_version_unless_one_is_given(tmp_path, options):
@@ -270,7 +269,7 @@ def test_a_damaged_record_is_named(pets, options):
     shard.write_bytes(damaged)
     source = tfds_images.load(**options).eval
     with pytest.raises(InputError, match=rf"{shard}: record 0.*corrupted record"):
-        list(eval_batches(source, batch_size=5))
+        list(source.eval_batches(batch_size=5))
 
 
 def test_other_files_than_tfrecord_are_refused(tmp_path, options):
@@ -290,9 +289,9 @@ def test_pictures_without_a_label_are_named(tmp_path, options):
     }
     prepare(tmp_path, splits, features, shards=1)
     data = tfds_images.load(**options)
-    assert next(train_iterator(data.train, batch_size=1, seed=0))["label"] == [1]
+    assert next(data.train.train_batches(batch_size=1, seed=0))["label"] == [1]
     with pytest.raises(InputError, match=r"record 0.*the label is not given"):
-        list(eval_batches(data.eval, batch_size=1))
+        list(data.eval.eval_batches(batch_size=1))
 
 
 DEPTH = tfds.features.Image(shape=(None, None, 1), dtype=np.float32)
@@ -320,7 +319,7 @@ def test_the_picture_and_its_label_among_the_features(tmp_path, options, feature
         with pytest.raises(InputError, match=expected):
             tfds_images.load(**options)
         return
-    (batch,) = eval_batches(tfds_images.load(**options).eval, batch_size=1)
+    (batch,) = tfds_images.load(**options).eval.eval_batches(batch_size=1)
     assert batch["image"].max() == 7 * (expected[0] > "b")
     assert batch["label"] == [1]
 
@@ -336,4 +335,4 @@ def test_a_picture_cut_short_is_named(tmp_path, options):
         tmp_path, {"train": examples, "test": examples}, features, shards=1, disable_shuffling=True
     )
     with pytest.raises(InputError, match=r"pets-test.*: record 1"):
-        list(eval_batches(tfds_images.load(**options).eval, batch_size=2))
+        list(tfds_images.load(**options).eval.eval_batches(batch_size=2))

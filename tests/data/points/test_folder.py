@@ -6,7 +6,6 @@ import pytest
 import trimesh
 
 from perceiver.data.points import folder as point_folder
-from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.errors import InputError
 
 PLAIN = {
@@ -41,7 +40,7 @@ def load(folder, **options):
 
 
 def only(source):
-    (batch,) = eval_batches(source, batch_size=source.num_examples)
+    (batch,) = source.eval_batches(batch_size=source.num_examples)
     return batch
 
 
@@ -65,7 +64,7 @@ def test_classes_are_the_folders_and_a_part_is_held_out(classes):
     assert (np.ptp(batch["points"], axis=1).argmax(axis=1) == batch["label"]).all()
     for index, label in zip(batch["index"], batch["label"], strict=True):
         assert f"/{data.class_names[label]}/-" in data.eval.name(index)
-    batch = next(train_iterator(data.train, batch_size=12, seed=0))
+    batch = next(data.train.train_batches(batch_size=12, seed=0))
     assert batch["points"].shape == (12, 16, 3)
     assert (np.ptp(batch["points"], axis=1).argmax(axis=1) == batch["label"]).all()
 

@@ -6,7 +6,6 @@ import pytest
 
 from perceiver.data.points import clouds
 from perceiver.data.points.modelnet40 import loader
-from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
@@ -52,7 +51,7 @@ def in_order(batch):
 
 def training(folder, num_points, **options):
     source = loader.load(dir=str(folder), num_points=num_points, **options).train
-    return next(train_iterator(source, batch_size=source.num_examples, seed=0))
+    return next(source.train_batches(batch_size=source.num_examples, seed=0))
 
 
 def test_real_clouds_are_counted_and_normalised(real_data):
@@ -60,7 +59,7 @@ def test_real_clouds_are_counted_and_normalised(real_data):
     data = loader.load(dir=str(folder), num_points=1000, **PAPER)
     assert (data.train.num_examples, data.eval.num_examples) == (3991, 908)
     assert data.class_names == tuple((folder / "shape_names.txt").read_text().split())
-    batches = list(eval_batches(data.eval, batch_size=500))
+    batches = list(data.eval.eval_batches(batch_size=500))
     points = np.concatenate([b["points"][b["mask"] == 1] for b in batches])
     labels = np.concatenate([b["label"][b["mask"] == 1] for b in batches])
     with h5py.File(folder / "ply_data_test0.h5") as file:
@@ -68,7 +67,7 @@ def test_real_clouds_are_counted_and_normalised(real_data):
     np.testing.assert_allclose(points, expected, atol=2e-6)
     np.testing.assert_array_equal(labels, expected_labels)
 
-    batch = next(train_iterator(data.train, batch_size=200, seed=0))
+    batch = next(data.train.train_batches(batch_size=200, seed=0))
     assert batch["points"].shape == (200, 1000, 3)
     np.testing.assert_allclose(batch["points"].mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(np.abs(batch["points"]).max(axis=(1, 2)), 1, atol=1e-6)
@@ -77,7 +76,7 @@ def test_real_clouds_are_counted_and_normalised(real_data):
 def test_real_clouds_stand_on_the_axis_that_the_loader_documents(real_data):
     """ModelNet10 from Princeton's meshes: z is up, so tables and night stands differ in it."""
     clouds = loader.load(dir=str(real_data / "modelnet10_hdf5_1024"), num_points=1024, **PLAIN)
-    (batch,) = eval_batches(clouds.eval, batch_size=908)
+    (batch,) = clouds.eval.eval_batches(batch_size=908)
     sofas = batch["points"][batch["label"] == clouds.class_names.index("sofa")]
     extents = np.ptp(sofas, axis=1).mean(axis=0)
     assert extents.argmin() == 2  # sofas are lower than they are wide or deep
@@ -203,7 +202,7 @@ def test_the_share_of_dropped_points_is_uniform_up_to_the_limit():
 
 def test_evaluation_drops_nothing(small):
     plain, dropping = (
-        next(eval_batches(loader.load(dir=str(small), num_points=64, **options).eval, batch_size=5))
+        next(loader.load(dir=str(small), num_points=64, **options).eval.eval_batches(batch_size=5))
         for options in (PLAIN, PLAIN | {"dropout": 0.9})
     )
     np.testing.assert_array_equal(plain["points"], dropping["points"])
@@ -213,7 +212,7 @@ def test_points_that_coincide_stay_at_the_origin(small):
     clouds = clouds_in(small, "ply_data_test0.h5")
     clouds[0] = 7.0
     write(small / "ply_data_test0.h5", clouds, np.zeros((5, 1), np.uint8))
-    (batch,) = eval_batches(loader.load(dir=str(small), num_points=8, **PLAIN).eval, batch_size=5)
+    (batch,) = loader.load(dir=str(small), num_points=8, **PLAIN).eval.eval_batches(batch_size=5)
     np.testing.assert_array_equal(batch["points"][0], 0)
 
 

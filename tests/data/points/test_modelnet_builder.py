@@ -17,7 +17,6 @@ import tensorflow_datasets as tfds
 
 from perceiver.data.points.modelnet40 import downloads, loader, prepared
 from perceiver.data.points.modelnet40.builder import prepare
-from perceiver.data.stream.batches import eval_batches
 from perceiver.errors import InputError
 
 PLAIN = {"num_points": 1000, "scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
@@ -61,7 +60,7 @@ def test_the_loader_takes_it_in_place_of_the_files(from_hdf5, real_data, below):
     made = loader.load(dir=str(from_hdf5[0] / below), **PLAIN)
     assert made.class_names == raw.class_names
     assert made.train.num_examples == 3991
-    (ours,), (theirs,) = (list(eval_batches(data.eval, batch_size=908)) for data in (made, raw))
+    (ours,), (theirs,) = (list(data.eval.eval_batches(batch_size=908)) for data in (made, raw))
     number = [int(made.eval.name(index).rpartition(" ")[2]) for index in ours["index"]]
     assert sorted(number) == list(range(908))
     where = np.argsort(theirs["index"])[number]
@@ -82,7 +81,7 @@ def test_real_resampled_clouds_are_prepared_where_fewer_will_do(real_data, tmp_p
     made = loader.load(dir=str(tmp_path), partial=True, **PLAIN)
     raw = loader.load(dir=source, partial=True, **PLAIN)
     assert len(made.class_names) == 40
-    (ours,), (theirs,) = (list(eval_batches(data.eval, batch_size=1)) for data in (made, raw))
+    (ours,), (theirs,) = (list(data.eval.eval_batches(batch_size=1)) for data in (made, raw))
     np.testing.assert_array_equal(ours["points"], theirs["points"])
     assert made.class_names[ours["label"][0]] == "car"
     assert made.eval.name(0).endswith("car/car_0250.txt")
@@ -105,7 +104,7 @@ def test_meshes_are_sampled_once_by_processes(tmp_path):
     for workers in (1, 2):
         prepare(source, str(tmp_path / f"{workers}"), partial=True, workers=workers)
     one, two = (
-        next(eval_batches(loader.load(dir=str(out), partial=True, **PLAIN).eval, batch_size=70))
+        next(loader.load(dir=str(out), partial=True, **PLAIN).eval.eval_batches(batch_size=70))
         for out in (tmp_path / "1", tmp_path / "2")
     )
     np.testing.assert_array_equal(one["points"], two["points"])

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from perceiver.data.folders import existing, readable
+from perceiver.data.errors import existing_folder, unreadable_as_input_error
 from perceiver.data.points import files
 from perceiver.data.points.modelnet40 import hdf5
 from perceiver.data.points.modelnet40.archives import Archive, Folder, Tree
@@ -72,7 +72,7 @@ class Form:
     splits: dict[str, Split]
 
 
-@readable()
+@unreadable_as_input_error()
 def find(
     source: str, *, classes: int | None = None, partial: bool = False, num_points: int = 1
 ) -> Form:
@@ -93,7 +93,7 @@ def find(
         raise InputError(f"classes is {classes}: give 40 or 10")
     path = pathlib.Path(source)
     zipped = path.suffix.lower() == ".zip" and path.is_file()
-    tree, kind = _locate(Archive(path) if zipped else Folder(existing(source, LAYOUT)))
+    tree, kind = _locate(Archive(path) if zipped else Folder(existing_folder(source, LAYOUT)))
     if kind == "hdf5":
         form = _hdf5(tree, num_points)
         if classes not in (None, len(form.class_names)):

@@ -7,11 +7,10 @@ once and not at each start.
 
 import numpy as np
 
+from perceiver.data.dataset import Dataset, Source, takes_recipe
 from perceiver.data.points import clouds
 from perceiver.data.points.clouds import CloudRecipe
 from perceiver.data.points.modelnet40 import layouts, prepared
-from perceiver.data.recipes import takes_recipe
-from perceiver.data.source import Dataset, Source
 from perceiver.errors import InputError
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from perceiver.data import tfds_folder
-from perceiver.data.errors import reason
-from perceiver.data.folders import readable
+from perceiver.data.errors import reason, unreadable_as_input_error
 from perceiver.data.points.modelnet40 import layouts
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
@@ -18,7 +17,7 @@ _VERSION = "[0-9]*.[0-9]*.[0-9]*/"
 _PLACES = ("", _VERSION, f"modelnet[14]0/{_VERSION}", f"modelnet/modelnet[14]0/{_VERSION}")
 
 
-@readable()
+@unreadable_as_input_error()
 def find(dir: str) -> pathlib.Path | None:
     """The folder of a data set, in or below `dir`; None if there is none.
 

@@ -1,6 +1,7 @@
 """Batches: shared out over processes, resumed exactly, and each example evaluated once."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -12,18 +13,17 @@ import numpy as np
 import pytest
 
 from perceiver.data import digits
+from perceiver.data.dataset import Source
 from perceiver.data.images import folder as image_folder
-from perceiver.data.source import Source
-from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 from tests.data.streams import assert_same_batches, noisy_source, take
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
+REPOSITORY = pathlib.Path(__file__).parents[3]
 
 
 def test_training_batches_have_fixed_shapes_and_dtypes():
-    batch = next(train_iterator(noisy_source(5), batch_size=4, seed=0))
+    batch = next(noisy_source(5).train_batches(batch_size=4, seed=0))
     assert {name: (value.shape, value.dtype) for name, value in batch.items()} == {
         "image": ((4, 2, 2, 1), np.float32),
         "label": ((4,), np.int32),
@@ -33,18 +33,17 @@ def test_training_batches_have_fixed_shapes_and_dtypes():
 
 
 def test_no_example_is_dropped_at_the_end_of_an_epoch():
-    batches = take(train_iterator(noisy_source(10), batch_size=4, seed=1), 5)
+    batches = take(noisy_source(10).train_batches(batch_size=4, seed=1), 5)
     seen = np.concatenate([batch["index"] for batch in batches]).reshape(2, 10)
     np.testing.assert_array_equal(np.sort(seen), [np.arange(10)] * 2)
 
 
 @pytest.mark.parametrize("process_count", [2, 3])
 def test_processes_share_the_batches_of_one(process_count):
-    alone = take(train_iterator(noisy_source(25), batch_size=6, seed=9), 9)
+    alone = take(noisy_source(25).train_batches(batch_size=6, seed=9), 9)
     parts = [
         take(
-            train_iterator(
-                noisy_source(25),
+            noisy_source(25).train_batches(
                 batch_size=6 // process_count,
                 seed=9,
                 process_index=process,
@@ -62,16 +61,16 @@ def test_processes_share_the_batches_of_one(process_count):
 
 
 def test_augmentation_changes_with_the_epoch_and_the_seed():
-    first, second = take(train_iterator(noisy_source(8), batch_size=8, seed=2), 2)
-    other = next(train_iterator(noisy_source(8), batch_size=8, seed=3))
+    first, second = take(noisy_source(8).train_batches(batch_size=8, seed=2), 2)
+    other = next(noisy_source(8).train_batches(batch_size=8, seed=3))
     noise = [batch["image"][np.argsort(batch["index"])] for batch in (first, second, other)]
     assert all((a != b).all() for a, b in itertools.combinations(noise, 2))
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3, 8])  # an epoch is 3.5 batches
 def test_restored_iterator_goes_on_exactly(taken):
-    whole = take(train_iterator(noisy_source(14), batch_size=4, seed=4), taken + 6)
-    iterator = train_iterator(noisy_source(14), batch_size=4, seed=4)
+    whole = take(noisy_source(14).train_batches(batch_size=4, seed=4), taken + 6)
+    iterator = noisy_source(14).train_batches(batch_size=4, seed=4)
     take(iterator, taken)
     state = iterator.state()
     assert len(state) < 10_000
@@ -79,20 +78,18 @@ def test_restored_iterator_goes_on_exactly(taken):
     assert_same_batches(take(iterator, 6), whole[taken:])  # saving disturbs nothing
     iterator.restore(state)
     assert_same_batches(take(iterator, 6), whole[taken:])
-    fresh = train_iterator(noisy_source(14), batch_size=4, seed=4)
+    fresh = noisy_source(14).train_batches(batch_size=4, seed=4)
     take(fresh, 2)
     fresh.restore(state)
     assert_same_batches(take(fresh, 6), whole[taken:])
-    again = train_iterator(noisy_source(14), batch_size=4, seed=4)
+    again = noisy_source(14).train_batches(batch_size=4, seed=4)
     again.restore(fresh.state())
     assert_same_batches(take(again, 1), take(fresh, 1))
 
 
 def test_the_state_of_one_process_fits_the_others():
     pair = [
-        train_iterator(
-            noisy_source(14), batch_size=2, seed=4, process_index=process, process_count=2
-        )
+        noisy_source(14).train_batches(batch_size=2, seed=4, process_index=process, process_count=2)
         for process in range(2)
     ]
     for iterator in pair:
@@ -106,11 +103,10 @@ def test_the_state_of_one_process_fits_the_others():
 RESUME = """
 import hashlib, json, pathlib, sys
 from perceiver.data.images import folder as image_folder
-from perceiver.data.stream.batches import train_iterator
 
 state, options = sys.argv[1:]
 source = image_folder.load(**json.loads(options)).train
-iterator = train_iterator(source, batch_size=5, seed=11)
+iterator = source.train_batches(batch_size=5, seed=11)
 iterator.restore(pathlib.Path(state).read_bytes())
 batches = [next(iterator) for _ in range(4)]
 print(json.dumps([b["index"].tolist() for b in batches]))
@@ -122,7 +118,7 @@ def test_a_new_process_goes_on_exactly(tmp_path, add_pictures, folder_options):
     for name in ("a", "b"):
         add_pictures(tmp_path / "pictures" / name, 8, ".jpg")
     options = folder_options | {"dir": str(tmp_path / "pictures")}
-    iterator = train_iterator(image_folder.load(**options).train, batch_size=5, seed=11)
+    iterator = image_folder.load(**options).train.train_batches(batch_size=5, seed=11)
     take(iterator, 2)  # of 12 training pictures, so that the next batch crosses the epochs
     (tmp_path / "state").write_bytes(iterator.state())
     batches = take(iterator, 4)
@@ -146,10 +142,12 @@ def test_a_new_process_goes_on_exactly(tmp_path, add_pictures, folder_options):
     ],
 )
 def test_a_state_of_another_stream_is_refused(change, named):
+    def batches(source, **arguments):
+        return source.train_batches(**arguments)
+
     options = {"source": noisy_source(14), "batch_size": 4, "seed": 4}
-    state = train_iterator(**options).state()
-    other = train_iterator(**(options | change))
-    before = train_iterator(**(options | change))
+    state = batches(**options).state()
+    other, before = (batches(**(options | change)) for _ in range(2))
     take(other, 1), take(before, 1)
     with pytest.raises(InputError, match=named):
         other.restore(state)
@@ -157,7 +155,7 @@ def test_a_state_of_another_stream_is_refused(change, named):
 
 
 def test_a_damaged_state_is_refused():
-    iterator = train_iterator(noisy_source(14), batch_size=4, seed=4)
+    iterator = noisy_source(14).train_batches(batch_size=4, seed=4)
     take(iterator, 2)
     state = iterator.state()
     for position in range(len(state)):
@@ -171,13 +169,13 @@ def test_a_damaged_state_is_refused():
 
 
 def test_a_state_fits_another_number_of_processes_with_the_same_global_batch():
-    alone = train_iterator(noisy_source(14), batch_size=4, seed=4)
+    alone = noisy_source(14).train_batches(batch_size=4, seed=4)
     take(alone, 5)
     state = alone.state()
     expected = next(alone)
     for process in range(2):
-        half = train_iterator(
-            noisy_source(14), batch_size=2, seed=4, process_index=process, process_count=2
+        half = noisy_source(14).train_batches(
+            batch_size=2, seed=4, process_index=process, process_count=2
         )
         half.restore(state)
         here = slice(2 * process, 2 * process + 2)
@@ -192,11 +190,11 @@ def pairing(features, seed):
 
 
 def test_neighbours_of_the_stream_are_mixed_for_any_number_of_processes():
-    plain = train_iterator(noisy_source(10), batch_size=4, seed=3)
-    mixed = dataclasses.replace(noisy_source(10), of_pair=pairing)
-    alone = train_iterator(mixed, batch_size=4, seed=3)
+    plain = noisy_source(10).train_batches(batch_size=4, seed=3)
+    mixed = dataclasses.replace(noisy_source(10), mix_pair=pairing)
+    alone = mixed.train_batches(batch_size=4, seed=3)
     halves = [
-        train_iterator(mixed, batch_size=2, seed=3, process_index=process, process_count=2)
+        mixed.train_batches(batch_size=2, seed=3, process_index=process, process_count=2)
         for process in range(2)
     ]
     noise = []
@@ -218,9 +216,9 @@ def test_neighbours_of_the_stream_are_mixed_for_any_number_of_processes():
 
 
 def test_pairs_need_an_even_batch():
-    mixed = dataclasses.replace(noisy_source(10), of_pair=pairing)
+    mixed = dataclasses.replace(noisy_source(10), mix_pair=pairing)
     with pytest.raises(ValueError, match="batch_size is 3 a process"):
-        train_iterator(mixed, batch_size=3, seed=0)
+        mixed.train_batches(batch_size=3, seed=0)
 
 
 @pytest.mark.parametrize("process_count", [1, 2, 3])
@@ -229,8 +227,8 @@ def test_evaluation_counts_each_example_once(process_count, batch_size):
     source = noisy_source(10)
     parts = [
         list(
-            eval_batches(
-                source, batch_size=batch_size, process_index=process, process_count=process_count
+            source.eval_batches(
+                batch_size=batch_size, process_index=process, process_count=process_count
             )
         )
         for process in range(process_count)
@@ -250,19 +248,22 @@ def test_evaluation_counts_each_example_once(process_count, batch_size):
 def test_evaluation_of_real_digits_meets_the_data():
     held_out = digits.load(image_size=8, channels=1, max_shift=1).eval
     labels = np.concatenate(
-        [b["label"][b["mask"] == 1] for b in eval_batches(held_out, batch_size=100)]
+        [b["label"][b["mask"] == 1] for b in held_out.eval_batches(batch_size=100)]
     )
     assert len(labels) == 360
     np.testing.assert_array_equal(np.bincount(labels) // 10, 3)  # 34 to 37 of each digit
 
 
-@pytest.mark.parametrize("batches", [train_iterator, eval_batches])
+@pytest.mark.parametrize(
+    "batches",
+    [functools.partial(noisy_source(3).train_batches, seed=0), noisy_source(3).eval_batches],
+    ids=["train", "eval"],
+)
 def test_sizes_that_cannot_be_are_refused(batches):
-    seed = {"seed": 0} if batches is train_iterator else {}
     with pytest.raises(ValueError, match="batch_size is 0"):
-        batches(noisy_source(3), batch_size=0, **seed)
+        batches(batch_size=0)
     with pytest.raises(ValueError, match="process_index is 2 of 2"):
-        batches(noisy_source(3), batch_size=1, process_index=2, process_count=2, **seed)
+        batches(batch_size=1, process_index=2, process_count=2)
 
 
 def test_shapes_that_vary_are_refused():
@@ -270,4 +271,4 @@ def test_shapes_that_vary_are_refused():
         return {"image": tf.zeros([index, 2, 1]), "label": tf.cast(index, tf.int32)}
 
     with pytest.raises(ValueError, match="shape of 'image'"):
-        train_iterator(Source(3, example), batch_size=1, seed=0)
+        Source(3, example).train_batches(batch_size=1, seed=0)

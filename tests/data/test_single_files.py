@@ -14,11 +14,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from perceiver import networks
-from perceiver.data import digits, one_file
+from perceiver.data import digits, single_files
 from perceiver.data.clips import clip_folder
 from perceiver.data.images import folder as image_folder
+from perceiver.data.images.pictures import PICTURES
 from perceiver.data.points import folder as point_folder
-from perceiver.data.stream.batches import eval_batches
 from perceiver.errors import InputError
 from perceiver.library import named
 from tests.experiments import small_data
@@ -35,13 +35,13 @@ POINTS = {
 
 
 def reader(name, takes, **options):
-    return one_file.reader(takes, {"name": name, "num_classes": 10, **options})
+    return single_files.reader(takes, {"name": name, "num_classes": 10, **options})
 
 
 def assert_read_as_evaluated(source, reader, path_of):
     """Reads each file of a split and compares with the batches of its evaluation."""
     seen = 0
-    for batch in eval_batches(source, batch_size=3):
+    for batch in source.eval_batches(batch_size=3):
         for row, index in enumerate(batch["index"][batch["mask"] > 0]):
             inputs = reader.read(path_of(source.name(int(index)))).inputs
             assert inputs.keys() == batch.keys() - {"index", "mask", "label"}
@@ -80,7 +80,7 @@ def test_real_pictures(real_data, folder_options):
 
 def test_digits_are_not_cropped(tmp_path):
     """A digit of scikit-learn's, saved as it is shown to the network, comes back as it was."""
-    batch = next(eval_batches(digits.load(image_size=8, channels=1).eval, batch_size=20))
+    batch = next(digits.load(image_size=8, channels=1).eval.eval_batches(batch_size=20))
     of_one = reader("digits", ["image"], image_size=8, channels=1, max_shift=0)
     for row in range(20):
         path = tmp_path / f"{row}.png"
@@ -211,10 +211,11 @@ def test_files_are_read_in_order_and_only_a_few_ahead():
         begun.append(path)
         if path == "3":
             raise InputError("3: is damaged")
-        return one_file.Reading({"image": np.full((1, 2), int(path))})
+        return single_files.Reading({"image": np.full((1, 2), int(path))})
 
     paths = [str(number) for number in range(100)]
-    readings = one_file.read_each(read, paths)
+    reader = single_files.Reader(PICTURES, 1, read)
+    readings = single_files.read_each(reader, paths)
     first = [next(readings) for _ in range(5)]
     assert len(begun) < 20
     assert [path for path, _ in first] == paths[:5]
@@ -222,7 +223,7 @@ def test_files_are_read_in_order_and_only_a_few_ahead():
     assert [int(reading.inputs["image"][0, 0]) for _, reading in (first[2], first[4])] == [2, 4]
     readings.close()
     assert len(begun) < 20
-    assert [path for path, _ in one_file.read_each(read, paths)] == paths
+    assert [path for path, _ in single_files.read_each(reader, paths)] == paths
 
 
 def test_for_every_network_that_is_built_by_its_name(tmp_path):
@@ -234,7 +235,7 @@ def test_for_every_network_that_is_built_by_its_name(tmp_path):
     different = {json.dumps([list(x["model"]["inputs"]), x["data"]]): x for x in known.values()}
     for values in different.values():
         modalities = networks.modalities_of(values["model"])
-        of_file = one_file.reader(modalities, values["data"])
+        of_file = single_files.reader(modalities, values["data"])
         path = {"image": picture, "points": cloud}.get(modalities[0])
         if path:
             (inputs,) = of_file.read(str(path)).inputs.values()

@@ -6,9 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from perceiver.data.source import Source
+from perceiver.data.dataset import Source
 from perceiver.data.stream import records
-from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.data.stream.records import open_records
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
@@ -65,10 +64,10 @@ def test_records_in_any_order_and_their_names(files, contents):
 
 def test_a_source_of_records_trains_and_resumes(files, contents):
     source = source_of(open_records(files))
-    iterator = train_iterator(source, batch_size=3, seed=1)
+    iterator = source.train_batches(batch_size=3, seed=1)
     state = [next(iterator), iterator.state()][1]
     ahead = [next(iterator) for _ in range(5)]
-    other = train_iterator(source, batch_size=3, seed=1)
+    other = source.train_batches(batch_size=3, seed=1)
     other.restore(state)
     lengths = [len(data) for part in contents for data in part]
     for batch in ahead:
@@ -87,7 +86,7 @@ def test_a_flipped_byte_of_the_data_is_named_when_it_is_read(files):
     with pytest.raises(tf.errors.DataLossError):
         opened.read(tf.constant(4, tf.int64))
     with pytest.raises(InputError, match=r"part 2: record 1.*cannot be read") as raised:
-        list(eval_batches(source_of(opened), batch_size=7))
+        list(source_of(opened).eval_batches(batch_size=7))
     assert "\n" not in str(raised.value)
 
 

@@ -3,28 +3,26 @@
 import numpy as np
 import pytest
 
-from perceiver.data.held_out import hold_out
-from perceiver.data.source import Dataset
-from perceiver.data.stream.batches import eval_batches, train_iterator
+from perceiver.data.dataset import Dataset, with_held_out
 from perceiver.errors import InputError
 from tests.data.streams import noisy_source, take
 
 
 def test_a_held_out_part_is_never_trained_on():
     data = Dataset(train=noisy_source(20), eval=noisy_source(5), class_names=("a", "b", "c"))
-    parted = hold_out(data, 0.25, 0)
+    parted = with_held_out(data, 0.25, 0)
     assert (parted.train.num_examples, parted.held_out.num_examples) == (15, 5)
     learned = np.concatenate(
-        [b["image"] for b in take(train_iterator(parted.train, batch_size=5, seed=0), 9)]
+        [b["image"] for b in take(parted.train.train_batches(batch_size=5, seed=0), 9)]
     )
-    (held_out,) = eval_batches(parted.held_out, batch_size=5)
+    (held_out,) = parted.held_out.eval_batches(batch_size=5)
     pictures = np.floor(learned[:, 0, 0, 0]), held_out["image"][:, 0, 0, 0]
     assert not set(pictures[0]) & set(pictures[1])
     assert sorted({*pictures[0], *pictures[1]}) == list(range(1, 21))
     assert parted.eval is data.eval
-    again, other = hold_out(data, 0.25, 0).held_out, hold_out(data, 0.25, 1).held_out
+    again, other = with_held_out(data, 0.25, 0).held_out, with_held_out(data, 0.25, 1).held_out
     for source, same in ((again, True), (other, False)):
-        (batch,) = eval_batches(source, batch_size=5)
+        (batch,) = source.eval_batches(batch_size=5)
         assert np.array_equal(batch["image"], held_out["image"]) == same
 
 
@@ -32,11 +30,11 @@ def test_a_held_out_part_is_never_trained_on():
 def test_a_held_out_part_needs_examples_on_both_sides(fraction):
     data = Dataset(train=noisy_source(20), eval=noisy_source(5), class_names=("a", "b", "c"))
     with pytest.raises(InputError, match=f"held_out is {fraction}"):
-        hold_out(data, fraction, 0)
+        with_held_out(data, fraction, 0)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_of_the_held_out_part_that_cannot_be_is_named(seed):
     data = Dataset(train=noisy_source(20), eval=noisy_source(5), class_names=("a", "b", "c"))
     with pytest.raises(InputError, match=f"held_out_seed is {seed}"):
-        hold_out(data, 0.25, seed)
+        with_held_out(data, 0.25, seed)
