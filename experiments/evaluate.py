@@ -9,7 +9,6 @@ from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
-from perceiver.data.dataset import Source
 
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
@@ -20,6 +19,7 @@ from experiments.run.evaluator import Evaluator, summary
 from experiments.run.from_config import data_options, from_config
 from perceiver import run_files
 from perceiver.data import registry
+from perceiver.data.dataset import Source
 from perceiver.errors import InputError
 from perceiver.library.runs import what_to_do
 from perceiver.training.checkpoints import Checkpoints

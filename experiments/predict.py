@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -21,11 +21,10 @@ from experiments.cli.argument_parser import Parser
 from experiments.cli.errors import EXIT_FAILED, EXIT_USER_ERROR, answered, shown
 from experiments.run import input_files, restore
 from perceiver import library
+from perceiver.data import single_files
+from perceiver.data.single_files import Reading
 from perceiver.errors import InputError
 from perceiver.training.host_memory import keep_freed_memory
-
-if TYPE_CHECKING:
-    from perceiver.data.single_files import Reading
 
 RUN_HERE = "python -m experiments.predict"
 _BATCH_SIZE = 16
@@ -98,7 +97,7 @@ def predict(options: argparse.Namespace) -> int:
     """
     _check(options)
     classifier = restore.load(options.workdir, options.checkpoint)
-    reader = input_files.reader(classifier)
+    reader = single_files.reader(classifier.inputs, classifier.data)
     found = input_files.find(options.words, reader.kind)
     for problem in found.problems:
         _say(f"left out: {problem}")
@@ -108,12 +107,10 @@ def predict(options: argparse.Namespace) -> int:
     if not found.files:
         raise InputError(f"no file to read in {', '.join(options.words)}")
 
-    from perceiver.data import single_files
-
     show = _FORMS[options.format](classifier, found.files, options.top)
     failed, longer = list(found.problems), []
 
-    def readable() -> Iterator[tuple[str, "Reading"]]:
+    def readable() -> Iterator[tuple[str, Reading]]:
         for path, reading in single_files.read_each(reader, found.files):
             if isinstance(reading, InputError):
                 _say(f"left out: {reading}")
@@ -142,7 +139,7 @@ def predict(options: argparse.Namespace) -> int:
 
 def predictions(
     probabilities: Callable[[dict[str, np.ndarray]], jax.Array],
-    readings: Iterator[tuple[str, "Reading"]],
+    readings: Iterator[tuple[str, Reading]],
     batch_size: int,
 ) -> Iterator[Prediction]:
     """What a network says of files, a batch at a time.

@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 from absl import flags
 from ml_collections import ConfigDict
-from perceiver.data.dataset import Dataset
 
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
@@ -30,6 +29,7 @@ from experiments.run.from_config import (
 from experiments.run.lock import RunLock
 from perceiver import run_files
 from perceiver.data import registry
+from perceiver.data.dataset import Dataset
 from perceiver.errors import InputError
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.durations import is_due

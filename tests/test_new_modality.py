@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import train
-from experiments.run import networks
+from experiments.run.from_config import from_config
 from perceiver.data import registry
 from perceiver.errors import InputError
 from perceiver.modalities import MODALITIES
@@ -87,23 +87,24 @@ def test_both_modalities_change_the_logits(page):
 class TestConfig:
     def test_makes_the_same_network(self, page):
         config = page["get_config"]()
-        spec = networks.batch_spec(config, 3)
+        experiment = from_config(config, num_classes=4)
+        spec = experiment.batch_spec(3)
         assert {name: (x.shape, x.dtype.name) for name, x in spec.items()} == {
             "index": ((3,), "int32"),
             "accelerometer": ((3, 50, 3), "float32"),
             "image": ((3, 16, 16, 3), "uint8"),
         }
-        params, _ = jax.eval_shape(networks.network(config, 4).init, jax.random.key(0), spec)
+        params, _ = jax.eval_shape(experiment.network.init, jax.random.key(0), spec)
         shapes = [jax.tree.map(lambda x: x.shape, p) for p in (params, page["params"])]
         assert shapes[0] == shapes[1]
-        assert sum(cost.parameters for cost in networks.costs(config, 4)) == sum(
+        assert sum(cost.parameters for cost in experiment.costs) == sum(
             np.prod(shape)
             for shape in jax.tree.leaves(shapes[1], is_leaf=lambda x: type(x) is tuple)
         )
 
     def test_drops_the_modality_in_training_alone(self, page):
         config = page["get_config"]()
-        network = networks.network(config, 4)
+        network = from_config(config, num_classes=4).network
         draw = np.random.default_rng(3)
         batch = {
             "index": np.arange(40, dtype=np.int32),

@@ -83,21 +83,17 @@ import sys
 sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None  # importing them fails
 
 import jax, numpy as np
-from experiments.run import build, networks
 from experiments.cli.config_files import load_config
+from experiments.run.from_config import from_config
 from experiments.model_table.__main__ import table
-from perceiver.training.parallel import AXIS, DataParallel
-from perceiver.training.step import make_train_step
+from perceiver.training.parallel import DataParallel
 
 config = load_config("configs/digits.py")
 assert table(config)["total"]["parameters"] > 0
-network = networks.network(config, 10)
-optimizer, schedule = build.optimizer(config, 1000)
+experiment = from_config(config, num_examples=1000)
 devices = DataParallel()
-objective = build.objective(config, training=True)
-step = devices.map(make_train_step(network.apply, optimizer, schedule, objective=objective, seed=0,
-                                   ema_decay=0.0, accumulate=1, axis=AXIS))
-state = devices.replicate(build.initial_state(config, network, optimizer))
+step = devices.map(experiment.train_step())
+state = devices.replicate(experiment.initial_state())
 batch = {"image": np.ones((8, 8, 8, 1), np.uint8), "label": np.arange(8, dtype=np.int32)}
 state, metrics = step(state, devices.shard(batch))
 print("loss", float(devices.first(metrics)["loss"]))

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 from ml_collections import ConfigDict
-from perceiver.data.dataset import Source
 
 from experiments.benchmark.measures import cpu_name, num_cores, spread
 from experiments.run.from_config import check_numbers, data_options, training_batches
 from perceiver.data import registry
+from perceiver.data.dataset import Source
 
 # Of a batch. Larger ones are no faster, and a run would have few of them.
 _MOST_EXAMPLES = 128

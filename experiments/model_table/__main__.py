@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 from experiments.cli.config_files import all_configs, config_files, variants
 from experiments.cli.main import run
 from experiments.model_table import paper_rows
-from experiments.run import checks, networks
+from experiments.run.from_config import from_config
+from perceiver import networks
 from perceiver.costs import Cost, total
 from perceiver.errors import InputError
 
@@ -46,8 +47,7 @@ def main(config: ConfigDict | None, _: str | None) -> None:
         result = {name: table(config) for name, config in all_configs()}
         lines = [line for name, rows in result.items() for line in (name, *_lines(rows), "")]
     else:
-        checks.check_numbers(config)
-        networks.network(config, config.data.num_classes)  # refuses what can't be built
+        from_config(config)  # validates it
         result = table(config)
         lines = _lines(result)
     print(json.dumps(result, indent=2) if values.format == "json" else "\n".join(lines))
@@ -56,10 +56,11 @@ def main(config: ConfigDict | None, _: str | None) -> None:
 def table(config: ConfigDict) -> dict:
     """Input sizes, the parts' costs and their total, as plain values."""
     num_classes = config.data.num_classes
-    costs = networks.costs(config, num_classes)
-    specs = networks.batch_spec(config, 1)
+    model, data = config.model.to_dict(), config.data.to_dict()
+    costs = networks.costs(model, data, num_classes)
+    specs = networks.batch_spec(model, data, 1)
     return {
-        "inputs": {name: list(specs[name].shape[1:]) for name in networks.modalities_of(config)},
+        "inputs": {name: list(specs[name].shape[1:]) for name in networks.modalities_of(model)},
         "num_classes": num_classes,
         "parts": [cost._asdict() for cost in costs],
         "total": total(costs)._asdict(),
@@ -76,7 +77,7 @@ def paper_table() -> list[dict]:
     """
     configs, costs = dict(all_configs()), {}
     for name in dict(paper_rows.PRINTED):
-        costs[name] = total(networks.costs(configs[name], configs[name].data.num_classes))
+        costs[name] = _total(configs[name])
     rows = []
     for name, row in paper_rows.PRINTED:
         found = paper_rows.agreements(row, configs[name], costs[name])
@@ -106,7 +107,7 @@ def markdown() -> dict[str, str]:
         rows = []
         for variant, about in variants(path).items():
             name = f"{file}:{variant}".rstrip(":")
-            cost = total(networks.costs(configs[name], configs[name].data.num_classes))
+            cost = _total(configs[name])
             words = paper_rows.in_words(printed.get(name, []))
             if name in literature:
                 words = f"{paper_rows.in_words(literature[name])}, from the literature"
@@ -125,6 +126,12 @@ def markdown() -> dict[str, str]:
         lines = [head, ["---", "---", "---", "---:", "---:", "---"], *rows]
         texts[file] = "\n".join(f"| {' | '.join(line[i] for i in filled)} |" for line in lines)
     return texts
+
+
+def _total(config: ConfigDict) -> Cost:
+    """Parameters and FLOPs of a config's whole network."""
+    model, data = config.model.to_dict(), config.data.to_dict()
+    return total(networks.costs(model, data, config.data.num_classes))
 
 
 def _gflops(flops: int) -> str:

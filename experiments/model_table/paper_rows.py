@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.run import networks
-from perceiver import paper
+from perceiver import networks, paper
 from perceiver.baselines.resnet import INPUT_KERNEL
 from perceiver.costs import Cost
 
@@ -168,11 +167,12 @@ def receptive_field(config: ConfigDict) -> int:
         return INPUT_KERNEL**2
     if config.model.name == "vit":
         return config.model.patch**2
-    _, parts = networks.input_spec(config)
+    model = config.model.to_dict()
+    _, parts = networks.input_spec(model, config.data.to_dict())
     num_inputs = sum(part.num_inputs for part in parts)
     if config.model.name == "transformer":
         return num_inputs
-    return networks.architecture(config).inputs_of_a_cross_attend(num_inputs)
+    return networks.architecture(model).inputs_of_a_cross_attend(num_inputs)
 
 
 def agreements(row: PrintedRow, config: ConfigDict, cost: Cost) -> dict[str, Agreement]:

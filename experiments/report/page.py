@@ -16,6 +16,7 @@ from experiments.report.html import tiles as tiles_of
 from experiments.report.settings import about_of, settings
 from experiments.run import predictions, restore
 from experiments.run.records import ABOUT_FILE, Run
+from perceiver import run_files
 from perceiver.errors import InputError
 
 if TYPE_CHECKING:
@@ -200,8 +201,8 @@ def _look(run: Run) -> _Looked:
         saved = str(error)
     if saved is None:
         saved = (
-            f"There is no {predictions.FILE} in {run.folder}: python -m experiments.evaluate, with "
-            "the run's --config and --workdir, writes it."
+            f"There is no {run_files.PREDICTIONS} in {run.folder}: python -m experiments.evaluate, "
+            "with the run's --config and --workdir, writes it."
         )
     about = about_of(run)
     data = about.get("config", {}).get("data", {})

@@ -14,6 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import flatten
+from perceiver import run_files
 from perceiver.errors import InputError
 from perceiver.training.logging.metrics import write_json
 
@@ -70,7 +71,7 @@ def write_run(
     if jax.process_index() != 0:
         return
     write_json(
-        workdir / "config.json",
+        workdir / run_files.CONFIG,
         {
             "config": config.to_dict(),
             "command": sys.argv,
@@ -111,8 +112,8 @@ def check_same_network(workdir: Path, config: ConfigDict) -> None:
 
 def _config_then(workdir: Path) -> dict[str, object] | None:
     """The values of the run that left checkpoints in the workdir; None without such a run."""
-    file = workdir / "config.json"
-    if not file.exists() or not any((workdir / "checkpoints").glob("[0-9]*")):
+    file = workdir / run_files.CONFIG
+    if not file.exists() or not any((workdir / run_files.CHECKPOINTS).glob("[0-9]*")):
         return None
     try:
         return dict(flatten(ConfigDict(json.loads(file.read_text("utf-8"))["config"])))

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from perceiver.data.dataset import Source
 
 from experiments.run.predictions import Predictions, of_many_labels, of_one_label
+from perceiver.data.dataset import Source
 from perceiver.training.average_precision import mean_of
 from perceiver.training.objectives import Objective
 from perceiver.training.parallel import AXIS, DataParallel

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
-from perceiver.data.dataset import Source
 
 from experiments.figures.contact_sheets import INPUTS
 from experiments.run.from_config import training_batches
+from perceiver.data.dataset import Source
 
 Example = dict[str, Any]
 

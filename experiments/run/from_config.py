@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
-from perceiver.data.dataset import Dataset, Source
 
 from experiments.cli.config_files import flatten
 from perceiver import networks
 from perceiver.costs import Cost, total
+from perceiver.data.dataset import Dataset, Source
 from perceiver.errors import InputError
 from perceiver.training.durations import to_interval, to_steps
 from perceiver.training.objectives import Objective, make_objective
@@ -142,23 +142,32 @@ class Experiment:
         return dataclasses.replace(self, **found, **_optimization(self.config, steps_per_epoch))
 
 
-def from_config(config: ConfigDict) -> Experiment:
+def from_config(
+    config: ConfigDict, *, num_classes: int | None = None, num_examples: int | None = None
+) -> Experiment:
     """Builds and thereby validates everything that a config decides.
 
-    Durations in epochs and the number of classes are nominal until `Experiment.with_data`.
+    Args:
+      config: The config.
+      num_classes: Classes of the data set; None for the config's nominal number.
+      num_examples: Size of the training split, which durations in epochs depend on; None takes a
+        nominal size until `Experiment.with_data` replaces it.
 
     Raises:
       InputError: A value is out of range, or values do not fit together.
     """
     check_numbers(config)
     smoothing = config.train.label_smoothing
+    steps_per_epoch = _NOMINAL_STEPS_PER_EPOCH
+    if num_examples is not None:
+        steps_per_epoch = num_examples / config.train.batch_size
     return Experiment(
         config=config,
         modalities=tuple(networks.modalities_of(config.model.to_dict())),
-        **_network(config, config.data.num_classes),
+        **_network(config, num_classes or config.data.num_classes),
         objective=make_objective(config.train.loss, label_smoothing=smoothing),
         eval_objective=make_objective(config.train.loss, label_smoothing=0.0),
-        **_optimization(config, _NOMINAL_STEPS_PER_EPOCH),
+        **_optimization(config, steps_per_epoch),
     )
 
 

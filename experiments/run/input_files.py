@@ -1,26 +1,26 @@
-"""Files of a user's for a network that was trained: found, and read as evaluation reads them."""
+"""Finds the files that a user names, and reads them as evaluation shows them to a network."""
 
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from perceiver.data.class_folders import FileKind
-    from perceiver.data.single_files import Reader
-    from perceiver.library import Classifier
+from perceiver.data import single_files
+from perceiver.data.class_folders import FileKind
+from perceiver.errors import InputError
+from perceiver.library import Classifier
 
 
-class Found(NamedTuple):
-    """What there is to read.
+class FoundFiles(NamedTuple):
+    """The result of a search for files.
 
     Attributes:
-      files: paths; those of a folder sorted, its own before those of the folders in it.
-      others: how many files of the folders are of other kinds.
-      problems: what can't be had, a line each that names it.
+      files: Paths; those of a folder are sorted, its own files before those of its subfolders.
+      others: Number of files of other kinds in the folders.
+      problems: A line for each folder that cannot be listed.
     """
 
     files: list[str]
@@ -28,47 +28,36 @@ class Found(NamedTuple):
     problems: list[str]
 
 
-def reader(classifier: "Classifier") -> "Reader":
-    """How files are read for a network.
-
-    Raises:
-      InputError: nothing that a file holds is what it takes in.
-    """
-    from perceiver.data import single_files
-
-    return single_files.reader(classifier.inputs, classifier.data)
-
-
-def read(classifier: "Classifier", path: Path) -> dict[str, np.ndarray]:
-    """The content of one file as evaluation would show it to the network.
+def read(classifier: Classifier, path: Path) -> dict[str, np.ndarray]:
+    """Reads one file as evaluation shows it to a network.
 
     Args:
-      classifier: the network.
-      path: the file. Pictures, sound and videos are told by their content, point clouds by the
-        ending of the name.
+      classifier: The network.
+      path: The file. The content tells pictures, sound and videos apart, the ending of the name
+        point clouds.
 
     Returns:
-      By modality, [W, ...]: W windows of a clip, whose probabilities evaluation averages; else 1.
+      Inputs by modality, [W, ...] for W windows of a clip, whose probabilities evaluation averages;
+      W is 1 for other files.
 
     Raises:
-      InputError: the file can't be read or does not hold what the network takes; it is named.
+      InputError: The file cannot be read or does not hold what the network takes.
     """
-    from perceiver.data import single_files
-
-    ((_, reading),) = single_files.read_each(reader(classifier), [os.fspath(path)])
-    if isinstance(reading, Exception):
+    reader = single_files.reader(classifier.inputs, classifier.data)
+    ((_, reading),) = single_files.read_each(reader, [os.fspath(path)])
+    if isinstance(reading, InputError):
         raise reading
     return reading.inputs
 
 
-def find(words: Iterable[str], kind: "FileKind") -> Found:
-    """The files that a user means.
+def find(words: Iterable[str], kind: FileKind) -> FoundFiles:
+    """Finds the files that a user names.
 
     Args:
-      words: files, which are taken whatever they are called, and folders, of which the files that
-        are called as those of the kind are, at any depth. Hidden ones are left out, and no folder
-        is gone through twice, whatever links lead to it.
-      kind: what to look for in folders.
+      words: Files, which are taken whatever their names, and folders, of which the files with a
+        name of this kind are taken at any depth. Hidden files are left out. No folder is visited
+        twice, whatever links lead to it.
+      kind: The kind of file to look for in folders.
     """
     files, others, problems = [], 0, []
     for word in words:
@@ -79,35 +68,37 @@ def find(words: Iterable[str], kind: "FileKind") -> Found:
             problems += inside.problems
         else:
             files.append(word)
-    return Found(files, others, problems)
+    return FoundFiles(files, others, problems)
 
 
-def _in_folder(folder: str, kind: "FileKind") -> Found:
+def _in_folder(folder: str, kind: FileKind) -> FoundFiles:
     files, others, problems = [], 0, []
-    seen: set[tuple[int, int]] = set()
-    _is_new(folder, seen)
+    visited: set[tuple[int, int]] = set()
+    _is_new(folder, visited)
 
     def unlistable(error: OSError) -> None:
         problems.append(f"{error.filename}: cannot be listed ({error.strerror})")
 
     for here, folders, names in os.walk(folder, onerror=unlistable, followlinks=True):
-        folders[:] = [name for name in _shown(folders) if _is_new(os.path.join(here, name), seen)]
-        for name in _shown(names):
+        folders[:] = [
+            name for name in _visible(folders) if _is_new(os.path.join(here, name), visited)
+        ]
+        for name in _visible(names):
             if name.lower().endswith(kind.suffixes):
                 files.append(os.path.join(here, name))
             else:
                 others += 1
-    return Found(files, others, problems)
+    return FoundFiles(files, others, problems)
 
 
-def _shown(names: Iterable[str]) -> Iterator[str]:
+def _visible(names: Iterable[str]) -> Iterator[str]:
     return (name for name in sorted(names) if not name.startswith("."))
 
 
-def _is_new(folder: str, seen: set[tuple[int, int]]) -> bool:
-    """Whether this folder has not been met yet, under this or another name."""
+def _is_new(folder: str, visited: set[tuple[int, int]]) -> bool:
+    """Returns whether a folder is visited for the first time, under any name."""
     of = os.stat(folder)
-    if not stat.S_ISDIR(of.st_mode) or (of.st_dev, of.st_ino) in seen:
+    if not stat.S_ISDIR(of.st_mode) or (of.st_dev, of.st_ino) in visited:
         return False
-    seen.add((of.st_dev, of.st_ino))
+    visited.add((of.st_dev, of.st_ino))
     return True

@@ -20,10 +20,10 @@ from typing import TextIO
 import jax
 
 from experiments.cli.distributed import ProcessesError
+from perceiver import run_files
 from perceiver.errors import InputError
 from perceiver.training.multiprocess import exchange
 
-FILE = "lock"
 _TOUCH_SECONDS = 10.0
 STALE_SECONDS = 60.0
 
@@ -37,7 +37,7 @@ class RunLock:
     def __init__(self, workdir: Path):
         """Takes nothing yet."""
         self._workdir = workdir
-        self._path = workdir / FILE
+        self._path = workdir / run_files.LOCK
         self._file: TextIO | None = None
         self._released = threading.Event()
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from perceiver import run_files
 from perceiver.errors import InputError
 from perceiver.training.average_precision import average_precisions
 from perceiver.training.files import replace_file
 
-FILE = "predictions.npz"
 SPLITS = ("eval", "held_out")
 _MOST_OF_MANY = 10  # classes of an example that may have several labels
 
@@ -131,7 +131,7 @@ def write(workdir: Path, step: int, split: str, predictions: Predictions) -> Non
     file = io.BytesIO()
     about = {"kind": np.array(kind), "step": np.array(step), "split": np.array(split)}
     np.savez_compressed(file, **about, **predictions._asdict())
-    replace_file(workdir / FILE, file.getvalue())
+    replace_file(workdir / run_files.PREDICTIONS, file.getvalue())
 
 
 def read(workdir: Path) -> Saved | None:
@@ -140,7 +140,7 @@ def read(workdir: Path) -> Saved | None:
     Raises:
       InputError: it can't be read, or is not as it should be.
     """
-    path = workdir / FILE
+    path = workdir / run_files.PREDICTIONS
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.cli.errors import shown
-from experiments.run.lock import FILE as LOCK_FILE
 from experiments.run.lock import STALE_SECONDS
+from perceiver import run_files
 from perceiver.errors import InputError
 from perceiver.training.logging.curves import metric_of, read_run
 from perceiver.training.logging.events import read_speed
@@ -194,7 +194,7 @@ def _state(
     folder: Path, records: Sequence[dict[str, Any]], result: "_Object", loss: float | None
 ) -> str:
     """See `Run`."""
-    lock = folder / LOCK_FILE  # empty once it was given back
+    lock = folder / run_files.LOCK  # empty once it was given back
     held = lock.exists() and lock.stat().st_size > 0
     if held and time.time() - lock.stat().st_mtime < STALE_SECONDS:
         return "running"

@@ -1,55 +1,52 @@
-"""The trained network that a program's --workdir and --checkpoint name, and its data."""
+"""Restores the network that a program's --workdir and --checkpoint name, and loads its data."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from perceiver import library
+from perceiver.data import registry
+from perceiver.data.dataset import Dataset
 from perceiver.errors import InputError
-
-if TYPE_CHECKING:
-    from perceiver.data.dataset import Dataset
-    from perceiver.library import Classifier
 
 
 def which(checkpoint: str, option: str = "--checkpoint") -> int | Literal["newest", "best"]:
-    """A checkpoint as the library takes it.
+    """Returns a checkpoint in the form that the library takes.
 
     Args:
-      checkpoint: the user's word.
-      option: what he gave it to, for the message.
+      checkpoint: The user's word.
+      option: The option that it was given to, for the message.
 
     Raises:
-      InputError: it is not 'newest', 'best' or a step.
+      InputError: It is not 'newest', 'best' or a step.
     """
-    if checkpoint in ("newest", "best"):
-        return checkpoint
+    if checkpoint == "newest":
+        return "newest"
+    if checkpoint == "best":
+        return "best"
     if checkpoint.isdecimal():
         return int(checkpoint)
     raise InputError(f"{option}={checkpoint} is not newest, best or a step")
 
 
-def load(workdir: str, checkpoint: str) -> "Classifier":
-    """Loads what a run has learned, or what was exported of one.
+def load(workdir: str, checkpoint: str) -> library.Classifier:
+    """Loads the network of a run, or of a file exported from one.
 
     Raises:
-      InputError: no run, or not the name of a checkpoint.
-      perceiver.training.checkpoints.CheckpointError: it is missing or damaged.
+      InputError: There is no run, or `checkpoint` is not the name of a checkpoint.
+      perceiver.training.checkpoints.CheckpointError: The checkpoint is missing or damaged.
     """
-    from perceiver import library  # Orbax only now: --help and mistakes are quick
-
     return library.load(workdir, which(checkpoint))
 
 
-def dataset(data: Mapping[str, Any]) -> "Dataset":
+def dataset(data: Mapping[str, Any]) -> Dataset:
     """Loads the data set of a run.
 
     Args:
-      data: the section `data` of its config, as JSON has it: lists stand for tuples.
+      data: The section `data` of the run's config as JSON holds it: lists stand for tuples.
 
     Raises:
-      perceiver.data.errors.InputError: it is not there, or not as it should be.
+      InputError: The data set is missing or damaged.
     """
-    from perceiver.data import registry  # TensorFlow only now
-
     options = {key: tuple(x) if isinstance(x, list) else x for key, x in data.items()}
-    options.pop("num_classes", None)  # nominal: what is there counts
+    options.pop("num_classes", None)  # nominal: the data set has its own
     return registry.load(**options)

@@ -9,7 +9,6 @@ import functools
 import time
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -23,12 +22,11 @@ from experiments.cli.main import run
 from experiments.run.directory import prepare_workdir
 from experiments.run.from_config import check_data, data_options, from_config
 from experiments.simple_models.features import features as features_of
+from perceiver.data import registry
+from perceiver.data.dataset import Source
 from perceiver.errors import InputError
 from perceiver.training.average_precision import mean_average_precision
 from perceiver.training.logging.metrics import write_json
-
-if TYPE_CHECKING:
-    from perceiver.data.dataset import Source
 
 USAGE = """Fits a linear model and a nearest neighbour to a config's data, beside which a network's
 accuracy means something. With --workdir the result is simple_models.json there, too.
@@ -102,7 +100,7 @@ def main(config: ConfigDict, workdir: str | None) -> None:
         print(f"result: {folder / 'simple_models.json'}")
 
 
-def check_size(sources: Sequence["Source"], modalities: Sequence[str]) -> None:
+def check_size(sources: Sequence[Source], modalities: Sequence[str]) -> None:
     """Refuses what would not fit into memory, by a look at one example.
 
     Fitting takes about four times what the features do: beside all of them it holds those of four
@@ -123,7 +121,7 @@ def check_size(sources: Sequence["Source"], modalities: Sequence[str]) -> None:
         )
 
 
-def read(source: "Source", modalities: Sequence[str], num_classes: int | None) -> Split:
+def read(source: Source, modalities: Sequence[str], num_classes: int | None) -> Split:
     """The features of all examples, without augmentation; those of windows are averaged.
 
     Args:
@@ -134,14 +132,12 @@ def read(source: "Source", modalities: Sequence[str], num_classes: int | None) -
     Raises:
       InputError: a file can't be read; it is named.
     """
-    from perceiver.data.stream.batches import eval_batches
-
     features = labels = None
     widths: tuple[int, ...] = ()
     done = 0
     windows = source.eval_windows > 0
     batch_size = max(1, _INPUTS_AT_ONCE // max(1, source.eval_windows))
-    for batch in eval_batches(source, batch_size=batch_size):
+    for batch in source.eval_batches(batch_size=batch_size):
         count = int(batch["mask"].sum())
         parts = [features_of(name, batch[name][:count], windows=windows) for name in modalities]
         if features is None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmark import measures, programs, scaling, tables
-from experiments.benchmark.variants import Form, forms
+from experiments.benchmark.variants import Variant, variants
 from experiments.cli.config_files import load_config
 from perceiver.errors import InputError
 
@@ -35,7 +35,7 @@ def fused():
     "make", [lambda: tiny("digits.py"), pytest.param(fused, marks=pytest.mark.slow)]
 )
 def test_both_forms_compute_the_same(make):
-    own, plain = (programs.forward(form, 2)() for form in forms(make(), "plain"))
+    own, plain = (programs.forward(variant, 2)() for variant in variants(make(), "plain"))
     assert own.shape[:2] == (1, 2)
     assert np.abs(own).max() > 1e-3  # the head is not at zero
     np.testing.assert_allclose(plain, own, rtol=1e-4, atol=1e-6)
@@ -44,7 +44,7 @@ def test_both_forms_compute_the_same(make):
 @pytest.mark.slow
 def test_steps_start_from_the_state_of_the_last():
     """Learning one batch by heart, and both forms alike."""
-    own, plain = (programs.step(form, 4) for form in forms(tiny("digits.py"), "plain"))
+    own, plain = (programs.step(variant, 4) for variant in variants(tiny("digits.py"), "plain"))
     losses = np.asarray([[float(p()["loss"][0]) for p in (own, plain)] for _ in range(15)])
     np.testing.assert_allclose(losses[:3, 0], losses[:3, 1], rtol=1e-4)
     assert losses[0, 0] == pytest.approx(np.log(10), abs=1e-3)  # a head at zero
@@ -53,8 +53,8 @@ def test_steps_start_from_the_state_of_the_last():
 
 def test_the_gradient_is_that_of_the_sum_of_squares():
     config = tiny("digits.py")
-    gradient = programs.gradient(Form("config", config), 3)()
-    forward = programs.forward(Form("config", config), 3)
+    gradient = programs.gradient(Variant("config", config), 3)()
+    forward = programs.forward(Variant("config", config), 3)
     # The logits are linear in the head's bias: its gradient is twice their sum.
     wanted = 2 * np.asarray(forward(), np.float64)[0].sum(axis=0)
     np.testing.assert_allclose(gradient["perceiver/head"]["b"][0], wanted, rtol=1e-4, atol=1e-6)
@@ -113,12 +113,12 @@ def test_labels_are_of_the_kind_that_is_learned():
 def test_other_values_of_a_config():
     config = load_config("configs/audioset.py:video")
     against = "config.model.inputs.video.patch=(2,4,4),config.model.remat=block"
-    own, other = forms(config, against)
+    own, other = variants(config, against)
     assert (own.name, own.config.model.remat) == ("config", "elementwise")
     assert other.config.model.inputs.video.patch == (2, 4, 4)
     assert other.config.model.remat == "block"
     assert config.model.inputs.video.patch == (2, 8, 8)
-    (_, other) = forms(config, "config.model.share_towers=false")
+    (_, other) = variants(config, "config.model.share_towers=false")
     assert other.config.model.share_towers is False
 
 
@@ -136,7 +136,7 @@ def test_other_values_of_a_config():
 )
 def test_forms_that_there_are_not(against, said):
     with pytest.raises(InputError) as error:
-        forms(load_config("configs/digits.py"), against)
+        variants(load_config("configs/digits.py"), against)
     assert said in str(error.value)
 
 

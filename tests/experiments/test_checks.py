@@ -4,7 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import load_config
-from experiments.run import build, checks, networks
+from experiments.run.from_config import check_data, from_config, training_batches
 from perceiver.data.dataset import Dataset, Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
@@ -67,7 +67,7 @@ def test_values_that_nothing_can_be_made_of(spec, key, value, said):
     with config.ignore_type():
         config.update_from_flattened_dict({key: value})
     with pytest.raises(InputError) as refused:
-        checks.check(config)
+        from_config(config)
     assert said in str(refused.value)
 
 
@@ -76,19 +76,16 @@ def test_a_seed_of_a_permutation_is_named(permutation):
     config = load_config(DIGITS)
     config.model.permutation, config.model.permutation_seed = permutation, -1
     with pytest.raises(InputError, match="permutation_seed is -1"):
-        checks.check(config)
+        from_config(config)
 
 
 @pytest.mark.parametrize("seed", [-(2**63), 2**63 - 1])
 def test_the_last_seeds_that_are_64_bits_long(seed):
     config = load_config(DIGITS)
     config.train.seed = seed
-    checks.check(config)
-    network = networks.network(config, 10)
-    optimizer, _ = build.optimizer(config, 1437)
-    assert int(build.initial_state(config, network, optimizer).step) == 0
+    assert int(from_config(config, num_examples=1437).initial_state().step) == 0
     source = Source(3, lambda index, seed: {"label": tf.cast(index, tf.int32)})
-    assert len(next(build.train_iterator(config, source, batch_size=3))["label"]) == 3
+    assert len(next(training_batches(config, source, batch_size=3))["label"]) == 3
 
 
 def test_a_config_without_the_sizes_of_its_inputs():
@@ -96,7 +93,7 @@ def test_a_config_without_the_sizes_of_its_inputs():
     config = load_config(DIGITS)
     config.model.inputs = ConfigDict({"spectrogram": load_config(MEL).model.inputs.spectrogram})
     with pytest.raises(InputError, match=r"config\.data has no clip_frames, .* for spectrogram"):
-        checks.check(config)
+        from_config(config)
 
 
 def data(windows=0, **shapes):
@@ -117,9 +114,9 @@ LABEL = ([], tf.int32)
 
 def test_data_that_fit():
     fitting = data(image=([8, 8, 1], tf.uint8), label=LABEL)
-    checks.check_data(load_config(DIGITS), fitting)
+    check_data(from_config(load_config(DIGITS)), fitting)
     windows = data(4, spectrogram=([4, 60, 80], tf.float16), label=LABEL)
-    checks.check_data(load_config(MEL), windows)
+    check_data(from_config(load_config(MEL)), windows)
 
 
 @pytest.mark.parametrize(
@@ -161,5 +158,5 @@ def test_data_that_the_network_or_the_loss_does_not_take(spec, given, loss, said
     config = load_config(spec)
     config.train.loss, config.train.label_smoothing = loss, 0.0
     with pytest.raises(InputError) as refused:
-        checks.check_data(config, data(**given))
+        check_data(from_config(config), data(**given))
     assert said in str(refused.value)

@@ -1,13 +1,11 @@
 """Every config and variant, found by looking, at full size by shape; and the paper's recipes."""
 
-import functools
-
 import jax
 import pytest
 
 from experiments.cli.config_files import all_configs, config_files, load_config
-from experiments.run import build, networks
-from perceiver.costs import total
+from experiments.run.from_config import from_config
+from perceiver import networks
 from perceiver.errors import InputError
 from tests.experiments.processes import ROOT
 
@@ -25,13 +23,12 @@ def test_configs_are_found():
 def test_network_at_full_size(name):
     """It builds, and has as many parameters as the formula says."""
     config = CONFIGS[name]
-    classes, batch = config.data.num_classes, networks.batch_spec(config, 2)
-    network = networks.network(config, classes)
-    variables = jax.eval_shape(functools.partial(networks.initial_variables, network, config))
+    experiment = from_config(config)
+    variables = jax.eval_shape(experiment.initial_variables)
     counted = sum(x.size for x in jax.tree.leaves(variables.params))
-    assert counted == total(networks.costs(config, classes)).parameters
-    logits = jax.eval_shape(networks.predictor(network), variables, batch)
-    assert logits.shape == (2, classes)
+    assert counted == experiment.total_cost.parameters
+    logits = jax.eval_shape(experiment.predict, variables, experiment.batch_spec(2))
+    assert logits.shape == (2, config.data.num_classes)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -44,22 +41,25 @@ def test_header_says_how_to_run_it(name):
 def test_imagenet_is_the_papers_recipe():
     """Sec. 4.1: 120 epochs, 0.004, divided by 10 at epochs 84, 102 and 114."""
     config = CONFIGS["configs/imagenet.py"]
-    assert total(networks.costs(config, 1000)).parameters == 44_912_254
-    _, schedule = build.optimizer(config, 1_281_167)
-    assert build.total_steps(config, 1_281_167) == 150_137
+    experiment = from_config(config, num_examples=1_281_167)
+    assert experiment.total_cost.parameters == 44_912_254
+    assert experiment.total_steps == 150_137
     steps_per_epoch = 1_281_167 / 1024
     for epoch, rate in [(0, 4e-3), (83.9, 4e-3), (84.1, 4e-4), (102.1, 4e-5), (114.1, 4e-6)]:
-        assert float(schedule(round(epoch * steps_per_epoch))) == pytest.approx(rate, rel=1e-5)
+        assert float(experiment.schedule(round(epoch * steps_per_epoch))) == pytest.approx(
+            rate, rel=1e-5
+        )
 
 
 def test_modelnet40_is_the_papers_recipe():
     """Sec. 4.3: 2 cross-attends, 6 self-attends a tower, batch 512, 50,000 steps of 0.001."""
     config = CONFIGS["configs/modelnet40.py"]
-    assert (config.train.batch_size, build.total_steps(config, 9843)) == (512, 50_000)
-    costs = {cost.part: cost for cost in networks.costs(config, 40)}
+    experiment = from_config(config, num_examples=9843)
+    assert (config.train.batch_size, experiment.total_steps) == (512, 50_000)
+    costs = {cost.part: cost for cost in experiment.costs}
     assert costs["cross-attends"].applied == 2
     assert costs["self-attends"].applied == 12
-    _, schedule = build.optimizer(config, 9843)
+    schedule = experiment.schedule
     assert float(schedule(0)) == float(schedule(49_999)) == pytest.approx(1e-3)
 
 
@@ -74,7 +74,7 @@ def test_audioset_is_the_papers_recipe(name):
     )
     assert (config.data.clip_frames, config.data.eval_windows) == (32, 16)
     assert config.model.share_cross_attends is config.model.share_towers is False
-    costs = {cost.part: cost.applied for cost in networks.costs(config, 527)}
+    costs = {cost.part: cost.applied for cost in from_config(config).costs}
     assert costs["self-attends"] == 16
     if name.endswith("unrolled"):
         assert costs["cross-attends"] == 16
@@ -89,7 +89,8 @@ def test_modalities_of_audioset():
     """Sec. 4.2: 480 runs of 128 samples, 4,800 cells, 12,544 patches; App. E: 111,616 inputs."""
 
     def inputs(variant):
-        _, parts = networks.input_spec(CONFIGS[f"configs/audioset.py{variant}"])
+        config = CONFIGS[f"configs/audioset.py{variant}"]
+        _, parts = networks.input_spec(config.model.to_dict(), config.data.to_dict())
         return [(part.num_inputs, part.content.shape[-1]) for part in parts]
 
     assert inputs("") == [(480, 128)]
@@ -129,7 +130,8 @@ def test_networks_of_imagenet():
     assert config("transformer").data.image_size == 64
     assert tuple(config("transformer").model.inputs.image.max_resolution) == (64, 64)
     small = config("ablation")
-    assert (small.train.batch_size, build.total_steps(small, 1_281_167)) == (64, 5_000_000)
+    total_steps = from_config(small, num_examples=1_281_167).total_steps
+    assert (small.train.batch_size, total_steps) == (64, 5_000_000)
     sizes = (small.model.num_latents, small.model.latent_channels, small.model.num_cross_attends)
     assert sizes == (512, 512, 2)
     assert (small.model.self_attends_per_tower, small.model.self_heads) == (4, 8)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from experiments.report.__main__ import main
-from experiments.run.lock import FILE as LOCK_FILE
+from perceiver import run_files
 from perceiver.training.logging.metrics import MetricLog
 from tests.experiments.report_runs import about, cells, figures_of, finished, here
 
@@ -83,7 +83,7 @@ def test_states(here, capsys):
     def state():
         return figures_of(capsys, "a")["runs"][0]["state"]
 
-    lock, result = here / "a" / LOCK_FILE, here / "a" / "eval.json"
+    lock, result = here / "a" / run_files.LOCK, here / "a" / "eval.json"
     assert state() == "stopped"
     lock.write_text('{"host": "x", "pid": 1, "since": "today"}')
     assert state() == "running"

@@ -14,8 +14,7 @@ import pytest
 from experiments.cli import environment
 from experiments.cli.config_files import load_config
 from experiments.cli.errors import answered, is_out_of_memory, out_of_memory, unused_gpu
-from experiments.run import build
-from experiments.run.checks import check_data
+from experiments.run.from_config import check_data, data_options, from_config
 from perceiver.data import registry
 from perceiver.errors import InputError
 from tests.experiments.processes import ROOT, finish, start
@@ -200,9 +199,9 @@ def test_one_class_alone_is_refused(tmp_path, add_pictures):
     add_pictures(tmp_path / "cat", 12)
     config = load_config("configs/folder.py")
     config.data.dir = str(tmp_path)
-    dataset = registry.load(**build.data_options(config))
+    dataset = registry.load(**data_options(config))
     with pytest.raises(InputError, match=r"one class alone, 'cat': .* at least two class folders"):
-        check_data(config, dataset)
+        check_data(from_config(config), dataset)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +222,6 @@ def test_a_folder_too_low_too_high_or_of_another_kind(given, said, tmp_path, add
     config = load_config("configs/folder.py")
     config.data.dir = str(tmp_path / given)
     with pytest.raises(InputError) as raised:
-        registry.load(**build.data_options(config))
+        registry.load(**data_options(config))
     assert said.format(tmp=tmp_path) in str(raised.value)
     assert "the expected layout is train/<class>/*.jpg" in str(raised.value)

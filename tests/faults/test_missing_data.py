@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.cli.config_files import load_config
-from experiments.run import build
 from experiments.run.evaluator import Evaluator, summary
+from experiments.run.from_config import data_options
 from experiments.simple_models import __main__ as simple_models
 from perceiver.data import registry
 from perceiver.data.clips import audioset, schema
@@ -60,7 +60,7 @@ def test_where_data_should_be_and_what_is_expected_is_said(spec, content, tmp_pa
         (tmp_path / "data" / "letters").mkdir()
         (tmp_path / "data" / "letters" / "a.docx").write_text("Dear")
     with pytest.raises(InputError) as raised:
-        registry.load(**build.data_options(config))
+        registry.load(**data_options(config))
     for words in (f"{tmp_path}/data", *MISSING[spec]):
         assert words in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
@@ -71,7 +71,7 @@ def test_where_archives_are_given_out_is_said(tmp_path):
     config = load_config("configs/modelnet40.py")
     config.data.dir = str(tmp_path / "data")
     with pytest.raises(InputError, match=r"https://modelnet\.cs\.princeton\.edu and https://shape"):
-        registry.load(**build.data_options(config))
+        registry.load(**data_options(config))
 
 
 def _without_val(folder):
@@ -136,7 +136,7 @@ def test_data_half_there_are_refused(lacking, tmp_path):
     if "num_points" in config.data:
         config.data.num_points = 16
     with pytest.raises(InputError) as raised:
-        registry.load(**build.data_options(config))
+        registry.load(**data_options(config))
     assert f"{tmp_path}/data" in str(raised.value)
     assert said in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
@@ -155,7 +155,7 @@ def test_an_imagenet_that_is_not_whole_is_refused(tmp_path):
     config = load_config("configs/imagenet.py")
     config.data.dir = str(tmp_path)
     with pytest.raises(InputError, match="train has 6 pictures and should have 1,281,167"):
-        registry.load(**build.data_options(config))
+        registry.load(**data_options(config))
 
 
 def test_shards_of_audioset_that_are_not_there_are_named(tmp_path):

@@ -12,8 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments.cli.config_files import flatten, load_config
-from experiments.run import checks, networks
-from perceiver.costs import total
+from experiments.run.from_config import from_config
 from tests.experiments.processes import ROOT
 
 FILES = {path.stem: path for path in sorted((ROOT / "launch" / "sweeps").glob("*.json"))}
@@ -84,7 +83,7 @@ def test_every_point_builds_at_full_size(file, name):
     for key, value in flatten(config):
         if isinstance(value, tuple) and known[key]:  # flags take any tuple for any other
             assert [type(x) for x in value] == [type(x) for x in known[key]], key
-    checks.check(config)
+    from_config(config)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -108,7 +107,7 @@ def test_figure_5_is_the_papers_base_and_four_axes_around_it():
     # By the counts of a cross-attend and a self-attend, 2,776,395 and 6,301,696 at 1,024 channels,
     # worked out again by hand for 512: 932,683 and 1,577,984; and latents and head.
     parts = 2 * 932_683 + 2 * 4 * 1_577_984 + 512 * 512 + (512 * 1000 + 1000)
-    assert total(networks.costs(base, 1000)).parameters == parts == 15_264_382
+    assert from_config(base).total_cost.parameters == parts == 15_264_382
     for key, value in {
         "model.num_latents": 512,
         "model.latent_channels": 512,
@@ -130,7 +129,7 @@ def test_figure_6_is_the_papers_network_and_its_scales_and_features():
     be unstable; bands of both spacings."""
     base = configured("figure6", "base")
     assert base.train.batch_size == 256
-    assert total(networks.costs(base, 1000)).parameters == 44_912_254
+    assert from_config(base).total_cost.parameters == 44_912_254
     assert {0.02, 0.1, 1.0} <= set(axis("figure6", "model.latent_init_scale"))
     assert "1 or more may be unstable" in json.loads(FILES["figure6"].read_text())["about"]
     image = "model.inputs.image."

@@ -1,6 +1,5 @@
 """Networks by name, runs loaded, and what is asked of them, against what training itself says."""
 
-import functools
 import json
 import shutil
 
@@ -13,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from experiments.cli.config_files import all_configs, load_config
 from experiments.model_table import named_networks
-from experiments.run import build, networks
+from experiments.run.from_config import from_config
 from perceiver import library
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
 from tests.experiments.processes import ROOT, TINY, run
@@ -40,10 +39,9 @@ class TestByName:
     def test_is_what_training_starts_with(self, name):
         file, _, variant = name.partition(":")
         config = load_config(f"{ROOT}/configs/{file}.py:{variant}")
-        network = networks.network(config, 7)
         ours = library.build(name, num_classes=7, seed=3)
         config.train.seed = 3
-        theirs = jax.jit(functools.partial(networks.initial_variables, network, config))()
+        theirs = jax.jit(from_config(config, num_classes=7).initial_variables)()
         jax.tree.map(np.testing.assert_array_equal, (ours.params, ours.state), tuple(theirs))
 
     def test_of_the_paper(self):
@@ -71,9 +69,8 @@ class TestRuns:
             key, value = argument.removeprefix("--config.").split("=")
             section, key = key.split(".")
             config[section][key] = int(value)
-        network = networks.network(config, 10)
-        optimizer, _ = build.optimizer(config, 1437)
-        spec = jax.eval_shape(functools.partial(build.initial_state, config, network, optimizer))
+        experiment = from_config(config, num_examples=1437)
+        network, spec = experiment.network, jax.eval_shape(experiment.initial_state)
         with Checkpoints(
             trained / "checkpoints", keep=2, best_of="top1", read_only=True
         ) as checkpoints:

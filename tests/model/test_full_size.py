@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.cli.config_files import CONFIGS, load_config
-from experiments.run.networks import network as network_of
+from experiments.run.from_config import from_config
 from perceiver.attention.dense import attention, attention_logits
 from perceiver.byte_array import ByteArray
 from perceiver.modalities.image import image_bytes
@@ -125,7 +125,7 @@ def test_more_than_a_hundred_thousand_inputs_of_two_modalities():
     config = load_config(f"{CONFIGS}/audioset.py:sound_video_fine")
     config.model.update(dict(num_latents=8, latent_channels=32, num_cross_attends=1))
     config.model.update(dict(num_towers=1, self_attends_per_tower=1))
-    made = network_of(config, 527)
+    made = from_config(config).network
     draw = np.random.default_rng(0)
     batch = {
         "index": np.zeros(1, np.int32),

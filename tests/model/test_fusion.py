@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.cli.config_files import CONFIGS, load_config
-from experiments.run.networks import batch_spec, byte_arrays
+from perceiver import networks
 from perceiver.architecture import Architecture
 from perceiver.fusion import fused
 from perceiver.modalities.audio import audio_bytes
@@ -136,9 +136,7 @@ class TestFused:
     def test_the_papers_widths(self, variant, wanted):
         """384 + 387 + 4 = 128 + 129 + 518 = 1 + 258 + 516 = 775, and 96 + 387 + 4 = 487."""
         config = load_config(f"{CONFIGS}/audioset.py:{variant}")
-        make = hk.transform(lambda batch: byte_arrays(config, batch, is_training=False))
-        params = jax.eval_shape(make.init, jax.random.key(0), batch_spec(config, 1))
-        parts = jax.eval_shape(make.apply, params, None, batch_spec(config, 1))
+        params, parts = networks.input_spec(config.model.to_dict(), config.data.to_dict())
         width = 487 if variant.endswith("fine") else 775
         assert [part.channels for part in parts] == [width, width]
         assert {name: x["encoding"].shape for name, x in params.items()} == {

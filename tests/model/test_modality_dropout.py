@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.cli.config_files import CONFIGS, load_config
-from experiments.run.networks import batch_spec, network
+from experiments.run.from_config import from_config
 from perceiver.byte_array import ByteArray
 from perceiver.errors import InputError
 from perceiver.fusion import modality_dropout
@@ -109,11 +109,11 @@ def random_batch(config, size, seed=0):
     draw = np.random.default_rng(seed)
     batch = {
         name: draw.integers(np.iinfo(spec.dtype).min, np.iinfo(spec.dtype).max, spec.shape)
-        for name, spec in batch_spec(config, size).items()
+        for name, spec in from_config(config).batch_spec(size).items()
     }
-    return {k: jnp.asarray(v, batch_spec(config, size)[k].dtype) for k, v in batch.items()} | {
-        "index": jnp.arange(size, dtype=jnp.int32)
-    }
+    return {
+        k: jnp.asarray(v, from_config(config).batch_spec(size)[k].dtype) for k, v in batch.items()
+    } | {"index": jnp.arange(size, dtype=jnp.int32)}
 
 
 class Fixture:
@@ -121,7 +121,7 @@ class Fixture:
 
     def __init__(self, **dropout):
         self.config = small(**dropout)
-        made = network(self.config, 5)
+        made = from_config(self.config, num_classes=5).network
         self.batch = random_batch(self.config, 60)
         params, state = parameters(made, self.batch)
 
@@ -184,4 +184,4 @@ class TestNetworkOfAConfig:
     @pytest.mark.parametrize("rate", [-0.1, 1.0])
     def test_other_rates_are_refused(self, rate):
         with pytest.raises(InputError, match=f"dropout is {rate}; give at least 0 and below 1"):
-            network(small(video=rate), 5)
+            from_config(small(video=rate))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.cli.config_files import CONFIGS, load_config
-from experiments.run.networks import architecture
-from experiments.run.networks import network as network_of
+from experiments.run.from_config import from_config
+from perceiver import networks
 from perceiver.errors import InputError
 from perceiver.modalities.video import video_bytes
 from tests.model import reference
@@ -212,7 +212,7 @@ def test_cross_attends_of_a_video_see_one_frame_pair_each():
 def test_the_config_has_a_cross_attend_for_each_time_step():
     """12,544 patches of 32 frames are 16 time steps of 28 x 28."""
     config = load_config(f"{CONFIGS}/audioset.py:video_unrolled")
-    sizes = architecture(config)
+    sizes = networks.architecture(config.model.to_dict())
     assert sizes.unrolled
     assert sizes.num_cross_attends == 32 // config.model.inputs.video.patch[0] == 16
     assert sizes.inputs_of_a_cross_attend(12_544) == 28 * 28
@@ -235,18 +235,18 @@ class TestConfigsThatAreRefused:
     def test_of_fused_modalities(self):
         """In the order of time their inputs are not one after another."""
         with pytest.raises(InputError, match=r"unrolled=True takes one.*\['audio', 'video'\]"):
-            network_of(self.config("sound_video"), 5)
+            from_config(self.config("sound_video"))
 
     def test_of_permuted_inputs(self):
         config = self.config("video")
         config.model.permutation = "fixed"
         with pytest.raises(InputError, match=r"in its own order: .*permutation=fixed"):
-            network_of(config, 5)
+            from_config(config)
 
     def test_of_inputs_that_do_not_divide(self):
         config = self.config("video")  # 16 x 8 x 8 patches
         config.model.num_cross_attends = 3
         with pytest.raises(InputError, match="num_cross_attends is 3, which does not divide"):
-            network_of(config, 5)
+            from_config(config)
         config.model.num_cross_attends = 16
-        network_of(config, 5)
+        from_config(config)
