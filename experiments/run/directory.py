@@ -1,4 +1,4 @@
-"""What a run leaves about itself: config.json with config, versions, devices and git revision."""
+"""The folder of a run: made, described in config.json, and checked before a run resumes in it."""
 
 import importlib.metadata
 import json
@@ -36,9 +36,9 @@ def prepare_workdir(path: str) -> Path:
     """Makes the folder of a run.
 
     Raises:
-      InputError: it can't be made or written to.
+      InputError: The folder cannot be made or written to.
     """
-    if "://" in path:  # a Path of it would be a folder here, and lost with this machine
+    if "://" in path:  # as a Path it would be a local folder with this name
         raise InputError(f"--workdir={path} is no folder; mount the storage, and give its path")
     try:
         workdir = Path(path).expanduser()
@@ -60,13 +60,13 @@ def prepare_workdir(path: str) -> Path:
 def write_run(
     workdir: Path, config: ConfigDict, parameters: int, class_names: Sequence[str]
 ) -> None:
-    """Writes config.json, on one process.
+    """Writes config.json, on process 0.
 
     Args:
-      workdir: the folder of the run.
-      config: all of it, so that the network can be built from this file.
-      parameters: how many the network has.
-      class_names: in the order of its outputs.
+      workdir: The run's folder.
+      config: The whole config, so that the network can be built from this file.
+      parameters: Number of parameters of the network.
+      class_names: Names of the classes, in the order of the network's outputs.
     """
     if jax.process_index() != 0:
         return
@@ -87,13 +87,13 @@ def write_run(
 
 
 def check_same_network(workdir: Path, config: ConfigDict) -> None:
-    """Refuses a config whose network is not that of the checkpoints in the workdir.
+    """Checks that a config describes the network of the checkpoints in the workdir.
 
-    Networks that differ in what they do alone, such as permuted and not, have the same arrays.
+    The arrays alone do not tell: a network with permuted inputs has the same ones as without.
 
     Raises:
-      InputError: a value of `config.model` is another, what changes in training or in arithmetic
-        alone left aside.
+      InputError: A value of `config.model` differs that changes the network's outputs. Values that
+        only affect training or rounding may differ.
     """
     then = _config_then(workdir)
     if then is None:
@@ -111,7 +111,7 @@ def check_same_network(workdir: Path, config: ConfigDict) -> None:
 
 
 def _config_then(workdir: Path) -> dict[str, object] | None:
-    """The values of the run that left checkpoints in the workdir; None without such a run."""
+    """Returns the config values of the run with checkpoints in the workdir; None without one."""
     file = workdir / run_files.CONFIG
     if not file.exists() or not any((workdir / run_files.CHECKPOINTS).glob("[0-9]*")):
         return None
@@ -121,8 +121,8 @@ def _config_then(workdir: Path) -> dict[str, object] | None:
         raise InputError(f"{file} is damaged; remove it to go on without it") from error
 
 
-# What may change from one start of a run to the next: its length, how often it reports and saves,
-# where the same data lie, and other ways to the same numbers.
+# Keys that may change when a run is resumed: its length, how often it reports and saves, the place
+# of the same data, and implementations that give the same numbers.
 _FREE = (
     "train.steps",
     "train.epochs",
@@ -142,16 +142,16 @@ _FREE = (
 
 
 def check_resumable(workdir: Path, config: ConfigDict, *, insist: bool) -> None:
-    """Shows how the config differs from that of the checkpoints in the workdir, before it goes on.
+    """Checks that a run can be resumed with a config, and prints the values that have changed.
 
     Args:
-      workdir: the folder of the run.
-      config: what it is started with now.
-      insist: whether to go on though it is another run.
+      workdir: The run's folder.
+      config: The config that the run is started with now.
+      insist: Whether to resume although the changes make it another run.
 
     Raises:
-      InputError: the network is another; or a value differs that makes it another run, and the user
-        does not insist.
+      InputError: The network is another one; or a changed value makes it another run and `insist`
+        is false.
     """
     check_same_network(workdir, config)
     then = _config_then(workdir)
@@ -167,10 +167,10 @@ def check_resumable(workdir: Path, config: ConfigDict, *, insist: bool) -> None:
         return
     if jax.process_index() == 0:
         print(f"the config has changed: {'; '.join(changed.values())}", flush=True)
-    others = [text for key, text in changed.items() if key not in _FREE]
-    if others and not insist:
+    refused = [text for key, text in changed.items() if key not in _FREE]
+    if refused and not insist:
         raise InputError(
-            f"--workdir={workdir} is another run: {'; '.join(others)}; take the values from "
+            f"--workdir={workdir} is another run: {'; '.join(refused)}; take the values from "
             "before, another workdir, or --insist to go on with the new ones"
         )
 
@@ -181,12 +181,12 @@ def _versions() -> dict[str, str]:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue  # TensorFlow goes by one of two names
+            continue  # TensorFlow has one of two package names
     return versions
 
 
 def _git_revision() -> str | None:
-    """The revision of the code, '+changes' where files differ from it; None outside a checkout."""
+    """Returns the git revision, with '+changes' for modified files; None outside a checkout."""
     here = Path(__file__).parent
     try:
         revision = _git(here, "rev-parse", "HEAD")

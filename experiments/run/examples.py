@@ -1,4 +1,4 @@
-"""Single examples of a data set as training or evaluation shows them to the network."""
+"""Reads single examples of a data set as training or evaluation shows them to the network."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ Example = dict[str, Any]
 def of_training(
     source: Source, config: ConfigDict, count: int, number: int | None
 ) -> list[Example]:
-    """The first examples that a run would train on.
+    """Returns the first examples that a run trains on.
 
     Args:
-      source: the training split.
-      config: of the run, which has its seed.
-      count: how many.
-      number: the one example to show in as many augmentations; None for all examples.
+      source: The training split.
+      config: The run's config, for its seed.
+      count: Number of examples.
+      number: The only example to return, in `count` augmentations; None for all examples.
 
     Returns:
-      For each its features by name, without the axis B.
+      The features of each example by name, without the axis B.
     """
-    # Where examples are mixed, they come in pairs.
+    # Mixed examples come in pairs.
     batch_size = count + count % 2 if source.mix_pair else count
     chosen = source if number is None else _only(source, number)
     batch = next(training_batches(config, chosen, batch_size=batch_size))
@@ -38,15 +38,16 @@ def of_training(
 
 
 def of_evaluation(source: Source, count: int, number: int | None) -> list[Example]:
-    """The first examples that are evaluated, each window of them for itself.
+    """Returns the first evaluated examples, each window as an example.
 
     Args:
-      source: the evaluation split.
-      count: how many windows, or examples where there are no windows; fewer if there are fewer.
-      number: the one example to show; None for all.
+      source: The evaluation split.
+      count: Largest number of windows, or of examples if there are no windows.
+      number: The only example to return; None for all.
 
     Returns:
-      As `of_training`, where there are windows with 'window', which of how many it is.
+      The features of each example by name, without the axis B; for windows with 'window', the
+      number of the window and the number of windows.
     """
     windows = source.eval_windows
     examples = min(-(-count // max(1, windows)), source.num_examples)
@@ -63,17 +64,17 @@ def of_evaluation(source: Source, count: int, number: int | None) -> list[Exampl
 
 
 def one_of_evaluation(source: Source, number: int) -> Example:
-    """One example as evaluation has it; of several windows the one in the middle.
+    """Returns one example as evaluation shows it; of several windows the middle one.
 
     Raises:
-      InputError: it can't be read.
+      InputError: The example cannot be read.
     """
     windows = of_evaluation(source, max(1, source.eval_windows), number)
     return windows[len(windows) // 2]
 
 
 def _only(source: Source, number: int) -> Source:
-    """A source of one example, which every epoch augments anew."""
+    """Returns a source of one example, which every epoch augments differently."""
     return dataclasses.replace(
         source,
         num_examples=1,
@@ -88,7 +89,7 @@ def _window(example: Example, number: int, windows: int) -> Example:
 
 
 def caption(example: Example, class_names: Sequence[str]) -> str:
-    """What is written above an example: its number, its classes, its window."""
+    """Returns the caption of an example: its number, classes and window."""
     if "labels" in example:
         classes = ", ".join(class_names[i] for i in np.flatnonzero(example["labels"]))
     else:

@@ -1,8 +1,8 @@
-"""One trainer a workdir: a lock that its holder keeps alive, and that a killed one leaves behind.
+"""A lock that lets one run at a time train in a workdir.
 
-On one machine the kernel holds it (flock) and drops it with the process. Between machines that is
-not to be relied upon, so the holder also touches the file; a lock of another machine that nobody
-touches for a minute is stale.
+On one machine the kernel holds the lock (flock) and releases it with the process. Between machines
+flock is unreliable, so the holder also updates the time stamp of the lock file. A lock of another
+machine whose time stamp is a minute old is stale.
 """
 
 import contextlib
@@ -29,13 +29,13 @@ STALE_SECONDS = 60.0
 
 
 class RunLock:
-    """A context in which no other run trains in the workdir; entered, it gives the workdir.
+    """A context in which no other run trains in the workdir; entering it returns the workdir.
 
-    Process 0 holds the lock; the others see by it that they have the same folder.
+    Process 0 holds the lock. The other processes read it to check that they use the same folder.
     """
 
     def __init__(self, workdir: Path):
-        """Takes nothing yet."""
+        """Does not take the lock yet."""
         self._workdir = workdir
         self._path = workdir / run_files.LOCK
         self._file: TextIO | None = None
@@ -45,8 +45,8 @@ class RunLock:
         """Takes the lock.
 
         Raises:
-          InputError: another run holds it.
-          ProcessesError: the processes have different folders.
+          InputError: Another run holds it.
+          ProcessesError: The processes use different folders.
         """
         if jax.process_index() == 0:
             self._take()
@@ -64,7 +64,7 @@ class RunLock:
     def _release(self) -> None:
         self._released.set()
         if self._file:
-            self._file.truncate(0)  # what is left empty was given back
+            self._file.truncate(0)  # an empty file is a released lock
             self._file.close()
 
     def _take(self) -> None:
@@ -75,11 +75,11 @@ class RunLock:
             holder = _holder(file)
             file.close()
             raise InputError(self._refusal(holder or {}, error)) from error
-        before = _holder(file)
-        if before:
-            if before["host"] != socket.gethostname():
-                self._wait_until_stale(before)
-            _warn(f"{_describe(before)} did not end by itself; its lock of {self._path} is stale")
+        previous = _holder(file)
+        if previous:
+            if previous["host"] != socket.gethostname():
+                self._wait_until_stale(previous)
+            _warn(f"{_describe(previous)} did not end by itself; its lock of {self._path} is stale")
         self._file = file
         file.truncate(0)
         file.write(
@@ -95,7 +95,11 @@ class RunLock:
         threading.Thread(target=self._keep_alive, daemon=True, name="run lock").start()
 
     def _wait_until_stale(self, holder: dict) -> None:
-        """Waits a minute, unless the holder shows that it lives."""
+        """Waits a minute for the lock to become stale.
+
+        Raises:
+          InputError: The holder updated the time stamp meanwhile.
+        """
         touched = self._path.stat().st_mtime
         _warn(
             f"{_describe(holder)}, another machine, may be training in {self._workdir}; "
@@ -117,19 +121,19 @@ class RunLock:
 
     def _keep_alive(self) -> None:
         while not self._released.wait(_TOUCH_SECONDS):
-            with contextlib.suppress(OSError):  # a disk that fails shows where it matters
+            with contextlib.suppress(OSError):  # a failing disk is reported by the writers
                 os.utime(self._path)
 
     def _compare(self) -> None:
-        """Refuses a workdir that is not the same folder everywhere."""
-        exchange("locked")  # it is only now that all can see it
+        """Checks that all processes have the same folder as their workdir."""
+        exchange("locked")  # from here on all processes can read the lock
         try:
-            seen = self._path.read_text("utf-8")
+            contents = self._path.read_text("utf-8")
         except OSError:
-            seen = ""
-        everyone = exchange(seen)
-        for index, each in enumerate(everyone):
-            if each != everyone[0]:
+            contents = ""
+        of_processes = exchange(contents)
+        for index, each in enumerate(of_processes):
+            if each != of_processes[0]:
                 raise ProcessesError(
                     f"--workdir={self._workdir} of process {index} is not that of process 0; "
                     "all need one folder, on storage that they share"
@@ -137,7 +141,7 @@ class RunLock:
 
 
 def _holder(file: TextIO) -> dict | None:
-    """What the file says, None where it was given back."""
+    """Returns the holder that a lock file names; None for a released lock."""
     file.seek(0)
     text = file.read()
     if not text:

@@ -1,6 +1,7 @@
-"""What a network said of each example in evaluation: predictions.npz in the workdir.
+"""Predictions for each example of an evaluation, stored in predictions.npz in the workdir.
 
-Written by training and by `experiments.evaluate` beside eval.json; plain arrays, nothing pickled.
+Training and `experiments.evaluate` write it together with eval.json. It holds plain arrays, nothing
+pickled.
 """
 
 import io
@@ -17,18 +18,19 @@ from perceiver.training.average_precision import average_precisions
 from perceiver.training.files import replace_file
 
 SPLITS = ("eval", "held_out")
-_MOST_OF_MANY = 10  # classes of an example that may have several labels
+_MOST_CLASSES = 10  # classes stored per example of a data set with several labels per example
 
 
 class OneLabel(NamedTuple):
-    """Of a data set with one label an example; E examples, in the order of their numbers.
+    """Predictions for E examples with one label each, in the order of their numbers.
 
     Attributes:
-      index: int32 [E], the number in the split.
-      label: int32 [E].
-      classes: int32 [E, k], the likeliest, in order; see `perceiver.training.example_scores`.
-      probabilities: float32 [E, k], theirs.
-      label_probability: float32 [E], of the label.
+      index: Number of each example in the split, int32 [E].
+      label: Label, int32 [E].
+      classes: Most likely classes, the most likely first, int32 [E, k]; see
+        `perceiver.training.example_scores`.
+      probabilities: Probabilities of `classes`, float32 [E, k].
+      label_probability: Probability of the label, float32 [E].
     """
 
     index: np.ndarray
@@ -39,26 +41,27 @@ class OneLabel(NamedTuple):
 
     @property
     def known(self) -> np.ndarray:
-        """Whether an example's scores are numbers, bool [E]; one whose are not counts as wrong."""
+        """True for the examples with finite scores, bool [E]; the other examples count as wrong."""
         return np.isfinite(self.label_probability) & np.isfinite(self.probabilities).all(axis=1)
 
     @property
     def right(self) -> np.ndarray:
-        """Whether the likeliest class is the label, bool [E]; the mean is the top-1 accuracy."""
+        """True where the most likely class is the label, bool [E]; the mean is the top-1 accuracy."""
         return self.known & (self.classes[:, 0] == self.label)
 
 
 class ManyLabels(NamedTuple):
-    """Of a data set with several labels an example; E examples, L labels of all together.
+    """Predictions for E examples with several labels each, L labels in total.
 
     Attributes:
-      index: int32 [E], the number in the split.
-      classes: int32 [E, k], the likeliest, in order; of equals the first.
-      probabilities: float32 [E, k], theirs, each by itself.
-      starts: int64 [E + 1]: the labels of example e are `labels[starts[e]:starts[e + 1]]`.
-      labels: int32 [L].
-      label_probabilities: float32 [L].
-      average_precision: float64 [classes], NaN for those that no example has.
+      index: Number of each example in the split, int32 [E].
+      classes: Most likely classes, the most likely first, int32 [E, k]; ties in class order.
+      probabilities: Independent probabilities of `classes`, float32 [E, k].
+      starts: Offsets, int64 [E + 1]: the labels of example e are `labels[starts[e]:starts[e + 1]]`.
+      labels: Labels, int32 [L].
+      label_probabilities: Probabilities of `labels`, float32 [L].
+      average_precision: Average precision of each class, float64 [classes]; NaN for a class that no
+        example has.
     """
 
     index: np.ndarray
@@ -75,12 +78,12 @@ _KINDS = {"one label": OneLabel, "many labels": ManyLabels}
 
 
 class Saved(NamedTuple):
-    """What is in a file.
+    """The contents of a predictions file.
 
     Attributes:
-      step: of the training that the predictions were made after.
-      split: 'eval', or 'held_out' for the part of the training split that was set apart.
-      predictions: of its examples.
+      step: Training step of the evaluated parameters.
+      split: 'eval', or 'held_out' for the held-out part of the training split.
+      predictions: Predictions for the examples of the split.
     """
 
     step: int
@@ -88,27 +91,27 @@ class Saved(NamedTuple):
     predictions: Predictions
 
 
-def of_one_label(kept: dict[str, np.ndarray]) -> OneLabel:
-    """Puts what an evaluation step kept, see `make_eval_step`, in the order of the examples."""
-    order = np.argsort(kept["index"])
-    return OneLabel(**{name: kept[name][order] for name in OneLabel._fields})
+def of_one_label(outputs: dict[str, np.ndarray]) -> OneLabel:
+    """Sorts the outputs of evaluation steps (see `make_eval_step`) by example number."""
+    order = np.argsort(outputs["index"])
+    return OneLabel(**{name: outputs[name][order] for name in OneLabel._fields})
 
 
 def of_many_labels(index: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> ManyLabels:
-    """The likeliest classes of each example, those it has, and how well each class was found.
+    """Computes the most likely classes per example, and the average precision per class.
 
     Args:
-      index: [E] integers, each example's number.
-      logits: [E, classes].
-      labels: [E, classes] of 0 and 1.
+      index: Number of each example, integers [E].
+      logits: Class logits, [E, classes].
+      labels: 1 for each class that an example has, otherwise 0, [E, classes].
 
     Raises:
-      FloatingPointError: see `average_precisions`.
+      FloatingPointError: A score is not finite, or no class has an example.
     """
     precision = average_precisions(logits, labels)
     order = np.argsort(index)
     index, logits, labels = index[order], logits[order].astype(np.float32), labels[order] > 0
-    likeliest = np.argsort(-logits, axis=1, kind="stable")[:, :_MOST_OF_MANY]
+    likeliest = np.argsort(-logits, axis=1, kind="stable")[:, :_MOST_CLASSES]
     examples, classes = np.nonzero(labels)
     return ManyLabels(
         index=index.astype(np.int32),
@@ -122,12 +125,12 @@ def of_many_labels(index: np.ndarray, logits: np.ndarray, labels: np.ndarray) ->
 
 
 def write(workdir: Path, step: int, split: str, predictions: Predictions) -> None:
-    """Writes predictions.npz, whole or not at all.
+    """Writes predictions.npz atomically.
 
     Raises:
-      OSError: it can't be written.
+      OSError: The file cannot be written.
     """
-    (kind,) = (name for name, made in _KINDS.items() if isinstance(predictions, made))
+    (kind,) = (name for name, cls in _KINDS.items() if isinstance(predictions, cls))
     file = io.BytesIO()
     about = {"kind": np.array(kind), "step": np.array(step), "split": np.array(split)}
     np.savez_compressed(file, **about, **predictions._asdict())
@@ -135,10 +138,10 @@ def write(workdir: Path, step: int, split: str, predictions: Predictions) -> Non
 
 
 def read(workdir: Path) -> Saved | None:
-    """Reads predictions.npz; None where there is none.
+    """Reads predictions.npz; returns None if there is no such file.
 
     Raises:
-      InputError: it can't be read, or is not as it should be.
+      InputError: The file cannot be read, or is damaged.
     """
     path = workdir / run_files.PREDICTIONS
     try:
@@ -164,7 +167,7 @@ def read(workdir: Path) -> Saved | None:
 
 
 def _problem(saved: Saved) -> str | None:
-    """What does not fit together."""
+    """Returns what is inconsistent in a file, or None."""
     predictions = saved.predictions
     examples = len(predictions.index) if predictions.index.ndim == 1 else 0
     sizes = {"classes": 2, "probabilities": 2, "label": 1, "label_probability": 1}
@@ -188,6 +191,6 @@ def _problem(saved: Saved) -> str | None:
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Without overflow."""
+    """Computes the logistic function without overflow."""
     powers = np.exp(-np.abs(logits))
     return np.where(logits >= 0, 1, powers) / (1 + powers)
