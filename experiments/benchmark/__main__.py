@@ -26,20 +26,18 @@ USAGE = """Times a config on this machine.
 forward: the class logits of a batch in evaluation.
 step:    a training step; each starts from the state of the one before.
 compile: seconds to trace and to compile both, each time in a fresh process, without a cache.
-memory:  the most memory that both hold, each in a fresh process, and what XLA plans.
+memory:  the peak memory of both, each in a fresh process, and what XLA plans.
 scaling: time and memory of forward pass and gradient against the number of pixels, each in a fresh
          process; --sizes are sides of square pictures, --plot=FILE.png draws them.
-data:    examples a second of the training and of the evaluation pipeline, without a model. What
-         limits them shows in `cores busy` (where it is below the number of cores, they wait for the
-         disk, or for other programs) and in what an override changes, such as
-         --config.data.randaugment_layers=0.
+data:    examples a second of the training and of the evaluation pipeline, without a model. If
+         `cores busy` is below the number of cores, they wait for the disk or for other programs;
+         overrides such as --config.data.randaugment_layers=0 show what a part costs.
 
-Networks get inputs that are made up once, on the device, so that only `data` needs TensorFlow and
-a data set. Times are the median, lowest and highest of --repeats runs of about --seconds each.
+Networks get random inputs that stay on the device, so only `data` needs TensorFlow and a data set. Times are the median, lowest and highest of --repeats runs of about --seconds each.
 FLOPs are those of the network's formulae (`experiments.model_table`), three times the forward
 pass's in training, and are compared with what the device reaches in large matrix products.
 
---against times a second form in turns with the config's: other values of the config, as in
+--against times a second variant, alternating with the config's: other values of the config, as in
 --against=config.model.remat=block, or --against=plain, the Perceiver in plain JAX without loops or
 sharing of work (perceiver/plain_perceiver.py).
 
@@ -49,11 +47,11 @@ sharing of work (perceiver/plain_perceiver.py).
   python -m experiments.benchmark step --config=configs/digits.py --against=plain
 """
 
-# Seconds of a run, where --seconds is not given.
+# Seconds of a run if --seconds is not given.
 _SECONDS = 1.0
-_SECONDS_OF_DATA = 10.0  # as batches are made ahead
+_SECONDS_OF_DATA = 10.0  # longer, because batches are prefetched
 
-# The flags that a subcommand takes beside --config and --format.
+# The flags that a subcommand takes in addition to --config and --format.
 _TAKES = {
     "forward": ("batch", "against", "seconds", "repeats"),
     "step": ("batch", "against", "seconds", "repeats"),
@@ -65,7 +63,7 @@ _TAKES = {
 
 
 def measure(name: str, config: ConfigDict) -> tuple[dict[str, Any], Callable[[dict], str]]:
-    """Measures what a subcommand says: plain values, and what makes a table of them."""
+    """Runs a subcommand; returns plain values and the function that formats them as a table."""
     given = flags.FLAGS
     runs = dict(seconds=given.seconds or _SECONDS, repeats=given.repeats)
     if name in ("forward", "step"):
@@ -83,7 +81,7 @@ def measure(name: str, config: ConfigDict) -> tuple[dict[str, Any], Callable[[di
 
 
 def benchmark(name: str) -> Callable[[ConfigDict, str | None], None]:
-    """A subcommand: it measures and prints."""
+    """Returns the main function of a subcommand."""
 
     def main(config: ConfigDict, _: str | None) -> None:
         for flag in {x for takes in _TAKES.values() for x in takes} - {*_TAKES[name]}:
@@ -107,7 +105,7 @@ def benchmark(name: str) -> Callable[[ConfigDict, str | None], None]:
 
 if __name__ == "__main__":
     flags.DEFINE_integer("batch", None, "examples of a batch; else what fits", lower_bound=1)
-    flags.DEFINE_string("against", None, "a second form to time: plain, or config.KEY=VALUE,...")
+    flags.DEFINE_string("against", None, "a second variant to time: plain, or config.KEY=VALUE,...")
     flags.DEFINE_list(
         "sizes", ["100", "178", "316", "562", "1000"], "sides of pictures, in pixels, of scaling"
     )

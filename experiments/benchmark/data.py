@@ -1,7 +1,7 @@
-"""How fast the input pipelines of a config are, without a model.
+"""Measures the speed of a config's input pipelines, without a model.
 
-What limits them shows in the cores that are busy: where these are fewer than there are, the
-pipelines wait for the disk, or for other programs.
+The number of busy cores shows the bottleneck: if it is below the number of cores, the pipelines
+wait for the disk or for other programs.
 """
 
 import dataclasses
@@ -17,16 +17,16 @@ from experiments.run.from_config import check_numbers, data_options, training_ba
 from perceiver.data import registry
 from perceiver.data.dataset import Source
 
-# Of a batch. Larger ones are no faster, and a run would have few of them.
+# Largest timed batch. Larger batches are no faster, and a run would have few of them.
 _MOST_EXAMPLES = 128
 _MOST_BYTES = 256 * 2**20
 
-# A split that is shorter is repeated, or starting it anew would be what is timed.
+# A shorter split is repeated, because restarting it would dominate the time.
 _SHORTEST_PASS = 100_000
 
 
 def data_speed(config: ConfigDict, *, seconds: float, repeats: int) -> dict:
-    """Sizes and speed of both pipelines, in `repeats` runs of `seconds` after one to warm up."""
+    """Measures both pipelines in `repeats` runs of `seconds`, after a warm-up run."""
     check_numbers(config)
     dataset = registry.load(**data_options(config))
     runs = dict(seconds=seconds, repeats=repeats)
@@ -42,9 +42,9 @@ def data_speed(config: ConfigDict, *, seconds: float, repeats: int) -> dict:
 def timed_split(
     split: str, source: Source, config: ConfigDict, *, seconds: float, repeats: int
 ) -> dict:
-    """Sizes and speed of the pipeline of one split, as plain values."""
+    """Measures the pipeline of one split; returns its sizes and speed as plain values."""
     batches = training_batches if split == "train" else evaluation_batches
-    one = next(batches(config, source, batch_size=2))  # two: examples may be mixed in pairs
+    one = next(batches(config, source, batch_size=2))  # examples may be mixed in pairs
     bytes_of_one = sum(value.nbytes for value in one.values()) // 2
     wanted = config[split].batch_size
     batch_size = fitting(wanted, bytes_of_one)
@@ -66,7 +66,7 @@ def timed_split(
 
 
 def fitting(wanted: int, bytes_of_one: int) -> int:
-    """The batch size to time, given the config's and the bytes of an example."""
+    """Returns the batch size to time, given the config's and the bytes of an example."""
     return min(wanted, _MOST_EXAMPLES, max(2, _MOST_BYTES // bytes_of_one // 2 * 2))
 
 
@@ -91,16 +91,15 @@ class Measurement:
 
     examples: int
     seconds: float
-    cpu_seconds: float  # of all threads
+    cpu_seconds: float  # summed over all threads
 
 
 def timed(
     batches: Iterator[dict[str, np.ndarray]], *, seconds: float, repeats: int
 ) -> list[Measurement]:
-    """Takes batches for `repeats` stretches of at least `seconds`, after one that is not counted.
+    """Takes batches for `repeats` intervals of at least `seconds`, after a warm-up interval.
 
-    The stretches follow each other without a pause, so that batches made ahead in one and taken in
-    the next even out.
+    The intervals follow each other without a pause, so that prefetched batches cancel out.
     """
     runs = []
     for _ in range(1 + repeats):
@@ -116,7 +115,7 @@ def timed(
 
 
 def data_table(result: dict) -> str:
-    """The result as lines to read."""
+    """Formats the result as text."""
     splits = [result["train"], result["eval"]]
 
     def row(name: str, cells: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What is measured and how: times, the device's own matrix rate, memory, processes of their own."""
+"""Measures times, matrix rate and memory, and runs functions in fresh processes."""
 
 import concurrent.futures
 import contextlib
@@ -21,26 +21,26 @@ from perceiver.errors import InputError
 
 T = TypeVar("T")
 
-# Sides of the square products, the smallest that takes long enough; three fit any accelerator.
+# Sides of square matrix products. The smallest side that takes long enough is used.
 _SIDES = (1024, 2048, 4096, 8192, 16384)
 _LONG_ENOUGH = 0.05  # s
 _PRODUCTS = 5
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
+    """Returns median, minimum and maximum."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def num_cores() -> int:
-    """How many this process may use."""
+    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cpu_name() -> str:
-    """What the processor calls itself."""
+    """Returns the name of the processor."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text().splitlines():
@@ -50,7 +50,7 @@ def cpu_name() -> str:
 
 
 def surroundings() -> dict[str, Any]:
-    """What a time depends on beside the program."""
+    """Returns the machine, devices and versions that a time depends on."""
     devices = jax.local_devices()
     on_cpu = devices[0].platform == "cpu"
     return {
@@ -64,7 +64,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def matrix_rate(dtype: str) -> float:
-    """FLOP/s of a large square matrix product on one device, the best of several."""
+    """Measures the FLOP/s of a large square matrix product on one device, the best of several."""
     product = jax.jit(jnp.matmul)
     best = 0.0
     for side in _SIDES:
@@ -83,9 +83,9 @@ def matrix_rate(dtype: str) -> float:
 
 
 def seconds_of_calls(call: Callable[[], Any], calls: int) -> float:
-    """Seconds of a call, the mean over some that follow each other as training steps do.
+    """Measures the mean seconds of consecutive calls, dispatched as training steps are.
 
-    One call is under way while the next is prepared; more do not pile up.
+    While one call runs, the next one is dispatched; no more than two are in flight.
     """
     previous = None
     began = time.perf_counter()
@@ -99,12 +99,12 @@ def seconds_of_calls(call: Callable[[], Any], calls: int) -> float:
 
 
 def calls_of_a_run(call: Callable[[], Any], seconds: float) -> int:
-    """How many calls make a run of about so many seconds, at least one; it makes a call."""
+    """Returns the number of calls in a run of about `seconds`, at least 1; it makes one call."""
     return max(1, round(seconds / seconds_of_calls(call, 1)))
 
 
 def peak_memory() -> int:
-    """The most bytes held at once so far, on the device, or by this process where that is a CPU."""
+    """Returns the peak bytes in use on the device, or of this process if the device is a CPU."""
     devices = jax.local_devices()
     if devices[0].platform == "cpu":
         return _peak_resident()
@@ -114,7 +114,7 @@ def peak_memory() -> int:
 def _peak_resident() -> int:
     status = Path("/proc/self/status")
     if status.exists():
-        # Not `ru_maxrss`: that of a new process begins with what its parent held.
+        # `ru_maxrss` of a new process starts at its parent's value.
         (line,) = [x for x in status.read_text().splitlines() if x.startswith("VmHWM:")]
         return 1024 * int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -122,15 +122,15 @@ def _peak_resident() -> int:
 
 
 def in_fresh_process(function: Callable[..., T], *arguments: Any, what: str) -> T:
-    """The result of a function that a fresh process calls, which ends with it.
+    """Calls a function in a fresh process and returns its result.
 
     Args:
-      function: of a module; what it takes and returns are plain values or configs.
-      *arguments: its own.
-      what: what it measures, to call it by.
+      function: A module's function of picklable values.
+      *arguments: Its arguments.
+      what: Name of the measurement, for messages.
 
     Raises:
-      InputError: the process was killed, or the device's memory is too small.
+      InputError: The process was killed, or the device's memory is too small.
     """
     fresh = multiprocessing.get_context("spawn")  # a fork has the parent's memory, and JAX's locks
     with (
@@ -145,12 +145,12 @@ def in_fresh_process(function: Callable[..., T], *arguments: Any, what: str) -> 
             ) from error
 
 
-_LESS = "take a smaller --batch or smaller inputs, or leave this form out"
+_LESS = "take a smaller --batch or smaller inputs, or leave this variant out"
 
 
 @contextlib.contextmanager
 def memory_errors(what: str) -> Iterator[None]:
-    """A context in which a device's want of memory is the user's to mend."""
+    """A context that turns exhausted device memory into an InputError."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:

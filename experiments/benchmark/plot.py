@@ -1,4 +1,4 @@
-"""Time and memory against the number of inputs, as a picture."""
+"""Draws time and memory against the number of inputs."""
 
 import io
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""What is timed: a network's forward pass, gradient or training step, on inputs made up once.
+"""Builds the timed programs: a network's forward pass, gradient or training step.
 
-Each is built as `experiments.train` and `experiments.evaluate` build it, from a config, over all
-devices; so is a second form of it to compare with.
+They run on all devices and are built from the same record as in `experiments.train` and
+`experiments.evaluate`. Their inputs are drawn once and stay on the devices.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ from perceiver.training.host_memory import release_freed_memory
 from perceiver.training.parallel import DataParallel
 from perceiver.training.step import Variables
 
-# FLOPs of a call and device, where the batch size is not given: seconds on any of its kind.
+# FLOPs per call and device if no batch size is given; they take seconds.
 _MOST_FLOPS = {"cpu": 1e12}
 _MOST_FLOPS_ELSEWHERE = 3e13
-# The backward pass has two products for each of the forward pass.
+# The backward pass has two matrix products for each one of the forward pass.
 _FORWARDS = {"forward": 1, "gradient": 3, "step": 3}
 
-# Of what may start at zero, as heads do: behind a zero nothing has a gradient.
+# Added to parameters that start at zero, such as the head: a zero blocks all gradients before it.
 _PERTURBATION = 0.02
 
 
@@ -35,10 +35,9 @@ class Program:
     """A function with its arguments on the devices.
 
     Attributes:
-      function: mapped over devices; what `jax.jit` returns has the same methods.
-      arguments: its own, on the devices.
-      carries: whether the first argument is a state, given up to each call, which returns the next
-        one first.
+      function: Function mapped over the devices.
+      arguments: Its arguments, on the devices.
+      carries: Whether the first argument is a state that each call consumes and returns updated.
     """
 
     function: Callable
@@ -46,7 +45,7 @@ class Program:
     carries: bool = False
 
     def __call__(self) -> Any:
-        """Starts a call and returns what to wait for."""
+        """Starts a call and returns its result, which may still be computed."""
         result = self.function(*self.arguments)
         if self.carries:
             state, result = result
@@ -125,7 +124,7 @@ def inputs(experiment: Experiment, batch_size: int) -> dict[str, np.ndarray]:
 
 
 def labels(kind: str, batch_size: int, num_classes: int) -> np.ndarray:
-    """A 'label' of each example, or the 'labels' [B, classes] of 0 and 1 that it has or lacks."""
+    """Draws a 'label' for each example, or 'labels' [B, classes] of 0 and 1."""
     draw = np.random.default_rng(1)
     if kind == "label":
         return draw.integers(num_classes, size=batch_size, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Time and memory of a network for pictures against M, the pixels, each a process of its own."""
+"""Measures time and memory against the number of pixels, each point in a fresh process."""
 
 import copy
 import sys
@@ -29,24 +29,24 @@ KINDS = ("forward", "gradient")
 def scaling(
     config: ConfigDict, sizes: Sequence[int], *, batch: int | None, seconds: float, repeats: int
 ) -> dict[str, Any]:
-    """Forward pass and gradient of the parameters for square pictures of several sizes.
+    """Measures forward pass and parameter gradient for square pictures of several sizes.
 
     Args:
-      config: of a network for pictures; its own size is not looked at.
-      sizes: pixels of a side.
-      batch: examples, None for one on each device.
-      seconds: of a run, about; at least one call.
-      repeats: runs.
+      config: Config of a network for pictures; its own picture size is ignored.
+      sizes: Sides of the pictures in pixels.
+      batch: Number of examples; None for one per device.
+      seconds: Approximate duration of a run, which has at least one call.
+      repeats: Number of runs.
 
     Returns:
-      Plain values. For each size and kind the spread of the seconds, the peak memory and the
-      memory that XLA plans; for each kind the exponents a of the three: what they have above those
-      of the smallest size grows with the inputs above its own to the power a. What does not depend
-      on M, such as latent towers and the interpreter, is so left out. An exponent is None where
-      nothing grows, or with fewer than 3 sizes.
+      Plain values. For each size and kind: the spread of the seconds, the peak memory and the
+      memory that XLA plans. For each kind: the exponents a of the three figures, fitted so that
+      the increase over the smallest size is proportional to the increase in inputs to the power a.
+      Parts that do not depend on M, such as latent towers and the interpreter, cancel out. An
+      exponent is None if nothing grows, or with fewer than 3 sizes.
 
     Raises:
-      InputError: the network takes no pictures, or a size is too large for the memory.
+      InputError: The network takes no pictures, or a size is too large for the memory.
     """
     if (
         networks.modalities_of(config.model.to_dict()) != ["image"]
@@ -65,7 +65,7 @@ def scaling(
             point = in_fresh_process(_measured, kind, resized, batch, seconds, repeats, what=what)
             where = point.pop("surroundings")
             points.append({"program": kind, "image_size": size, "inputs": size**2, **point})
-            # A run takes long, and the next size may not fit.
+            # Printed at once: a run takes long, and the next size may not fit.
             print(
                 f"{what}: {number(point['seconds']['median'])} s, {gigabytes(point['peak_bytes'])}",
                 file=sys.stderr,
@@ -82,14 +82,14 @@ def scaling(
 
 
 def points_of(points: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Those of one kind, smallest first."""
+    """Returns the points of one kind, the smallest size first."""
     return [point for point in points if point["program"] == kind]
 
 
 def _measured(
     kind: str, config: ConfigDict, batch: int | None, seconds: float, repeats: int
 ) -> dict[str, Any]:
-    """Times one kind at one size, in this process."""
+    """Measures one kind of program at one size, in this process."""
     before = peak_memory()
     variant = Variant("config", config)
     size = programs.batch_size(variant.experiment, kind, batch or jax.local_device_count())
@@ -129,7 +129,7 @@ def exponent(inputs: Sequence[int], values: Sequence[float]) -> float | None:
 
 
 def scaling_table(result: dict[str, Any]) -> str:
-    """The result as lines to read."""
+    """Formats the result as text."""
     forward, gradient = (points_of(result["points"], kind) for kind in KINDS)
     lines = {
         f"{one['inputs']:,}": [
@@ -160,10 +160,10 @@ def scaling_table(result: dict[str, Any]) -> str:
 
 
 def sizes_of(texts: Sequence[str]) -> list[int]:
-    """The --sizes, as numbers.
+    """Parses the value of --sizes.
 
     Raises:
-      InputError: one is no size.
+      InputError: A word is not a size.
     """
     for text in texts:
         if not text.isdecimal() or int(text) < 1:

@@ -1,4 +1,4 @@
-"""What takes a fresh process for each figure: compile time, and peak memory."""
+"""Measures compile time and peak memory, each figure in a fresh process."""
 
 import itertools
 import time
@@ -13,14 +13,14 @@ from experiments.benchmark.tables import figures, gigabytes, heading, rows
 from experiments.benchmark.variants import Variant
 
 _KINDS = ("forward", "step")
-_STEPS = 3  # the first may hold less than the next
+_STEPS = 3  # the first call may hold less memory than later ones
 
 
 def compile_seconds(
     variants: Sequence[Variant], *, batch: int | None, repeats: int
 ) -> dict[str, Any]:
-    """Seconds to trace and lower, and to compile, forward pass and training step of each form."""
-    in_fresh_process(programs.check, variants, _KINDS, batch, what="what is to be built")
+    """Measures seconds to trace, lower and compile forward pass and step of each variant."""
+    in_fresh_process(programs.check, variants, _KINDS, batch, what="the check of the variants")
     results = []
     for kind in _KINDS:
         for variant in variants:
@@ -48,7 +48,7 @@ _STAGES = ("set_up_seconds", "trace_seconds", "compile_seconds")
 
 
 def _compiled(kind: str, variant: Variant, batch: int | None) -> dict[str, Any]:
-    """Compiles once, in this process."""
+    """Compiles a program once, in this process."""
     jax.config.update("jax_enable_compilation_cache", False)
     size = programs.batch_size(variant.experiment, kind, batch)
     times = [time.perf_counter()]
@@ -67,7 +67,7 @@ def _compiled(kind: str, variant: Variant, batch: int | None) -> dict[str, Any]:
 
 
 def compile_table(result: dict[str, Any]) -> str:
-    """The result as lines to read."""
+    """Formats the result as text."""
     lines = {
         _name(one): [f"{one['batch_size']:,}", *(figures(one[x]) for x in _STAGES)]
         for one in result["programs"]
@@ -83,8 +83,8 @@ def compile_table(result: dict[str, Any]) -> str:
 
 
 def memory(variants: Sequence[Variant], *, batch: int | None) -> dict[str, Any]:
-    """The most memory that forward pass and training step of each form hold at once."""
-    in_fresh_process(programs.check, variants, _KINDS, batch, what="what is to be built")
+    """Measures the peak memory of forward pass and training step of each variant."""
+    in_fresh_process(programs.check, variants, _KINDS, batch, what="the check of the variants")
     results = []
     for kind in _KINDS:
         for variant in variants:
@@ -97,8 +97,8 @@ def memory(variants: Sequence[Variant], *, batch: int | None) -> dict[str, Any]:
 
 
 def _memory(kind: str, variant: Variant, batch: int | None) -> dict[str, Any]:
-    """Initialises and takes a few steps, in this process."""
-    before = peak_memory()  # and nothing has been on a device yet
+    """Initialises a program and calls it a few times, in this process."""
+    before = peak_memory()  # before any array is on a device
     size = programs.batch_size(variant.experiment, kind, batch)
     program = programs.program(kind, variant, size)
     program.function = program.function.lower(*program.arguments).compile()
@@ -120,7 +120,7 @@ def _memory(kind: str, variant: Variant, batch: int | None) -> dict[str, Any]:
 
 
 def memory_table(result: dict[str, Any]) -> str:
-    """The result as lines to read."""
+    """Formats the result as text."""
     lines = {
         _name(one): [
             f"{one['batch_size']:,}",

@@ -1,4 +1,4 @@
-"""How fast a network's forward pass or training step is, alone or beside another form of it."""
+"""Measures the speed of a forward pass or training step, alone or against a second variant."""
 
 import time
 from collections.abc import Sequence
@@ -26,17 +26,17 @@ def speed(
     """Times a 'forward' or 'step' of each variant, in alternating runs.
 
     Args:
-      kind: of program.
+      kind: Kind of program.
       variants: The config's variant, and optionally one to compare it with.
-      batch: examples, None for what `programs.batch_size` takes.
-      seconds: of a run, about; at least one call.
-      repeats: runs.
+      batch: Number of examples; None for the choice of `programs.batch_size`.
+      seconds: Approximate duration of a run, which has at least one call.
+      repeats: Number of runs.
 
     Returns:
-      Plain values. Of each form the seconds of the first call, which compiles, and the spread of
-      the rest; FLOP/s are those of the formulae, 'share_of_matrix_rate' their part of what the
-      devices reach in large matrix products before or after. 'times_as_fast' is the spread, over
-      turns, of the other form's seconds in units of the config's.
+      Plain values. For each variant: the seconds of the first call, which compiles, and the spread
+      of the following calls. FLOP/s are computed from the formulae; 'share_of_matrix_rate' is their
+      share of the rate of large matrix products before or after. 'times_as_fast' is the spread of
+      the second variant's seconds divided by the config's.
     """
     programs.check(variants, [kind], batch)
     experiment, config = variants[0].experiment, variants[0].config
@@ -92,7 +92,7 @@ def speed(
 
 
 def speed_table(result: dict[str, Any]) -> str:
-    """The result as lines to read."""
+    """Formats the result as text."""
     forms, rates = result["forms"], result["matrix_flops_per_second"]
     lines = {
         "first call, s": [number(x["first_call_seconds"]) for x in forms],

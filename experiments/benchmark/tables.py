@@ -1,11 +1,11 @@
-"""Results as lines to read."""
+"""Formats results as text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def rows(titles: Sequence[str], lines: Mapping[str, Sequence[str]]) -> list[str]:
-    """A table: a name at the left of each line, cells below the titles, flush right."""
+    """Formats a table: a name at the start of each line, cells right-aligned below the titles."""
     first = 2 + max(map(len, lines))
     widths = [
         2 + max(len(title), *(len(cells[i]) for cells in lines.values()))
@@ -20,13 +20,13 @@ def rows(titles: Sequence[str], lines: Mapping[str, Sequence[str]]) -> list[str]
 
 
 def figures(values: Mapping[str, float], unit: float = 1.0) -> str:
-    """A spread in some unit, to four digits: 'median (lowest to highest)'."""
+    """Formats a spread in a unit, with four digits: 'median (lowest to highest)'."""
     texts = {key: number(value / unit) for key, value in values.items()}
     return f"{texts['median']} ({texts['min']} to {texts['max']})"
 
 
 def number(value: float) -> str:
-    """To four digits, without exponents."""
+    """Formats a number with four digits and no exponent."""
     if value == 0:
         return "0"
     digits = 0
@@ -36,12 +36,12 @@ def number(value: float) -> str:
 
 
 def gigabytes(value: int) -> str:
-    """Bytes in units of 10^9."""
+    """Formats bytes in units of 10^9."""
     return f"{value / 1e9:,.3f} GB"
 
 
 def heading(result: Mapping[str, Any]) -> list[str]:
-    """What was measured on what."""
+    """Returns the heading lines: the config and the machine."""
     where = result["surroundings"]
     on = f"{where['devices']} x {where['device']}"
     if where["platform"] == "cpu":

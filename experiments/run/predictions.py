@@ -46,7 +46,7 @@ class OneLabel(NamedTuple):
 
     @property
     def right(self) -> np.ndarray:
-        """True where the most likely class is the label, bool [E]; the mean is the top-1 accuracy."""
+        """True where the most likely class is the label, bool [E]; its mean is top-1 accuracy."""
         return self.known & (self.classes[:, 0] == self.label)
 
 
