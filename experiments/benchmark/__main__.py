@@ -33,9 +33,10 @@ data:    examples a second of the training and of the evaluation pipeline, witho
          `cores busy` is below the number of cores, they wait for the disk or for other programs;
          overrides such as --config.data.randaugment_layers=0 show what a part costs.
 
-Networks get random inputs that stay on the device, so only `data` needs TensorFlow and a data set. Times are the median, lowest and highest of --repeats runs of about --seconds each.
-FLOPs are those of the network's formulae (`experiments.model_table`), three times the forward
-pass's in training, and are compared with what the device reaches in large matrix products.
+Networks get random inputs that stay on the device, so only `data` needs TensorFlow and a data set.
+Times are the median, lowest and highest of --repeats runs of about --seconds each. FLOPs follow the
+formulae of `experiments.model_table`, with a training step as three forward passes, and are
+compared with the rate of large matrix products on the device.
 
 --against times a second variant, alternating with the config's: other values of the config, as in
 --against=config.model.remat=block, or --against=plain, the Perceiver in plain JAX without loops or
