@@ -7,10 +7,15 @@ import shutil
 import subprocess
 import termios
 
+import jax
 import numpy as np
 import pytest
 
+from experiments import train
+from experiments.cli.config_files import load_config
 from perceiver.training.logging.metrics import read_metrics
+from perceiver.training.parallel import DataParallel
+from perceiver.training.stopping import StopRequest
 from tests.experiments.processes import ROOT, TINY, run, start
 
 
@@ -212,3 +217,62 @@ def test_permuted_inputs_train_alike(finished, tmp_path):
         losses = [r["loss"] for r in read_metrics(workdir) if r["split"] == "train"]
         assert losses[0] == pytest.approx(raw[0], rel=1e-5)
         assert losses == pytest.approx(raw, rel=0.05)
+
+
+class TestLoop:
+    """In this process, with the loop's own functions watched."""
+
+    def config(self, **train):
+        config = load_config("configs/digits.py")
+        config.model.update(num_latents=4, latent_channels=8, self_heads=2)
+        config.model.self_attends_per_tower = 1
+        config.train.update(eval_every_epochs=None, checkpoint_every_epochs=None, **train)
+        return config
+
+    def test_the_host_waits_at_log_steps_alone(self, tmp_path, monkeypatch):
+        """A step late: the devices have the next step to compute meanwhile."""
+        waits = []
+
+        def fetch(devices, pending):
+            waits.append([step for step, _ in pending])
+            return original(devices, pending)
+
+        original = train.fetch
+        monkeypatch.setattr(train, "fetch", fetch)
+        assert train.main(self.config(steps=12, log_every=5), str(tmp_path)) is None
+        assert waits == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12]]
+        logged = [r["step"] for r in read_metrics(tmp_path) if r["split"] == "train"]
+        assert logged == [5, 10, 12]
+
+    def test_the_last_evaluation_is_logged_like_every_other(self, tmp_path):
+        """Also where no interval asks for it; once, however often the run is started again."""
+        config = self.config(steps=3, log_every=0)
+        for _ in range(2):
+            train.main(config, str(tmp_path))
+            (record,) = [r for r in read_metrics(tmp_path) if r["split"] == "eval"]
+            result = json.loads((tmp_path / "eval.json").read_text())
+            assert record == {"split": "eval", **result}
+
+    def test_a_run_that_logs_nothing_keeps_few_metrics_on_the_devices(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(train, "_MOST_PENDING", 4)
+        fetched = []
+        original = train.fetch
+        monkeypatch.setattr(
+            train, "fetch", lambda d, pending: fetched.append(len(pending)) or original(d, pending)
+        )
+        train.main(self.config(steps=12, log_every=0), str(tmp_path))
+        assert max(fetched) <= 4
+        assert sum(fetched) == 12
+
+
+def test_processes_stop_at_the_step_that_they_agree_on(monkeypatch):
+    """A vote is read a few steps late, by all processes at the same step."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    stop = StopRequest()
+    vote = train.StopVote(DataParallel(), stop)
+    answers = []
+    for step in range(10):
+        if step == 3:
+            stop.requested = "SIGTERM"
+        answers.append(vote())
+    assert answers.index(True) == 3 + train._VOTE_LAG
