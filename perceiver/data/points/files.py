@@ -228,7 +228,7 @@ def h5_numbers(file: h5py.File, name: str, num_bytes: int) -> np.ndarray:
         raise ValueError(f"{name!r} holds no numbers")
     # HDF5 aborts the process when it reads a virtual data set of a file in memory.
     if stored.is_virtual or stored.external:
-        raise ValueError(f"{name!r} is kept in other files")
+        raise ValueError(f"{name!r} is stored in other files")
     if stored.nbytes > _MAX_COMPRESSION * num_bytes:
         raise ValueError(f"{name!r} declares the shape {stored.shape}")
     return stored[()]

@@ -43,13 +43,13 @@ def test_others_can_read_it_with_tfds(from_hdf5, real_data):
     assert builder.info.splits["train"].num_examples == 3991
     with h5py.File(real_data / "modelnet10_hdf5_1024" / "ply_data_test0.h5") as file:
         clouds, labels = file["data"][:], file["label"][:, 0]
-    seen = set()
+    compared = set()
     for row in builder.as_dataset(split="test").as_numpy_iterator():
         index = int(re.search(r"\d+", row["name"].decode())[0])
         np.testing.assert_array_equal(row["points"], clouds[index])
         assert row["label"] == labels[index]
-        seen.add(index)
-    assert seen == set(range(908))
+        compared.add(index)
+    assert compared == set(range(908))
 
 
 @pytest.mark.parametrize(
