@@ -1,7 +1,7 @@
-"""Finds the files of a folder of classes and, where there is no split, makes one.
+"""Finds the files of a data set with one folder per class, and splits it if it has no split.
 
-The layout is that of ImageNet as most people unpack it: a folder for each class. Names of files
-and folders are data: spaces, quotes and a leading '-' mean nothing here.
+This is the usual layout of an unpacked ImageNet. Names of files and folders may contain spaces,
+quotes and a leading '-'.
 """
 
 import concurrent.futures
@@ -14,24 +14,24 @@ from collections.abc import Callable
 from perceiver.data.errors import existing_folder, unreadable_as_input_error
 from perceiver.errors import InputError
 
-_READERS = 16  # folders read at once: on a network disk most of the time is waiting
+_THREADS = 16  # folders listed at once: a network disk spends most of the time waiting
 
 Files = dict[str, list[str]]  # class name -> paths of its files, sorted
 
 
 def _no_check(path: str, beginning: bytes) -> None:
-    """Takes any content."""
+    """Accepts any content."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FileKind:
-    """What a data set of files is made of.
+    """A kind of file that a data set consists of.
 
     Attributes:
-      plural: what messages call the files, such as 'pictures'.
-      suffixes: of their names, in lower case; the first is the usual one.
-      check: takes a path and the file's first bytes, and raises an InputError that names the file
-        where they can't be right.
+      plural: name of the files in messages, for example 'pictures'.
+      suffixes: endings of the file names, in lower case, the most common one first.
+      check: function of a path and the first bytes of the file; raises an InputError that names
+        the file if the bytes do not fit this kind.
     """
 
     plural: str
@@ -40,7 +40,7 @@ class FileKind:
 
     @property
     def layout(self) -> str:
-        """The folders in which they are expected."""
+        """Expected layout of the folders, for messages."""
         usual = self.suffixes[0]
         return (
             f"train/<class>/*{usual} and val/<class>/*{usual}, or <class>/*{usual} "
@@ -50,26 +50,26 @@ class FileKind:
 
 @unreadable_as_input_error()
 def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tuple[Files, Files]:
-    """The training and the evaluation files below `dir`.
+    """Finds the training and validation files in `dir`.
 
-    With folders `train` and `val` these are the splits. Otherwise the folders in `dir` are the
-    classes and `hold_out` makes the split. Hidden files and folders are passed over, and so are
-    files whose names do not end as those of the kind do.
+    Folders `train` and `val` are the splits. Without them the folders in `dir` are the classes,
+    and `split_off_validation` splits their files. Hidden files and folders are ignored, and so are
+    files with other suffixes.
 
     Args:
-      dir: the folder.
-      kind: what to look for.
-      val_fraction: share of all files to hold out where there is no split.
-      split_seed: decides which.
+      dir: path of the folder.
+      kind: kind of the files.
+      val_fraction: fraction of all files for validation, if `dir` has no split.
+      split_seed: seed of that split.
 
     Returns:
-      (train, val), each a dict from the class names, sorted, to the paths of the files. Where
-      the split is made here, a class may have none in one of the two.
+      (train, val), each a dict from class name, sorted, to the paths of its files. After
+      `split_off_validation` a class may have no files in one of them.
 
     Raises:
-      InputError: no folder, one that can't be read, no classes, a class without files, classes in
-        one split only, or a file that is empty or that the kind refuses; the file, folder or class
-        is named.
+      InputError: `dir` is missing or unreadable, it has no classes, a class has no files, a class
+        is in one split only, or a file is empty or refused by `kind.check`. The message names the
+        file, folder or class.
     """
     root = existing_folder(dir, kind.layout)
     splits = [name for name in ("train", "val") if (root / name).is_dir()]
@@ -80,7 +80,8 @@ def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tupl
             f"{str(root / splits[0])!r} to have a part of that held out"
         )
     if len(splits) < 2:
-        return hold_out(_list_classes(root, kind), root, kind, val_fraction, split_seed)
+        files = _list_classes(root, kind)
+        return split_off_validation(files, root, kind, val_fraction, split_seed)
     train, val = (_list_classes(root / name, kind) for name in splits)
     for name, classes, others in (("train", train, val), ("val", val, train)):
         alone = [repr(found) for found in classes if found not in others]
@@ -92,49 +93,58 @@ def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tupl
     return train, val
 
 
-def hold_out(
+def split_off_validation(
     files: Files, root: pathlib.Path, kind: FileKind, val_fraction: float, split_seed: int
 ) -> tuple[Files, Files]:
-    """Holds out round(val_fraction * number of files), spread over the classes.
+    """Splits off round(val_fraction * number of files) files for validation, stratified by class.
 
-    Each class gives its share, rounded so that the total is met (largest remainder). Which ones
-    depends on a hash of the seed and the path below `root`, so it is the same on every machine.
+    The counts per class are rounded by the largest remainder method. The choice depends on a hash
+    of the seed and the path relative to `root`, so it is the same on every machine.
+
+    Args:
+      files: paths of the files of each class.
+      root: folder of the data set.
+      kind: kind of the files, for messages.
+      val_fraction: fraction of all files, between 0 and 1.
+      split_seed: seed of the choice.
+
+    Returns:
+      (train, val), each a dict from class name to the sorted paths of its files.
 
     Raises:
-      InputError: a val_fraction that is no share, or one that holds out none or all.
+      InputError: the fraction is out of range, or one of the splits would be empty.
     """
     if not 0 < val_fraction < 1:
         raise InputError(
-            f"val_fraction {val_fraction} is no share to hold out: give one between 0 and 1"
+            f"val_fraction {val_fraction} is out of range: give a fraction between 0 and 1"
         )
     total = sum(len(paths) for paths in files.values())
     wanted = round(total * val_fraction)
     if not 0 < wanted < total:
         raise InputError(
             f"val_fraction {val_fraction} of the {total} {kind.plural} in {str(root)!r} is "
-            f"{wanted}: at least one must be held out and one left; give another share, or more "
+            f"{wanted}: at least one must be held out and one left; give another fraction, or more "
             f"{kind.plural}"
         )
 
     def draw(path: str | pathlib.Path) -> bytes:
-        below = os.fsencode(pathlib.Path(path).relative_to(root).as_posix())
-        return hashlib.sha256(f"{split_seed}/".encode() + below).digest()
+        relative = os.fsencode(pathlib.Path(path).relative_to(root).as_posix())
+        return hashlib.sha256(f"{split_seed}/".encode() + relative).digest()
 
-    # Exact in integers: class c is due len(c) * wanted / total, and the classes with the largest
-    # remainders get one more. Equal remainders are common (a file a class), so a draw breaks
-    # ties, not the alphabet.
-    due = {name: divmod(len(paths) * wanted, total) for name, paths in files.items()}
-    left_over = wanted - sum(whole for whole, _ in due.values())
-    by_remainder = sorted(due, key=lambda name: (-due[name][1], draw(root / name)))
-    shares = {name: due[name][0] for name in due}
-    for name in by_remainder[:left_over]:
-        shares[name] += 1
+    # Largest remainder method in exact integers: the quota of class c is len(c) * wanted / total.
+    # Equal remainders are common (with one file per class), so the hash breaks ties, not the name.
+    quotas = {name: divmod(len(paths) * wanted, total) for name, paths in files.items()}
+    remaining = wanted - sum(whole for whole, _ in quotas.values())
+    by_remainder = sorted(quotas, key=lambda name: (-quotas[name][1], draw(root / name)))
+    counts = {name: whole for name, (whole, _) in quotas.items()}
+    for name in by_remainder[:remaining]:
+        counts[name] += 1
 
     train, val = {}, {}
     for name, paths in files.items():
         drawn = sorted(paths, key=draw)
-        val[name] = sorted(drawn[: shares[name]])
-        train[name] = sorted(drawn[shares[name] :])
+        val[name] = sorted(drawn[: counts[name]])
+        train[name] = sorted(drawn[counts[name] :])
     return train, val
 
 
@@ -142,11 +152,11 @@ def _list_classes(folder: pathlib.Path, kind: FileKind) -> Files:
     classes = _subfolders(folder)
     if not classes:
         raise InputError(
-            f"no class folders in {str(folder)!r}{_what_is_there(folder, kind)}: the expected "
+            f"no class folders in {str(folder)!r}{_describe_content(folder, kind)}: the expected "
             f"layout is {kind.layout}"
         )
-    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-        listed = readers.map(lambda name: list_files(folder / name, kind), classes)
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        listed = pool.map(lambda name: list_files(folder / name, kind), classes)
         return dict(zip(classes, listed, strict=True))
 
 
@@ -155,15 +165,15 @@ def _subfolders(folder: pathlib.Path) -> list[str]:
         return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
 
 
-def _what_is_there(folder: pathlib.Path, kind: FileKind) -> str:
-    """What a folder that is not as expected has instead, where that shows which was meant."""
+def _describe_content(folder: pathlib.Path, kind: FileKind) -> str:
+    """Returns a clause about what a wrongly laid out folder contains, or '' if it is empty."""
     with os.scandir(folder) as entries:
         names = {e.name: e.is_dir() for e in entries if not e.name.startswith(".")}
     folders = sorted(name for name, is_folder in names.items() if is_folder)
     files = [name for name, is_folder in names.items() if not is_folder]
-    ours = sum(name.lower().endswith(kind.suffixes) for name in files)
-    if ours:
-        return f", but {ours} {kind.plural} in no class folder (is the folder above it meant?)"
+    matching = sum(name.lower().endswith(kind.suffixes) for name in files)
+    if matching:
+        return f", but {matching} {kind.plural} in no class folder (is the folder above it meant?)"
     if folders:
         return f", but a folder {folders[0]!r} (is {str(folder)!r} meant?)"
     others = sorted({pathlib.PurePath(name).suffix.lower() or "plain" for name in files})
@@ -171,7 +181,11 @@ def _what_is_there(folder: pathlib.Path, kind: FileKind) -> str:
 
 
 def list_files(folder: pathlib.Path, kind: FileKind) -> list[str]:
-    """The files of one class, sorted; an InputError where there is none, or one can't be right."""
+    """Returns the sorted paths of the files of one class.
+
+    Raises:
+      InputError: the class has no files, or `check_file` refuses one.
+    """
     with os.scandir(folder) as entries:
         paths = sorted(
             entry.path
@@ -182,7 +196,7 @@ def list_files(folder: pathlib.Path, kind: FileKind) -> list[str]:
         )
     if not paths:
         raise InputError(
-            f"class folder {str(folder)!r} has no {kind.plural}{_what_is_there(folder, kind)}: "
+            f"class folder {str(folder)!r} has no {kind.plural}{_describe_content(folder, kind)}: "
             f"remove it or fill it; the expected layout is {kind.layout}"
         )
     for path in paths:
@@ -191,10 +205,10 @@ def list_files(folder: pathlib.Path, kind: FileKind) -> list[str]:
 
 
 def check_file(path: str, kind: FileKind) -> None:
-    """Looks at a file's first bytes, so that a wrong one is found before the training starts.
+    """Checks the first bytes of a file, to find a wrong file before the training starts.
 
     Raises:
-      InputError: it can't be read, is empty, or the kind refuses it.
+      InputError: the file is unreadable, empty, or refused by `kind.check`.
     """
     try:
         with open(path, "rb") as file:

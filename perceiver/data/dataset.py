@@ -69,7 +69,25 @@ class Source:
         process_count: int = 1,
         max_unreadable: float = 0.0,
     ) -> "TrainIterator":
-        """Returns endless shuffled and augmented batches; see `stream.batches.train_iterator`."""
+        """Returns endless shuffled and augmented batches.
+
+        Slot s of the stream belongs to epoch s // num_examples. Each epoch shows every example
+        exactly once in a different order; a batch may span two epochs, and no example is dropped.
+        With G = batch_size * process_count, global batch b has the slots [b G, (b + 1) G), and
+        process p takes the p-th contiguous part of them. So the examples and their augmentation do
+        not depend on the number of processes.
+
+        Args:
+          batch_size: number B of examples per batch of this process; even if `mix_pair` is given.
+          seed: seed of the order and the augmentation, any signed 64-bit integer.
+          process_index: index p of this process.
+          process_count: number of processes.
+          max_unreadable: fraction of the examples that this process may skip because they cannot be
+            read.
+
+        Raises:
+          InputError: an argument is out of range.
+        """
         from perceiver.data.stream import batches  # imports TensorFlow
 
         return batches.train_iterator(
@@ -84,7 +102,23 @@ class Source:
     def eval_batches(
         self, *, batch_size: int, process_index: int = 0, process_count: int = 1
     ) -> Iterator[Batch]:
-        """Returns batches that show every example once; see `stream.batches.eval_batches`."""
+        """Returns batches that show every example once over all processes, in order.
+
+        Examples are not augmented. Batches have the features of this class with a leading axis B,
+        inputs with a second axis of windows if `eval_windows` is not 0; 'index', int32 [B], the
+        index of each example; and 'mask', float32 [B], 1 for an example and 0 for padding, whose
+        other entries are zeros. Every process gets ceil(num_examples / (batch_size *
+        process_count)) batches, and some of them may consist of padding.
+
+        Args:
+          batch_size: number B of examples per batch of this process.
+          process_index: index of this process.
+          process_count: number of processes.
+
+        Raises:
+          InputError: an argument is out of range, or, during iteration, an example cannot be read.
+            The message names the example.
+        """
         from perceiver.data.stream import batches  # imports TensorFlow
 
         return batches.eval_batches(

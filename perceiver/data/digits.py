@@ -1,7 +1,7 @@
-"""scikit-learn's handwritten digits: 1,797 pictures of 8 x 8, for tests and first runs.
+"""Loads scikit-learn's handwritten digits, 1,797 pictures of 8 x 8, for tests and first runs.
 
-Not in the paper. It comes with scikit-learn, so that a network can be trained in a minute with
-nothing to download.
+The paper does not use them. They come with scikit-learn, so a network can be trained in a minute
+without a download.
 """
 
 import numpy as np
@@ -13,25 +13,25 @@ from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
 _SIZE = 8
-_OF_A_DOT = 8  # load_digits counts the dark dots of 4 x 4 blocks, at most 16
+_LEVEL = 8  # grey levels per unit of load_digits, which counts the dark pixels of 4 x 4 blocks
 _NUM_EVAL = 360
 _SPLIT_SEED = 0
 
 
 def load(*, image_size: int, channels: int, max_shift: int = 0) -> Dataset:
-    """The digits, in a fixed stratified split of 1,437 for training and 360 for evaluation.
+    """Loads the digits in a fixed stratified split: 1,437 for training, 360 for evaluation.
 
     Args:
-      image_size: must be 8.
-      channels: must be 1.
-      max_shift: in training, the picture moves by up to this many pixels in each direction, with
-        no ink coming in; 0 leaves it alone.
+      image_size: side of the pictures; must be 8.
+      channels: number of channels; must be 1.
+      max_shift: maximum random shift in training, in pixels in each direction; the border is filled
+        with background. 0 for none.
 
     Returns:
-      'image', uint8 [8, 8, 1], from 0 (no ink) to 128, and 'label', int32 [].
+      A data set of 'image', uint8 [8, 8, 1], from 0 (background) to 128, and 'label', int32 [].
 
     Raises:
-      InputError: another image_size or channels, or a shift out of [0, 8).
+      InputError: another image_size or channels, or a shift outside of [0, 8).
     """
     if (image_size, channels) != (_SIZE, 1):
         raise InputError(
@@ -41,14 +41,14 @@ def load(*, image_size: int, channels: int, max_shift: int = 0) -> Dataset:
     if not 0 <= max_shift < _SIZE:
         raise InputError(f"max_shift is {max_shift}: give a number of pixels from 0 to {_SIZE - 1}")
     digits = load_digits()
-    images = (digits.images[..., None] * _OF_A_DOT).astype(np.uint8)
+    images = (digits.images[..., None] * _LEVEL).astype(np.uint8)
     labels = digits.target.astype(np.int32)
-    train, held_out = train_test_split(
+    train, test = train_test_split(
         np.arange(len(labels)), test_size=_NUM_EVAL, stratify=labels, random_state=_SPLIT_SEED
     )
     return Dataset(
         train=_source(images[train], labels[train], max_shift),
-        eval=_source(images[held_out], labels[held_out], max_shift),
+        eval=_source(images[test], labels[test], max_shift),
         class_names=tuple(str(name) for name in digits.target_names),
     )
 
@@ -66,6 +66,5 @@ def _source(images: np.ndarray, labels: np.ndarray, max_shift: int) -> Source:
 
 
 def _shift(image: tf.Tensor, seed: tf.Tensor, max_shift: int) -> tf.Tensor:
-    around = [[max_shift, max_shift], [max_shift, max_shift], [0, 0]]
-    padded = tf.pad(image, around)
+    padded = tf.pad(image, [[max_shift, max_shift], [max_shift, max_shift], [0, 0]])
     return tf.image.stateless_random_crop(padded, image.shape, seed)

@@ -1,13 +1,13 @@
-"""TensorFlow for input pipelines only: on the CPU, and quiet.
+"""Imports TensorFlow for input pipelines: on the CPU only, and with fewer log lines.
 
-Every module of this package takes ``tf`` from here. TensorFlow would otherwise reserve nearly all
-memory of each GPU, which the model needs, and log a line for each iterator that it saves.
+Every module of this package imports ``tf`` from here. Otherwise TensorFlow would reserve nearly all
+GPU memory, which the model needs, and log a line for each saved iterator.
 """
 
 import os
 
-# TensorFlow reads these as it is imported. oneDNN would speed up layers, which pipelines have none
-# of, and announces itself.
+# TensorFlow reads these variables when it is imported. oneDNN, which logs a line, speeds up network
+# layers only, and pipelines have none.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 

@@ -1,8 +1,8 @@
-"""Opens data sets that TFDS prepared, from the files in their folder alone.
+"""Opens a data set that TFDS has prepared, using only the files in its folder.
 
-Their features are described in `features.json`, each by the name of its class in Python, and TFDS
-imports the module that such a name begins with. A data set may come from anywhere, so names that
-are not TFDS's own are refused before it looks at them.
+`features.json` describes each feature by the name of its Python class, and TFDS imports the module
+of that class. A data set may come from an untrusted source, so names outside of TFDS are refused
+before TFDS reads the file.
 """
 
 import json
@@ -16,25 +16,25 @@ from perceiver.data.errors import reason
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
-# What TFDS writes last into the folder of a data set.
+# Files that TFDS writes last into the folder of a data set.
 INFO_FILES = ("dataset_info.json", "features.json")
 
-_OWN = "tensorflow_datasets."
-_OF_CLASSES = ("pythonClassName", "python_class_name", "type")  # 'type' of TFDS before 4.5
+_TFDS_PREFIX = "tensorflow_datasets."
+_CLASS_KEYS = ("pythonClassName", "python_class_name", "type")  # 'type' before TFDS 4.5
 
-# What TFDS raises where a description is JSON but not what it should be.
+# Errors that TFDS raises for a description that is JSON but invalid.
 _DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, json_format.Error)
 
 
 def open_folder(dir: str, advice: str) -> tfds.core.DatasetBuilder:
-    """Opens a data set that is in a folder, on this machine or wherever TensorFlow reads from.
+    """Opens the data set in a folder, in any file system that TensorFlow reads.
 
     Args:
-      dir: the folder of one version, with the two INFO_FILES.
-      advice: what to do where they are damaged, for messages.
+      dir: folder of one version of the data set, with the two INFO_FILES.
+      advice: advice of messages about a missing or damaged file.
 
     Raises:
-      InputError: one of them is missing or damaged, or names a class that is not TFDS's own.
+      InputError: one of INFO_FILES is missing or damaged, or names a class outside of TFDS.
     """
     for name in INFO_FILES:
         path = os.path.join(dir, name)
@@ -42,14 +42,14 @@ def open_folder(dir: str, advice: str) -> tfds.core.DatasetBuilder:
             with tf.io.gfile.GFile(path) as file:
                 description = json.loads(file.read())
             if not isinstance(description, dict):
-                raise ValueError("it is no JSON object")
-            foreign = [c for c in _classes(description) if not c.startswith(_OWN)]
+                raise ValueError("it is not a JSON object")
+            foreign = [c for c in _classes(description) if not c.startswith(_TFDS_PREFIX)]
         except (tf.errors.OpError, ValueError, RecursionError) as error:
             raise InputError(f"{path} is missing or damaged ({reason(error)}): {advice}") from error
         if name == "features.json" and foreign:
             raise InputError(
-                f"{path}: refused: it names {foreign[0]!r}, code that is not TFDS's own and that "
-                "would be run: prepare the data set with features of TFDS alone"
+                f"{path}: refused: it names {foreign[0]!r}, code outside of TFDS that would be "
+                "run: prepare the data set with features of TFDS only"
             )
     try:
         return tfds.builder_from_directory(dir)
@@ -60,13 +60,13 @@ def open_folder(dir: str, advice: str) -> tfds.core.DatasetBuilder:
 
 
 def _classes(description: object) -> Iterator[str]:
-    """The names of classes anywhere in a description."""
+    """Yields the names of all classes in a description."""
     if isinstance(description, dict):
         for key, value in description.items():
-            if key in _OF_CLASSES and isinstance(value, str):
+            if key in _CLASS_KEYS and isinstance(value, str):
                 yield value
             elif key == "content" and isinstance(value, str):
-                yield from _classes(json.loads(value))  # as TFDS takes it too
+                yield from _classes(json.loads(value))  # TFDS parses it as JSON, too
             else:
                 yield from _classes(value)
     elif isinstance(description, list):

@@ -1,4 +1,4 @@
-"""Folders of pictures made for a test."""
+"""Fixtures that make folders of pictures."""
 
 import pathlib
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from PIL import Image
 
 @pytest.fixture
 def add_pictures() -> Callable[..., list[pathlib.Path]]:
-    """Writes `count` small pictures of noise into a folder, which it makes."""
+    """Returns a function that writes `count` small noise pictures to a new folder."""
 
     def add(folder: pathlib.Path, count: int, suffix: str = ".png") -> list[pathlib.Path]:
         folder.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def add_pictures() -> Callable[..., list[pathlib.Path]]:
 
 @pytest.fixture
 def folder_options() -> dict:
-    """Options of image_folder for small pictures without RandAugment, a quarter held out."""
+    """Options of image_folder: small pictures, no RandAugment, a quarter for validation."""
     return {
         "image_size": 16,
         "channels": 3,

@@ -1,4 +1,4 @@
-"""Sources for tests of streams, and how batches are compared."""
+"""A source for tests of streams, and a comparison of batches."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from perceiver.data.tensorflow_cpu import tf
 
 
 def noisy_source(num_examples: int) -> Source:
-    """Example i is the picture i + 1, plus noise in training."""
+    """Returns a source whose example i is a picture of i + 1, plus noise in training."""
 
     def example(index, seed):
         image = tf.fill([2, 2, 1], tf.cast(index + 1, tf.float32))

@@ -1,4 +1,4 @@
-"""Finding pictures in folders of classes: layouts, the split, and what is wrong with a folder."""
+"""Finding pictures in class folders: layouts, the split, and errors."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ def names(pictures, root):
     return [os.path.relpath(path, root) for paths in pictures.values() for path in paths]
 
 
-def test_a_split_is_taken_as_it_is(real_data):
+def test_an_existing_split_is_used(real_data):
     root = real_data / "imagenette224"
     train, val = class_folders.find(str(root), PICTURES, 0.5, 0)
     assert list(train) == sorted(p.name for p in (root / "train").iterdir()) == list(val)
@@ -23,7 +23,7 @@ def test_a_split_is_taken_as_it_is(real_data):
     assert {len(paths) for paths in val.values()} == {40}
 
 
-def test_one_picture_a_class_can_be_split(real_data):
+def test_one_picture_per_class_can_be_split(real_data):
     root = real_data / "imagenet_full"
     train, val = class_folders.find(str(root), PICTURES, 0.1, 0)
     held_out = names(val, root)
@@ -31,7 +31,7 @@ def test_one_picture_a_class_can_be_split(real_data):
     assert len(names(train, root)) == 78
     assert list(train) == list(val) == sorted(os.listdir(root))
     first = [name for name in val if val[name]]
-    assert first != list(val)[:9]  # by lot, not by the alphabet
+    assert first != list(val)[:9]  # at random, not in alphabetical order
     assert names(class_folders.find(str(root), PICTURES, 0.1, 1)[1], root) != held_out
 
 
@@ -74,7 +74,7 @@ def test_the_split_does_not_depend_on_place_or_listing_order(tmp_path, add_pictu
     assert list(found) == ["-c", "a", "b b"]
 
 
-def test_names_are_data_and_other_files_are_passed_over(tmp_path, add_pictures):
+def test_any_names_are_valid_and_other_files_are_ignored(tmp_path, add_pictures):
     odd = ["-rf", 'it\'s "two; words"', "$HOME", "dé"]
     for name, suffix in zip(odd, itertools.cycle([".JPG", ".jpeg", ".PnG"])):
         add_pictures(tmp_path / name, 2, suffix)
@@ -103,7 +103,7 @@ def refused(root, *parts, val_fraction=0.5):
         assert str(part) in message
 
 
-def test_a_folder_without_classes_is_answered_with_the_layout(tmp_path, add_pictures):
+def test_a_folder_without_classes_is_an_error_with_the_layout(tmp_path, add_pictures):
     refused(tmp_path, tmp_path, PICTURES.layout)
     add_pictures(tmp_path, 2)
     refused(tmp_path, "no class folders", PICTURES.layout)

@@ -1,4 +1,4 @@
-"""The digits: a fixed split, values from 0 to 128, shifts of up to a pixel."""
+"""The digits: a fixed split, values from 0 to 128, and random shifts."""
 
 import numpy as np
 import pytest
@@ -24,11 +24,11 @@ def test_split_has_the_stated_sizes_and_nothing_twice():
     assert (pictures.min(), pictures.max()) == (0, 128)
 
 
-def test_shift_moves_ink_and_brings_in_none():
+def test_a_shift_moves_the_picture_and_fills_with_background():
     still = everything(digits.load(image_size=8, channels=1).train)["image"]
     moved = digits.load(image_size=8, channels=1, max_shift=1)
     batch = next(moved.train.train_batches(batch_size=400, seed=0))
-    seen = set()
+    shifts = set()
     for image, index in zip(batch["image"], batch["index"], strict=True):
         padded = np.pad(still[index, :, :, 0], 1)
         places = [
@@ -38,8 +38,8 @@ def test_shift_moves_ink_and_brings_in_none():
             if (image[:, :, 0] == padded[top : top + 8, left : left + 8]).all()
         ]
         assert places
-        seen.update(places)
-    assert len(seen) == 9
+        shifts.update(places)
+    assert len(shifts) == 9
     np.testing.assert_array_equal(everything(moved.train)["image"], still)
 
 

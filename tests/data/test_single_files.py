@@ -1,4 +1,4 @@
-"""Single files: bit for bit what evaluation shows of them, and damaged ones named."""
+"""Single files: bitwise equal to their batches in evaluation, and errors that name the file."""
 
 import json
 import os
@@ -39,8 +39,8 @@ def reader(name, takes, **options):
 
 
 def assert_read_as_evaluated(source, reader, path_of):
-    """Reads each file of a split and compares with the batches of its evaluation."""
-    seen = 0
+    """Compares the reading of each file of a split with the evaluation batches."""
+    compared = 0
     for batch in source.eval_batches(batch_size=3):
         for row, index in enumerate(batch["index"][batch["mask"] > 0]):
             inputs = reader.read(path_of(source.name(int(index)))).inputs
@@ -52,8 +52,8 @@ def assert_read_as_evaluated(source, reader, path_of):
                 np.testing.assert_array_equal(
                     values, expected if source.eval_windows else expected[None]
                 )
-            seen += 1
-    assert seen == source.num_examples
+            compared += 1
+    assert compared == source.num_examples
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -67,8 +67,8 @@ def test_pictures(tmp_path, folder_options, channels):
             Image.fromarray(pixels).convert(mode).save(tmp_path / name / f"{mode}{suffix}")
     options = folder_options | {"channels": channels, "val_fraction": 0.8}
     data = image_folder.load(dir=str(tmp_path), **options)
-    of_one = reader("image_folder", ["image"], dir=str(tmp_path), **options)
-    assert_read_as_evaluated(data.eval, of_one, str)
+    file_reader = reader("image_folder", ["image"], dir=str(tmp_path), **options)
+    assert_read_as_evaluated(data.eval, file_reader, str)
 
 
 def test_real_pictures(real_data, folder_options):
@@ -79,18 +79,18 @@ def test_real_pictures(real_data, folder_options):
 
 
 def test_digits_are_not_cropped(tmp_path):
-    """A digit of scikit-learn's, saved as it is shown to the network, comes back as it was."""
+    """A digit that was saved as the network's input is read unchanged."""
     batch = next(digits.load(image_size=8, channels=1).eval.eval_batches(batch_size=20))
-    of_one = reader("digits", ["image"], image_size=8, channels=1, max_shift=0)
+    file_reader = reader("digits", ["image"], image_size=8, channels=1, max_shift=0)
     for row in range(20):
         path = tmp_path / f"{row}.png"
         Image.fromarray(batch["image"][row, ..., 0]).save(path)
         np.testing.assert_array_equal(
-            of_one.read(str(path)).inputs["image"][0], batch["image"][row]
+            file_reader.read(str(path)).inputs["image"][0], batch["image"][row]
         )
-    first = load_digits().images[0]  # 0 to 16, 8 of ours a step
+    first = load_digits().images[0]  # from 0 to 16; one unit is 8 grey levels
     Image.fromarray((first * 8).astype(np.uint8).repeat(5, 0).repeat(5, 1)).save(path)
-    enlarged = of_one.read(str(path)).inputs["image"][0, ..., 0] / 8
+    enlarged = file_reader.read(str(path)).inputs["image"][0, ..., 0] / 8
     assert np.corrcoef(enlarged.ravel(), first.ravel())[0, 1] > 0.99
 
 
@@ -105,9 +105,9 @@ def test_clips(tmp_path, modalities):
     options = CLIPS | {"modalities": modalities, "image_size": 24}
     folders = {"dir": str(tmp_path / "clips"), "prepared": str(tmp_path / "prepared")}
     data = clip_folder.load(**folders, **options)
-    of_one = reader("clip_folder", modalities, **folders, **options, max_failed=0.0)
-    assert of_one.windows == 3
-    assert_read_as_evaluated(data.eval, of_one, lambda name: path_of_clip(tmp_path, name))
+    file_reader = reader("clip_folder", modalities, **folders, **options, max_failed=0.0)
+    assert file_reader.windows == 3
+    assert_read_as_evaluated(data.eval, file_reader, lambda name: path_of_clip(tmp_path, name))
 
 
 def path_of_clip(folder, name):
@@ -115,7 +115,7 @@ def path_of_clip(folder, name):
 
 
 def test_real_clips(tmp_path, real_data):
-    """Of a folder's videos, with other rates of frames and samples; what lasts longer is cut."""
+    """Reads videos with other frame and sample rates, and cuts longer ones."""
     found = sorted((real_data / "av").glob("v*/*.mp4"))[:4]
     for number, path in enumerate(found):
         (tmp_path / "clips" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
@@ -123,47 +123,47 @@ def test_real_clips(tmp_path, real_data):
     options = CLIPS | {"modalities": ("spectrogram", "video"), "image_size": 32, "max_seconds": 2.0}
     folders = {"dir": str(tmp_path / "clips"), "prepared": str(tmp_path / "prepared")}
     data = clip_folder.load(**folders, **options)
-    of_one = reader("clip_folder", ["spectrogram", "video"], **folders, **options)
-    assert_read_as_evaluated(data.eval, of_one, lambda name: path_of_clip(tmp_path, name))
-    assert of_one.read(str(found[0])).longer
+    file_reader = reader("clip_folder", ["spectrogram", "video"], **folders, **options)
+    assert_read_as_evaluated(data.eval, file_reader, lambda name: path_of_clip(tmp_path, name))
+    assert file_reader.read(str(found[0])).longer
     sound = sorted((real_data / "esc10").glob("*/*.ogg"))[0]
     with pytest.raises(InputError, match=r"no video: .*such stream"):
-        of_one.read(str(sound))
+        file_reader.read(str(sound))
 
 
 def test_point_files(tmp_path):
-    """Meshes, and clouds of several sizes: what is kept of one does not depend on the others."""
+    """Reads meshes and clouds of several sizes: a result does not depend on other files."""
     small_data.meshes(tmp_path)
     draw = np.random.default_rng(1)
     np.save(tmp_path / "val" / "a class" / "large.npy", draw.normal(size=(3000, 3)) + 1e6)
     np.savetxt(tmp_path / "val" / "a class" / "small.txt", draw.normal(size=(40, 3)))
     trimesh.creation.icosphere().export(tmp_path / "val" / "-another" / "ball.ply")
     data = point_folder.load(dir=str(tmp_path), **POINTS)
-    of_one = reader("point_folder", ["points"], dir=str(tmp_path), **POINTS)
-    assert_read_as_evaluated(data.eval, of_one, str)
+    file_reader = reader("point_folder", ["points"], dir=str(tmp_path), **POINTS)
+    assert_read_as_evaluated(data.eval, file_reader, str)
 
 
 def test_a_cloud_from_elsewhere_is_in_the_unit_cube(tmp_path):
-    """The mean is zero and the largest coordinate 1 (Sec. 4.3), whatever the data set."""
+    """The mean is zero and the largest coordinate 1 (Sec. 4.3), for any data set."""
     corners = np.array([(x, y, z) for x in (0, 9) for y in (5, 6) for z in (0, 1)], float)
     np.save(tmp_path / "a.npy", np.tile(corners, (4, 1)))
-    of_one = reader("modelnet40", ["points"], dir="data/nowhere", partial=False, **POINTS)
-    (points,) = of_one.read(str(tmp_path / "a.npy")).inputs["points"]
+    file_reader = reader("modelnet40", ["points"], dir="data/nowhere", partial=False, **POINTS)
+    (points,) = file_reader.read(str(tmp_path / "a.npy")).inputs["points"]
     assert points.shape == (32, 3)
     assert sorted({tuple(np.round(p, 4)) for p in points}) == sorted(
         (x, y, z) for x in (-1, 1) for y in (-0.1111, 0.1111) for z in (-0.1111, 0.1111)
     )
 
 
-def refuse(function, path, why):
-    """What it says is one line that begins with the file."""
+def assert_refused(function, path, why):
+    """Asserts that the error is one line that begins with the file."""
     with pytest.raises(InputError, match=why) as raised:
         function(str(path))
     assert str(raised.value).startswith(f"{path}: ")
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_pictures_that_are_none(tmp_path, add_pictures):
+def test_invalid_pictures_are_named(tmp_path, add_pictures):
     read = reader("image_folder", ["image"], image_size=16, channels=3).read
     (whole,) = add_pictures(tmp_path, 1, ".jpg")
     for name, content, why in (
@@ -173,32 +173,32 @@ def test_pictures_that_are_none(tmp_path, add_pictures):
         ("beginning.png", b"\x89PNG\r\n\x1a\n" + bytes(50), "Invalid PNG"),
     ):
         (tmp_path / name).write_bytes(content)
-        refuse(read, tmp_path / name, why)
-    refuse(read, tmp_path / "absent.png", "No such file")
-    refuse(read, tmp_path, "is not a file")
+        assert_refused(read, tmp_path / name, why)
+    assert_refused(read, tmp_path / "absent.png", "No such file")
+    assert_refused(read, tmp_path, "is not a file")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
-    refuse(read, tmp_path / "loop.png", "symbolic links")
+    assert_refused(read, tmp_path / "loop.png", "symbolic links")
     os.mkfifo(tmp_path / "pipe.png")
     alarm = threading.Timer(20, os.kill, (os.getpid(), signal.SIGINT))
-    alarm.start()  # else a pipe that is opened would never come back
-    refuse(read, tmp_path / "pipe.png", "is not a file")
+    alarm.start()  # opening the pipe would block for ever
+    assert_refused(read, tmp_path / "pipe.png", "is not a file")
     alarm.cancel()
 
 
-def test_clips_and_clouds_that_are_none(tmp_path):
+def test_invalid_clips_and_clouds_are_named(tmp_path):
     of_clips = reader("audioset", ["audio"], **CLIPS, modalities=("audio",)).read
     of_clouds = reader("modelnet40", ["points"], **POINTS).read
     (tmp_path / "text.wav").write_bytes(b"Dear Sir or Madam")
     (tmp_path / "text.off").write_bytes(b"Dear Sir or Madam")
     (tmp_path / "few.txt").write_text("1 2 3\n4 5 6\n")
     (tmp_path / "a.docx").write_text("1 2 3\n4 5 6\n")
-    refuse(of_clips, tmp_path / "text.wav", "not a whole sound or video file")
-    refuse(of_clouds, tmp_path / "text.off", "cannot be read as .off")
-    refuse(of_clouds, tmp_path / "few.txt", "has 2 points, and 32 are needed")
-    refuse(of_clouds, tmp_path / "a.docx", "the endings known are")
+    assert_refused(of_clips, tmp_path / "text.wav", "not a whole sound or video file")
+    assert_refused(of_clouds, tmp_path / "text.off", "cannot be read as .off")
+    assert_refused(of_clouds, tmp_path / "few.txt", "has 2 points, and 32 are needed")
+    assert_refused(of_clouds, tmp_path / "a.docx", "the endings known are")
 
 
-def test_networks_that_no_file_is_for():
+def test_networks_without_a_kind_of_file():
     for modalities in ([], ["image", "points"], ["smell"]):
         with pytest.raises(InputError, match="no kind of file"):
             reader("mine", modalities)
@@ -226,8 +226,8 @@ def test_files_are_read_in_order_and_only_a_few_ahead():
     assert [path for path, _ in single_files.read_each(reader, paths)] == paths
 
 
-def test_for_every_network_that_is_built_by_its_name(tmp_path):
-    """They were trained on no data set: sizes alone say how a file is read for them."""
+def test_a_reader_for_every_named_network(tmp_path):
+    """These networks have no data set; their sizes determine how a file is read."""
     picture, cloud = tmp_path / "a.png", tmp_path / "a.txt"
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(picture)
     np.savetxt(cloud, np.random.default_rng(0).normal(size=(2100, 3)))
@@ -235,9 +235,9 @@ def test_for_every_network_that_is_built_by_its_name(tmp_path):
     different = {json.dumps([list(x["model"]["inputs"]), x["data"]]): x for x in known.values()}
     for values in different.values():
         modalities = networks.modalities_of(values["model"])
-        of_file = single_files.reader(modalities, values["data"])
+        file_reader = single_files.reader(modalities, values["data"])
         path = {"image": picture, "points": cloud}.get(modalities[0])
         if path:
-            (inputs,) = of_file.read(str(path)).inputs.values()
+            (inputs,) = file_reader.read(str(path)).inputs.values()
             wanted = networks.batch_spec(values["model"], values["data"], 1)[modalities[0]]
             assert (inputs.shape, inputs.dtype) == (wanted.shape, wanted.dtype)

@@ -1,1 +1,1 @@
-"""Pictures: ImageNet, folders and TFDS data sets, and what is done to them (Sec. 4.1)."""
+"""Pictures: loaders of ImageNet, folders and TFDS data sets, and their augmentation (Sec. 4.1)."""

@@ -1,4 +1,4 @@
-"""Pictures in a folder of classes: ImageNet as it is unpacked, or a user's own (Sec. 4.1)."""
+"""Loads pictures from one folder per class: an unpacked ImageNet or a user's files (Sec. 4.1)."""
 
 import os
 
@@ -11,31 +11,29 @@ from perceiver.data.tensorflow_cpu import tf
 
 @takes_recipe(ImageRecipe)
 def load(*, dir: str, val_fraction: float, split_seed: int, recipe: ImageRecipe) -> Dataset:
-    """Finds the pictures; they are read as they are asked for.
+    """Finds the pictures; each is read when its example is computed.
 
-    Training and evaluation pictures are made as `ImageRecipe` says. The labels follow the sorted
-    names of the class folders.
+    The labels follow the sorted names of the class folders.
 
     Args:
       dir: folder with train/<class>/* and val/<class>/*, or <class>/*; .jpg, .jpeg or .png.
-      val_fraction: share of the pictures held out where `dir` has no split; not used otherwise.
-      split_seed: decides which are held out.
-      recipe: its attributes are options as well.
+      val_fraction: fraction of the pictures for validation, if `dir` has no split.
+      split_seed: seed of that split.
+      recipe: preprocessing and augmentation; its attributes are options of the loader.
 
     Returns:
-      'image', uint8 [S, S, C], and 'label', int32 []; where training mixes pictures, it adds what
-      `mixing.mixer` says.
+      A data set of 'image', uint8 [S, S, C], and 'label', int32 []. If training mixes pictures,
+      its batches have the additional features of `mixing.mixer`.
 
     Raises:
-      InputError: options that cannot be, or a folder that is not as above; see
-        `class_folders.find`.
+      InputError: an invalid option, or another layout of `dir`; see `class_folders.find`.
     """
     train, val = class_folders.find(dir, pictures.PICTURES, val_fraction, split_seed)
 
-    def source(found: class_folders.Files) -> Source:
-        paths = [path for of_class in found.values() for path in of_class]
-        labels = [label for label, of_class in enumerate(found.values()) for _ in of_class]
-        # tf.data functions take large constants by reference, so there is one copy in memory.
+    def source(files: class_folders.Files) -> Source:
+        paths = [path for class_paths in files.values() for path in class_paths]
+        labels = [label for label, class_paths in enumerate(files.values()) for _ in class_paths]
+        # tf.data captures large constants by reference, so there is one copy in memory.
         all_paths = tf.constant([os.fsencode(path) for path in paths])
         all_labels = tf.constant(labels, tf.int32)
 

@@ -1,9 +1,9 @@
-"""ImageNet (ILSVRC 2012, Sec. 4.1): its two archives, and their way into a TFDS data set.
+"""Prepares ImageNet (ILSVRC 2012, Sec. 4.1) as a TFDS data set from its two archives.
 
-The archives are given out at https://image-net.org/download-images to those who register.
-TFDS 'imagenet2012' reads them as they are; it repairs the pictures known to be CMYK or PNG. Where
-one archive is missing it only warns and goes on, and it labels a validation archive with too few
-pictures wrongly, so what is there is checked before and after.
+The archives are available at https://image-net.org/download-images after registration. TFDS
+'imagenet2012' reads them unchanged and converts the few CMYK and PNG pictures. It only warns about
+a missing archive, and mislabels a validation archive with too few pictures, so this module checks
+the archives before and the counts after the preparation.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ TFDS_NAME = "imagenet2012"
 
 
 @dataclasses.dataclass(frozen=True)
-class Archive:
+class TarArchive:
     """One of the two archives.
 
     Attributes:
-      file: its name.
-      split: the TFDS split made of it.
-      num_bytes: its size.
-      num_examples: how many pictures it holds.
+      file: file name.
+      split: TFDS split that is made of the archive.
+      num_bytes: size of the file.
+      num_examples: number of pictures.
     """
 
     file: str
@@ -37,14 +37,14 @@ class Archive:
     num_examples: int
 
 
-# The sizes are those of TFDS's own table of checksums.
+# The sizes are those of TFDS's table of checksums.
 ARCHIVES = (
-    Archive("ILSVRC2012_img_train.tar", "train", 147_897_477_120, 1_281_167),
-    Archive("ILSVRC2012_img_val.tar", "validation", 6_744_924_160, 50_000),
+    TarArchive("ILSVRC2012_img_train.tar", "train", 147_897_477_120, 1_281_167),
+    TarArchive("ILSVRC2012_img_val.tar", "validation", 6_744_924_160, 50_000),
 )
 
-# What TFDS raises on an archive that is damaged, or that holds something else; AssertionError where
-# it holds no picture at all. RuntimeError and OpError where the disk cannot be written to.
+# Errors of TFDS for an archive that is damaged or has other content, AssertionError for one without
+# pictures, and RuntimeError and OpError for a disk that cannot be written to.
 _FAILURES = (
     tarfile.TarError,
     EOFError,
@@ -56,28 +56,28 @@ _FAILURES = (
     tf.errors.OpError,
 )
 
-# TFDS sorts the examples on disk before it writes them, so that at times they are there twice.
+# TFDS sorts the examples on disk before it writes them, so there are temporarily two copies.
 _COPIES = 2
 
 
-def prepare(archives: str, out: str, expected: Sequence[Archive] = ARCHIVES) -> str:
-    """Makes the TFDS data set of the two archives; nothing is downloaded.
+def prepare(archives: str, out: str, expected: Sequence[TarArchive] = ARCHIVES) -> str:
+    """Prepares the TFDS data set from the two archives, without a download.
 
-    What is prepared already is only counted. One that is stopped begins anew, and leaves a folder
-    `imagenet2012/incomplete.*` in `out` that may be deleted.
+    If the data set exists, only its pictures are counted. An interrupted preparation starts again
+    and leaves a folder `imagenet2012/incomplete.*` in `out`, which may be deleted.
 
     Args:
-      archives: folder with the two archives, as downloaded; they are not changed.
-      out: the `dir` of the data set, to which `imagenet2012/` is added; 155 GB, and as much again
-        while it is made.
-      expected: the archives and what they hold.
+      archives: folder with the two downloaded archives, which are not changed.
+      out: folder for TFDS data sets, to which `imagenet2012/` is added. It takes 155 GB, and twice
+        as much during the preparation.
+      expected: sizes and numbers of pictures of the archives.
 
     Returns:
-      One line: where the data set is and how many pictures it has.
+      A line with the place of the data set and its numbers of pictures.
 
     Raises:
-      InputError: an archive is missing, of another size or damaged, the disk is too small, or the
-        number of pictures is not as it should be.
+      InputError: an archive is missing, damaged or of another size, the disk is too small, or the
+        number of pictures is wrong.
     """
     builder = tfds.builder(TFDS_NAME, data_dir=out)
     if not tf.io.gfile.exists(str(builder.data_path)):
@@ -88,24 +88,25 @@ def prepare(archives: str, out: str, expected: Sequence[Archive] = ARCHIVES) -> 
             builder.download_and_prepare(download_config=config)
         except _FAILURES as error:
             lines = str(error).strip().splitlines()
-            said = ": ".join([type(error).__name__, *lines[-1:]])  # TFDS puts its own lines first
+            # TFDS puts lines of its own before the message of the cause.
+            cause = ": ".join([type(error).__name__, *lines[-1:]])
             raise InputError(
-                f"{archives}: preparing {TFDS_NAME} in {out} failed ({said}): if an archive is "
-                "damaged or was packed anew, download it again"
+                f"{archives}: preparing {TFDS_NAME} in {out} failed ({cause}): if an archive is "
+                "damaged or repacked, download it again"
             ) from error
     check_counts(builder, expected)
-    found = " and ".join(f"{a.num_examples:,} {a.split}" for a in expected)
-    return f"{builder.data_path}: {found} pictures"
+    counts = " and ".join(f"{a.num_examples:,} {a.split}" for a in expected)
+    return f"{builder.data_path}: {counts} pictures"
 
 
 def check_counts(
-    builder: tfds.core.DatasetBuilder, expected: Sequence[Archive] | None = None
+    builder: tfds.core.DatasetBuilder, expected: Sequence[TarArchive] | None = None
 ) -> None:
-    """Refuses an 'imagenet2012' whose splits are not whole.
+    """Checks the numbers of pictures of a prepared 'imagenet2012'.
 
     Args:
-      builder: of the prepared data set.
-      expected: what it should hold; ARCHIVES where it is not given.
+      builder: builder of the data set.
+      expected: archives with the expected numbers, ARCHIVES by default.
 
     Raises:
       InputError: a split is missing or has another number of pictures.
@@ -116,12 +117,12 @@ def check_counts(
         if found != archive.num_examples:
             raise InputError(
                 f"{builder.data_path}: {archive.split} has {found:,} pictures and should have "
-                f"{archive.num_examples:,}: remove that folder, and prepare it again from a whole "
-                f"{archive.file}"
+                f"{archive.num_examples:,}: remove that folder, and prepare it again from a "
+                f"complete {archive.file}"
             )
 
 
-def _check_archives(folder: str, expected: Sequence[Archive]) -> None:
+def _check_archives(folder: str, expected: Sequence[TarArchive]) -> None:
     for archive in expected:
         path = os.path.join(folder, archive.file)
         size = f"{archive.num_bytes:,} bytes"
@@ -140,11 +141,13 @@ def _check_archives(folder: str, expected: Sequence[Archive]) -> None:
 
 def _check_space(out: str, needed: int) -> None:
     if "://" in out:
-        return  # a bucket does not fill up
+        return  # buckets have no size limit
     try:
         os.makedirs(out, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out!r} cannot be written ({error.strerror})") from error
+        raise InputError(
+            f"{out!r} cannot be written ({error.strerror}): give another folder"
+        ) from error
     free = shutil.disk_usage(out).free
     if free < needed:
         raise InputError(

@@ -1,8 +1,8 @@
-"""From the bytes of a picture to an array: crop, decode, resize.
+"""Decodes, crops and resizes pictures.
 
-Training takes Inception-style crops (Szegedy et al., 2015), as Sec. 4.1 of the paper does;
-evaluation the usual central crop. What is what is told by a file's first bytes, not its name.
-The orientation that a camera may note in a file (EXIF) is not applied.
+Training takes Inception-style crops (Szegedy et al., 2015), as in Sec. 4.1 of the paper; evaluation
+takes the usual central crop. The first bytes of a file determine its format, not its name. The EXIF
+orientation is not applied.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from perceiver.data.class_folders import FileKind
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
-# Share of the short side that the evaluation crop keeps: 224 pixels of 256.
+# Side of the evaluation crop as a fraction of the short side: 224 of 256 pixels.
 CENTRAL_CROP = 0.875
 
 _JPEG_MAGIC = b"\xff\xd8"
@@ -32,10 +32,10 @@ PICTURES = FileKind("pictures", (".jpg", ".jpeg", ".png"), _check_magic)
 
 
 def check_crop(image_size: int, area: tuple[float, float], aspect: tuple[float, float]) -> None:
-    """Refuses sizes and crops that cannot be; see `random_window`.
+    """Checks the size of pictures and the ranges of crops; see `random_window`.
 
     Raises:
-      InputError: the option and its value.
+      InputError: an option is out of range.
     """
     if image_size < 1:
         raise InputError(f"image_size is {image_size}: give a number of pixels")
@@ -48,19 +48,19 @@ def check_crop(image_size: int, area: tuple[float, float], aspect: tuple[float, 
 def random_window(
     shape: tf.Tensor, seed: tf.Tensor, area: tuple[float, float], aspect: tuple[float, float]
 ) -> tf.Tensor:
-    """An Inception-style crop.
+    """Draws an Inception-style crop.
 
-    The whole picture counts as the object; no least share of it is asked for, so that `area`
-    alone says how small a crop may be. After 10 attempts that do not fit, the whole picture.
+    The object is the whole picture and no coverage of it is required, so `area` alone limits the
+    size. After 10 attempts without a valid crop the result is the whole picture.
 
     Args:
-      shape: of the picture, int32 [3].
-      seed: int32 [2].
-      area: range of the crop's share of the picture's area.
-      aspect: range of the crop's width over height.
+      shape: shape of the picture, int32 [3].
+      seed: seed of the crop, int32 [2].
+      area: range of the crop's fraction of the picture's area.
+      aspect: range of the crop's width divided by its height.
 
     Returns:
-      top, left, height and width in pixels, int32 [4].
+      The top, left, height and width of the crop in pixels, int32 [4].
     """
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         image_size=shape,
@@ -75,7 +75,7 @@ def random_window(
 
 
 def central_window(shape: tf.Tensor, share: float = CENTRAL_CROP) -> tf.Tensor:
-    """The central square with a share of the short side; see `random_window` for the form."""
+    """Returns the central square, its side a fraction of the short side, like `random_window`."""
     height, width = shape[0], shape[1]
     short = tf.cast(tf.minimum(height, width), tf.float32)
     side = tf.maximum(tf.cast(tf.round(short * share), tf.int32), 1)
@@ -83,42 +83,43 @@ def central_window(shape: tf.Tensor, share: float = CENTRAL_CROP) -> tf.Tensor:
 
 
 def decode(contents: tf.Tensor, window: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Decodes the part of a JPEG or PNG that `window` picks, given the picture's shape.
+    """Decodes a window of a JPEG or PNG file; of a JPEG, only the window is decoded.
 
-    Of a JPEG no more than that part is decoded. Greyscale, CMYK, palette and 16-bit pictures come
-    out as 8-bit RGB; transparency is dropped.
+    Greyscale, CMYK, palette and 16-bit pictures become 8-bit RGB; transparency is dropped.
+
+    Args:
+      contents: content of the file, a scalar string.
+      window: function of the shape of the picture -> window, as from `random_window`.
 
     Returns:
-      uint8 [h, w, 3].
+      A picture, uint8 [h, w, 3].
     """
 
-    def of_jpeg() -> tf.Tensor:
-        picked = window(tf.io.extract_jpeg_shape(contents))
-        return tf.io.decode_and_crop_jpeg(
-            contents, picked, channels=3, dct_method="INTEGER_ACCURATE"
-        )
+    def decode_jpeg() -> tf.Tensor:
+        crop = window(tf.io.extract_jpeg_shape(contents))
+        return tf.io.decode_and_crop_jpeg(contents, crop, channels=3, dct_method="INTEGER_ACCURATE")
 
-    def of_png() -> tf.Tensor:
+    def decode_png() -> tf.Tensor:
         picture = tf.io.decode_png(contents, channels=3)
         top, left, height, width = tf.unstack(window(tf.shape(picture)))
         return picture[top : top + height, left : left + width]
 
     magic = tf.strings.substr(contents, 0, len(_JPEG_MAGIC))
-    return tf.cond(magic == _JPEG_MAGIC, of_jpeg, of_png)
+    return tf.cond(magic == _JPEG_MAGIC, decode_jpeg, decode_png)
 
 
 def resize(picture: tf.Tensor, image_size: int, channels: int) -> tf.Tensor:
-    """Bicubic, with antialiasing, to a square.
+    """Resizes a picture to a square by antialiased bicubic interpolation.
 
-    Bicubic overshoots at edges, so values are clipped to [0, 255].
+    Bicubic interpolation overshoots at edges, so values are clipped to [0, 255].
 
     Args:
-      picture: [h, w, 3].
-      image_size: S, the side.
-      channels: C, 3, or 1 for the luma (BT.601).
+      picture: picture [h, w, 3].
+      image_size: side S of the result.
+      channels: number C of channels, 3, or 1 for the luma (BT.601).
 
     Returns:
-      uint8 [S, S, C], rounded to nearest.
+      A picture, uint8 [S, S, C], rounded to nearest.
     """
     picture = tf.image.resize(picture, [image_size, image_size], "bicubic", antialias=True)
     picture = tf.clip_by_value(picture, 0.0, 255.0)
@@ -131,16 +132,16 @@ def resize(picture: tf.Tensor, image_size: int, channels: int) -> tf.Tensor:
 def evaluation(
     contents: tf.Tensor, image_size: int, channels: int, share: float = CENTRAL_CROP
 ) -> tf.Tensor:
-    """What evaluation shows of a picture: its central square, resized.
+    """Returns a picture as evaluation shows it: the central square, resized.
 
     Args:
-      contents: a JPEG or PNG, a scalar string.
-      image_size: S, the side that comes out.
-      channels: C, 3, or 1 for the luma.
-      share: of the short side that the square keeps.
+      contents: content of a JPEG or PNG file, a scalar string.
+      image_size: side S of the result.
+      channels: number C of channels, 3, or 1 for the luma.
+      share: side of the square as a fraction of the short side.
 
     Returns:
-      uint8 [S, S, C].
+      A picture, uint8 [S, S, C].
     """
     crop = decode(contents, lambda shape: central_window(shape, share))
     return resize(crop, image_size, channels)

@@ -1,19 +1,18 @@
-"""RandAugment (Cubuk et al., 2020): a few operations in a row, drawn at random for each picture.
+"""Applies RandAugment (Cubuk et al., 2020): random operations in sequence for each picture.
 
-The strength of an operation follows from one magnitude for all, in the scale of its authors'
-code, where 10 is the full strength:
+One magnitude sets the strength of all operations, in the scale of the authors' code. At 10 the
+parameters are:
 
   rotate: 30 degrees. shear_x, shear_y: 0.3. translate_x, translate_y: `translate` pixels. The
-    direction is drawn.
-  color, contrast, brightness, sharpness: a factor of 0.1 + 1.8, where 1 leaves the picture as is.
-  posterize: 4 bits. solarize: the threshold 256. solarize_add: 110 levels. cutout: a square from
-    `cutout` pixels before a pixel drawn from all to as far behind it.
-  identity, autocontrast, equalize, invert: the same at any.
+    direction is random.
+  color, contrast, brightness, sharpness: a factor of 0.1 + 1.8; 1 would not change the picture.
+  posterize: 4 bits. solarize: the threshold 256. solarize_add: 110 levels. cutout: a square of
+    `cutout` pixels in each direction from a random pixel.
+  identity, autocontrast, equalize, invert: no parameters.
 
-At another magnitude m each of these numbers is m / 10 of it, except the 0.1. So factors begin in
-0.1, and posterize and solarize change most at low magnitudes: 0 is not off. Fewer bits than one
-are one, since none would leave no picture. Whole numbers are cut off, not rounded. Magnitudes
-above 10 go on in the same way.
+At a magnitude m, also above 10, these numbers are multiplied by m / 10, except the 0.1. So factors
+start at 0.1, and posterize and solarize are strongest at low magnitudes: 0 does not turn them off.
+Posterize keeps at least one bit. Integers are truncated, not rounded.
 """
 
 import dataclasses
@@ -25,21 +24,21 @@ from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 from perceiver.names import unknown
 
-_FULL = 10  # the magnitude of full strength
-_MOST = 30  # where rotations reach 90 degrees
+_REFERENCE = 10  # magnitude for which the parameters are given
+_MAX = 30  # magnitude at which rotations reach 90 degrees
 
 
 @dataclasses.dataclass(frozen=True)
 class RandAugment:
-    """What to draw from, and how strong it is; calling it augments a picture.
+    """The options of RandAugment; calling the object augments a picture.
 
     Attributes:
-      layers: operations in a row; 0 for none.
-      magnitude: 0 to 30.
-      operations: names to draw from, of OPERATIONS; each is as likely.
-      translate: pixels that translations go at magnitude 10.
+      layers: number of operations applied to each picture; 0 for none.
+      magnitude: strength of all operations, 0 to 30.
+      operations: names of operations in OPERATIONS, drawn with equal probability.
+      translate: distance of translations at magnitude 10, in pixels.
       cutout: half the side of cutout's square at magnitude 10, in pixels.
-      fill: grey level, 0 to 255, of what comes in from outside and of cutout.
+      fill: grey level, 0 to 255, of cutout and of pixels from outside the picture.
     """
 
     layers: int
@@ -50,18 +49,18 @@ class RandAugment:
     fill: int
 
     def check(self) -> None:
-        """Raises InputError where an option, called as in the loaders, cannot be."""
+        """Raises an InputError if an option is invalid, with its name in the loaders."""
         if self.layers < 0:
-            raise InputError(f"randaugment_layers is {self.layers}: give 0 for none, or how many")
-        if not 0 <= self.magnitude <= _MOST:
             raise InputError(
-                f"randaugment_magnitude is {self.magnitude}: give 0 to {_MOST}; {_FULL} is full"
+                f"randaugment_layers is {self.layers}: give 0 for none, or a number of operations"
             )
+        if not 0 <= self.magnitude <= _MAX:
+            raise InputError(f"randaugment_magnitude is {self.magnitude}: give 0 to {_MAX}")
         for name in self.operations:
             if name not in _OPERATIONS:
                 raise InputError(unknown(name, OPERATIONS, what="operation of RandAugment"))
         if self.layers and not self.operations:
-            raise InputError("randaugment_operations is empty: name some, or set 0 layers")
+            raise InputError("randaugment_operations is empty: name operations, or set 0 layers")
         if not 0 <= self.translate < math.inf:
             raise InputError(f"randaugment_translate is {self.translate}: give pixels, 0 or more")
         if not 0 <= self.cutout < math.inf:
@@ -73,30 +72,30 @@ class RandAugment:
         """Augments one picture, as a function of the seed.
 
         Args:
-          picture: uint8 [h, w, 3].
-          seed: int32 [2].
+          picture: picture, uint8 [h, w, 3].
+          seed: seed of the augmentation, int32 [2].
 
         Returns:
-          uint8 [h, w, 3].
+          The augmented picture, uint8 [h, w, 3].
         """
         for layer in range(self.layers):
             picture = self._layer(picture, tf.random.experimental.stateless_fold_in(seed, layer))
         return picture
 
-    def strength(self, full: float) -> float:
-        """What `full` at magnitude 10 is at this one."""
-        return self.magnitude * full / _FULL
+    def strength(self, reference: float) -> float:
+        """Returns a parameter at this magnitude, given its value at magnitude 10."""
+        return self.magnitude * reference / _REFERENCE
 
     def _layer(self, picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        for_operation, for_details = tf.unstack(tf.random.split(seed, 2))
+        operation_seed, parameter_seed = tf.unstack(tf.random.split(seed, 2))
         drawn = tf.random.stateless_uniform(
-            [], for_operation, maxval=len(self.operations), dtype=tf.int32
+            [], operation_seed, maxval=len(self.operations), dtype=tf.int32
         )
 
         def branch(name: str) -> Callable[[], tf.Tensor]:
-            return lambda: _OPERATIONS[name](self, picture, for_details)
+            return lambda: _OPERATIONS[name](self, picture, parameter_seed)
 
-        # Only the branch of the drawn number runs.
+        # Only the branch of the drawn operation runs.
         picture = tf.switch_case(drawn, [branch(name) for name in self.operations])
         return tf.ensure_shape(picture, [None, None, 3])
 
@@ -104,8 +103,8 @@ class RandAugment:
 _Operation = Callable[[RandAugment, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def _either_way(seed: tf.Tensor) -> tf.Tensor:
-    """1 or -1, as likely."""
+def _random_sign(seed: tf.Tensor) -> tf.Tensor:
+    """Returns 1 or -1 with equal probability."""
     return tf.where(tf.random.stateless_uniform([], seed) < 0.5, -1.0, 1.0)
 
 
@@ -129,17 +128,17 @@ def _solarize_add(options: RandAugment, picture: tf.Tensor, seed: tf.Tensor) -> 
     return image_operations.solarize_add(picture, int(options.strength(110)))
 
 
-def _geometric(operation: Callable, full: Callable[[RandAugment], float]) -> _Operation:
-    def either_way(options: RandAugment, picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        amount = tf.cast(_either_way(seed), tf.float64) * options.strength(full(options))
+def _geometric(operation: Callable, reference: Callable[[RandAugment], float]) -> _Operation:
+    def apply(options: RandAugment, picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        amount = tf.cast(_random_sign(seed), tf.float64) * options.strength(reference(options))
         return operation(picture, amount, options.fill)
 
-    return either_way
+    return apply
 
 
 def _cutout(options: RandAugment, picture: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    place = tf.random.stateless_uniform([2], seed)
-    row, column = tf.unstack(tf.cast(place * tf.cast(tf.shape(picture)[:2], tf.float32), tf.int32))
+    centre = tf.random.stateless_uniform([2], seed)
+    row, column = tf.unstack(tf.cast(centre * tf.cast(tf.shape(picture)[:2], tf.float32), tf.int32))
     half_side = int(options.strength(options.cutout))
     return image_operations.cutout(picture, row, column, half_side, options.fill)
 

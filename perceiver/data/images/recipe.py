@@ -1,8 +1,7 @@
-"""From an encoded picture to the network's input: the recipe of Sec. 4.1, for any source.
+"""Turns an encoded picture into the network's input, with the recipe of Sec. 4.1.
 
-Training takes a random crop decoded from the file, mirrors half of the crops, applies RandAugment
-to the crop at its own size, and resizes it; evaluation takes the central crop and resizes it.
-Whatever holds encoded pictures, a folder or a TFDS data set, uses the same recipe.
+Training decodes a random crop of the file, flips half of the crops, applies RandAugment to the crop
+at its original size, and resizes it. Evaluation resizes the central crop.
 """
 
 import dataclasses
@@ -17,26 +16,26 @@ from perceiver.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class ImageRecipe:
-    """What is done to each picture.
+    """The preprocessing and augmentation of each picture.
 
     Attributes:
-      image_size: S, side of the pictures that come out.
-      channels: C, 3, or 1 for greyscale.
-      crop_area: range of a training crop's share of the picture's area, within (0, 1]. Sides are
-        whole pixels, so a range too narrow to be met leaves pictures whole.
-      crop_aspect: range of a training crop's width over height.
-      flip: whether training mirrors half of the pictures left to right.
-      randaugment_layers: operations in a row, each drawn anew for each picture; 0 for none.
+      image_size: side S of the resulting pictures, in pixels.
+      channels: number C of channels, 3, or 1 for greyscale.
+      crop_area: range of a training crop's fraction of the picture's area, within (0, 1]. Sides are
+        whole pixels, so a range too narrow for any crop leaves pictures uncropped.
+      crop_aspect: range of a training crop's width divided by its height.
+      flip: whether training flips half of the pictures horizontally.
+      randaugment_layers: number of operations applied to each picture; 0 for none.
       randaugment_magnitude: strength of all operations, 0 to 30; see `randaugment`.
-      randaugment_operations: names of those to draw from, of `randaugment.OPERATIONS`.
-      randaugment_translate: how far the translations go at magnitude 10, in pixels of the crop.
+      randaugment_operations: names of operations to draw from, in `randaugment.OPERATIONS`.
+      randaugment_translate: distance of translations at magnitude 10, in pixels of the crop.
       randaugment_cutout: half the side of cutout's square at magnitude 10, in pixels of the crop.
-      randaugment_fill: grey level, 0 to 255, of what comes in from outside and of cutout.
-      mixup_alpha: see `mixing.mixer`; 0 for none.
-      cutmix_alpha: see there; 0 for none.
+      randaugment_fill: grey level, 0 to 255, of cutout and of pixels from outside the picture.
+      mixup_alpha: parameter of Mixup, see `mixing.mixer`; 0 for none.
+      cutmix_alpha: parameter of CutMix, see `mixing.mixer`; 0 for none.
 
     Raises:
-      InputError: a value that cannot be.
+      InputError: an attribute is out of range.
     """
 
     image_size: int
@@ -61,32 +60,33 @@ class ImageRecipe:
         self.mix_pair()
 
     def training(self, contents: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """A training example, which is a function of the file and the seed.
+        """Returns a training picture, a function of the file and the seed.
 
         Args:
-          contents: a JPEG or PNG, a scalar string.
-          seed: int32 [2].
+          contents: content of a JPEG or PNG file, a scalar string.
+          seed: seed of the augmentation, int32 [2].
 
         Returns:
-          uint8 [S, S, C].
+          A picture, uint8 [S, S, C].
         """
-        for_crop, for_flip, for_augment = tf.unstack(tf.random.split(seed, 3))
-        crop = pictures.decode(
-            contents,
-            lambda shape: pictures.random_window(shape, for_crop, self.crop_area, self.crop_aspect),
-        )
+        crop_seed, flip_seed, randaugment_seed = tf.unstack(tf.random.split(seed, 3))
+
+        def window(shape: tf.Tensor) -> tf.Tensor:
+            return pictures.random_window(shape, crop_seed, self.crop_area, self.crop_aspect)
+
+        crop = pictures.decode(contents, window)
         if self.flip:
-            crop = tf.image.stateless_random_flip_left_right(crop, for_flip)
+            crop = tf.image.stateless_random_flip_left_right(crop, flip_seed)
         if self.randaugment_layers:
-            crop = self._randaugment()(crop, for_augment)
+            crop = self._randaugment()(crop, randaugment_seed)
         return pictures.resize(crop, self.image_size, self.channels)
 
     def evaluation(self, contents: tf.Tensor) -> tf.Tensor:
-        """The central crop: uint8 [S, S, C] of a JPEG or PNG, a scalar string."""
+        """Returns the central crop, uint8 [S, S, C], of a JPEG or PNG file, a scalar string."""
         return pictures.evaluation(contents, self.image_size, self.channels)
 
     def mix_pair(self) -> Callable[[Features, tf.Tensor], Features] | None:
-        """What mixes two training examples, for `Source.mix_pair`."""
+        """Returns the function for `Source.mix_pair`, or None if training does not mix pictures."""
         return mixer(self.mixup_alpha, self.cutmix_alpha)
 
     def _randaugment(self) -> randaugment.RandAugment:

@@ -1,7 +1,7 @@
-"""Any TFDS data set of pictures with one label each, by its name; ImageNet (Sec. 4.1) among them.
+"""Loads any TFDS data set of pictures with one label each, for example ImageNet (Sec. 4.1).
 
-A data set is read as it lies on disk, in the files that TFDS prepared, but by random access and
-with the pictures left encoded, so that a training crop is decoded from the file without the rest.
+The files that TFDS prepared are read by random access, and pictures stay encoded until they are
+cropped, so that only the training crop is decoded.
 """
 
 import os
@@ -24,33 +24,35 @@ from perceiver.names import unknown
 def load(
     *, tfds_name: str, dir: str, train_split: str, eval_split: str, recipe: ImageRecipe
 ) -> Dataset:
-    """Opens a prepared data set; its pictures are read as they are asked for.
+    """Opens a prepared data set; each picture is read when its example is computed.
 
-    Training and evaluation pictures are made as `ImageRecipe` says. The labels and class names are
-    the data set's own. Of 'imagenet2012', both splits must be whole.
+    The labels and class names are those of the data set. Both splits of 'imagenet2012' must be
+    complete.
 
     Args:
-      tfds_name: 'name', 'name/config', or either with ':version'; the newest version there is
-        unless it is given, and the config may be left out where only one is there.
-      dir: TFDS's data folder, in which the data set is `<name>/[<config>/]<version>/`.
-      train_split: split or part of one, such as 'train', 'train[:90%]' or 'train+test'.
-      eval_split: as `train_split`.
-      recipe: its attributes are options as well.
+      tfds_name: 'name' or 'name/config', optionally with ':version'. Without a version the newest
+        one is opened; the config may be omitted if only one is prepared.
+      dir: data folder of TFDS, which holds the data set in `<name>/[<config>/]<version>/`.
+      train_split: TFDS split for training, for example 'train', 'train[:90%]' or 'train+test'.
+      eval_split: TFDS split for evaluation.
+      recipe: preprocessing and augmentation; its attributes are options of the loader.
 
     Returns:
-      'image', uint8 [S, S, C], and 'label', int32 [].
+      A data set of 'image', uint8 [S, S, C], and 'label', int32 [].
 
     Raises:
-      InputError: options that cannot be, a data set that is not there or not whole, not of TFRecord
-        files, or without one picture and one label an example.
+      InputError: an invalid option, a missing or incomplete data set, other files than TFRecord
+        files, or other features than one picture and one label.
     """
     builder = _builder(tfds_name, dir)
     if builder.name == imagenet.TFDS_NAME:
         imagenet.check_counts(builder)
     image_key, label_key = _keys(builder)
-    kinds = builder.info.features
-    # Nothing else that a record may hold is read.
-    features = tfds.features.FeaturesDict({key: kinds[key] for key in (image_key, label_key)})
+    all_features = builder.info.features
+    # Other features of a record are not decoded.
+    features = tfds.features.FeaturesDict(
+        {key: all_features[key] for key in (image_key, label_key)}
+    )
 
     def source(split: str) -> Source:
         records, shifts, ends = _open_split(builder, split)
@@ -58,13 +60,13 @@ def load(
 
         def example(index: tf.Tensor, seed: tf.Tensor | None) -> Features:
             part = tf.searchsorted(all_ends, index[None], side="right")[0]
-            found = features.deserialize_example(
+            record = features.deserialize_example(
                 records.read(index + tf.gather(all_shifts, part)),
                 decoders={image_key: tfds.decode.SkipDecoding()},
             )
-            contents, label = found[image_key], tf.cast(found[label_key], tf.int32)
-            unlabelled = tf.debugging.assert_non_negative(label, f"the {label_key} is not given")
-            with tf.control_dependencies([unlabelled]):
+            contents, label = record[image_key], tf.cast(record[label_key], tf.int32)
+            labelled = tf.debugging.assert_non_negative(label, f"the {label_key} is not given")
+            with tf.control_dependencies([labelled]):
                 image = (
                     recipe.evaluation(contents) if seed is None else recipe.training(contents, seed)
                 )
@@ -78,12 +80,12 @@ def load(
     return Dataset(
         train=source(train_split),
         eval=source(eval_split),
-        class_names=tuple(kinds[label_key].names),
+        class_names=tuple(all_features[label_key].names),
     )
 
 
 def _builder(tfds_name: str, dir: str) -> tfds.core.DatasetBuilder:
-    """Opens what is in `dir`, without the code that made it and without a look elsewhere."""
+    """Opens a data set in `dir` from its files, without the code that has prepared it."""
     if not dir:
         raise InputError("dir is empty: give TFDS's data folder")
     errors.check_listable(dir)
@@ -100,24 +102,24 @@ def _builder(tfds_name: str, dir: str) -> tfds.core.DatasetBuilder:
         folder = os.path.join(folder, configs[0])
     versions = _versions(folder)
     if not versions or (version and version not in versions):
-        place = os.path.join(folder, version) if version else folder
-        raise InputError(_missing(tfds_name, name, dir, place, versions))
+        path = os.path.join(folder, version) if version else folder
+        raise InputError(_missing(tfds_name, name, dir, path, versions))
     path = os.path.join(folder, version or versions[-1])
     return tfds_folder.open_folder(path, "prepare the data set again")
 
 
-def _missing(tfds_name: str, name: str, dir: str, place: str, versions: list[str]) -> str:
-    """What to say of a data set that is not there."""
+def _missing(tfds_name: str, name: str, dir: str, path: str, versions: list[str]) -> str:
+    """Returns the message for a missing data set."""
     if versions:
-        return f"{place} does not exist: of {tfds_name!r} there are versions {', '.join(versions)}"
+        return f"{path} does not exist: {tfds_name!r} has versions {', '.join(versions)}"
     if name == imagenet.TFDS_NAME:
         command = f"python -m experiments.prepare_data imagenet --archives=DIR --out={dir}"
     else:
         known = [*_folders(dir), *tfds.list_builders(with_community_datasets=False)]
         if name not in known:
-            return f"{unknown(name, known, what='TFDS data set')} (there is none in {place} either)"
+            return f"{unknown(name, known, what='TFDS data set')} (there is none in {path} either)"
         command = f"tfds build {tfds_name} --data_dir={dir}"
-    return f"TFDS data set {tfds_name!r} is not in {place}: prepare it there with `{command}`"
+    return f"TFDS data set {tfds_name!r} is not in {path}: prepare it there with `{command}`"
 
 
 def _folders(path: str) -> list[str]:
@@ -129,13 +131,13 @@ def _folders(path: str) -> list[str]:
 
 
 def _versions(path: str) -> list[str]:
-    """Versions of a data set that were prepared to the end, oldest first."""
+    """Returns the completely prepared versions of a data set, oldest first."""
     found = [name for name in _folders(path) if re.fullmatch(r"\d+\.\d+\.\d+", name)]
     return sorted(found, key=lambda version: [int(part) for part in version.split(".")])
 
 
 def _keys(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
-    """Names of the picture and of its label among the features."""
+    """Returns the names of the picture and of the label among the features."""
     features = builder.info.features
     images = sorted(k for k, kind in features.items() if type(kind) is tfds.features.Image)
     labels = sorted(k for k, kind in features.items() if type(kind) is tfds.features.ClassLabel)
@@ -144,13 +146,13 @@ def _keys(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
         if len(images) != 1 or len(labels) != 1:
             raise InputError(
                 f"{builder.data_path}: pictures {images} and labels {labels} of the features "
-                f"{sorted(features)}: one of each is needed, for pictures of one class each"
+                f"{sorted(features)}: give a data set with one of each"
             )
         keys = images[0], labels[0]
     if features[keys[0]].np_dtype not in (np.uint8, np.uint16):
         raise InputError(
-            f"{builder.data_path}: {keys[0]!r} has values of {features[keys[0]].np_dtype}: only "
-            "pictures kept as JPEG or PNG can be read"
+            f"{builder.data_path}: {keys[0]!r} has values of {features[keys[0]].np_dtype}: give "
+            "pictures stored as JPEG or PNG"
         )
     return keys
 
@@ -158,24 +160,26 @@ def _keys(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
 def _open_split(
     builder: tfds.core.DatasetBuilder, split: str
 ) -> tuple[Records, np.ndarray, np.ndarray]:
-    """The records of the files of a split, and which of them belong to it.
+    """Opens the files of a split and locates its examples in them.
 
     Returns:
-      The records; and for the parts p of the split, one a file or more, in order, int64 [parts]
-      each: shifts, such that example i of part p is record i + shifts[p], and the ends of the
-      parts, in examples.
+      The records of the files and, for the parts of the split (one or more per file, in order),
+      two arrays int64 [parts]: shifts, so that example i in part p is record i + shifts[p], and
+      the cumulative numbers of examples at the ends of the parts.
     """
-    where = builder.data_path
+    path = builder.data_path
     try:
         instructions = builder.info.splits[split].file_instructions
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{where}: split {split!r} cannot be had: {reason}") from error
+        raise InputError(
+            f"{path}: split {split!r} is not available: {reason}: give another split"
+        ) from error
     if not instructions:
-        raise InputError(f"{where}: split {split!r} is empty: give a split that has examples")
+        raise InputError(f"{path}: split {split!r} is empty: give a split that has examples")
     if builder.info.file_format is not tfds.core.FileFormat.TFRECORD:
         kind = builder.info.file_format.value
-        raise InputError(f"{where} holds {kind} files: prepare it with `--file_format=tfrecord`")
+        raise InputError(f"{path} holds {kind} files: prepare it with `--file_format=tfrecord`")
     examples_of = {str(part.filename): part.examples_in_shard for part in instructions}
     records = open_records(list(examples_of))
     for (file, expected), found in zip(examples_of.items(), records.counts, strict=True):

@@ -1,1 +1,1 @@
-"""Point clouds: ModelNet40 and one's own, and what is done to them (Sec. 4.3)."""
+"""Point clouds: loaders of ModelNet40 and of a user's files, and their augmentation (Sec. 4.3)."""

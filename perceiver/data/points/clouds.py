@@ -1,8 +1,8 @@
-"""What is done to a point cloud before the network sees it (Sec. 4.3).
+"""Preprocesses and augments point clouds (Sec. 4.3).
 
-The paper zero-centres a cloud, in training scales each point by a random factor, and then
+The paper zero-centres a cloud, scales each point by a random factor in training, and then
 normalises to zero mean and the unit cube. Translation of points and rotation of the cloud, which
-the paper tried without a gain, are here as well, and leaving out points, which others do.
+the paper tried without a gain, are options, and so is the point dropout of PointNet++.
 """
 
 import dataclasses
@@ -21,23 +21,23 @@ AXES = ("x", "y", "z")
 
 @dataclasses.dataclass(frozen=True)
 class CloudRecipe:
-    """What is done to each cloud.
+    """The preprocessing and augmentation of each cloud.
 
-    It is zero-centred; in training num_points are drawn without replacement and augmented, in
-    evaluation the first num_points are taken; then it is normalised to zero mean and the unit
-    cube. Last, in training, points are dropped.
+    A cloud is zero-centred. Training draws num_points points without replacement and augments
+    them; evaluation takes the first num_points. The result is normalised to zero mean and the unit
+    cube. Finally, training drops points.
 
     Attributes:
-      num_points: M, points of a cloud that comes out.
-      scale: range of the random factor of each point; the paper's is (0.99, 1.01).
-      translation: largest random movement of a point along each axis, where the cloud's largest
-        absolute coordinate is 1; 0 for none.
+      num_points: number M of points in the result.
+      scale: range of the random factor of each point; (0.99, 1.01) in the paper.
+      translation: maximum random movement of a point along each axis, relative to the largest
+        absolute coordinate of the cloud; 0 for none.
       rotation: 'none', 'up' (about the up axis) or 'any'.
-      up_axis: the axis that points up, for rotation 'up': 'x', 'y' or 'z'.
-      dropout: largest share of the points that are dropped, see `drop`.
+      up_axis: axis that points up, for rotation 'up': 'x', 'y' or 'z'.
+      dropout: maximum fraction of dropped points, see `drop`.
 
     Raises:
-      InputError: a value that cannot be.
+      InputError: an attribute is out of range.
     """
 
     num_points: int
@@ -61,45 +61,45 @@ class CloudRecipe:
         if self.up_axis not in AXES:
             raise InputError(f"up_axis is {self.up_axis!r}: give one of {AXES}")
         if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
+            raise InputError(f"dropout is {self.dropout}: give a fraction from 0 to below 1")
 
     def __call__(self, points: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
-        """Points float32 [P, 3] to [M, 3]; without a seed as in evaluation."""
+        """Returns points [M, 3] made of points float32 [P, 3], augmented if a seed is given."""
         if seed is None:
-            # Twice, as in training. The points that are not chosen have no say, so that a file
-            # gives the same however many are kept of it.
+            # Normalised twice, as in training, but after the choice: the result for a file must
+            # not depend on the number of points that were read in addition to the chosen ones.
             return normalise(normalise(choose(points, self.num_points, None)))
-        # The paper zero-centres here; the unit cube as well makes `translation` mean the same for
-        # clouds in metres and in millimetres, and is undone by nothing that follows.
+        # The paper only zero-centres here. Scaling to the unit cube as well makes `translation`
+        # independent of the unit of length, and the final normalisation replaces the scale.
         points = normalise(points)
-        for_choice, for_rest, for_dropout = tf.unstack(tf.random.split(seed, 3))
-        points = choose(points, self.num_points, for_choice)
+        choice_seed, augmentation_seed, dropout_seed = tf.unstack(tf.random.split(seed, 3))
+        points = choose(points, self.num_points, choice_seed)
         points = augment(
             points,
-            for_rest,
+            augmentation_seed,
             scale=self.scale,
             translation=self.translation,
             rotation=self.rotation,
             up_axis=self.up_axis,
         )
-        return drop(normalise(points), for_dropout, self.dropout)
+        return drop(normalise(points), dropout_seed, self.dropout)
 
 
 def source(
     points: np.ndarray, labels: np.ndarray, recipe: CloudRecipe, name: Callable[[int], str]
 ) -> Source:
-    """A split whose clouds are all in memory.
+    """Returns a split whose clouds are in memory.
 
     Args:
-      points: float32 [n, P, 3].
-      labels: int32 [n].
-      recipe: what is done to each cloud.
-      name: of a cloud by number, for messages.
+      points: array float32 [n, P, 3].
+      labels: array int32 [n].
+      recipe: preprocessing and augmentation of each cloud.
+      name: function index -> name of a cloud in messages.
 
     Returns:
-      'points', float32 [M, 3] within [-1, 1], and 'label', int32 [].
+      A source of 'points', float32 [M, 3] within [-1, 1], and 'label', int32 [].
     """
-    # tf.data functions take large constants by reference, so there is one copy in memory.
+    # tf.data captures large constants by reference, so there is one copy in memory.
     all_points, all_labels = tf.constant(points), tf.constant(labels)
 
     def example(index: tf.Tensor, seed: tf.Tensor | None) -> dict[str, tf.Tensor]:
@@ -112,9 +112,9 @@ def source(
 
 
 def choose(points: tf.Tensor, num_points: int, seed: tf.Tensor | None) -> tf.Tensor:
-    """num_points of the M points, without replacement: at random, or the first of them.
+    """Returns num_points of the points [P, 3]: random ones with a seed, the first ones without.
 
-    In training their order is random too, for networks that lay them on a grid.
+    With a seed their order is random too, for networks that arrange points on a grid.
     """
     if seed is not None:
         order = tf.random.experimental.stateless_shuffle(tf.range(points.shape[0]), seed)
@@ -128,9 +128,9 @@ def zero_centre(points: tf.Tensor) -> tf.Tensor:
 
 
 def normalise(points: tf.Tensor) -> tf.Tensor:
-    """Zero mean and unit cube: the largest absolute coordinate becomes 1, proportions stay.
+    """Normalises points [M, 3] to zero mean and a largest absolute coordinate of 1.
 
-    Points [M, 3] that all coincide stay at the origin.
+    Points that all coincide move to the origin.
     """
     centred = zero_centre(points)
     return tf.math.divide_no_nan(centred, tf.reduce_max(tf.abs(centred)))
@@ -145,57 +145,58 @@ def augment(
     rotation: str,
     up_axis: str,
 ) -> tf.Tensor:
-    """Rotates a zero-centred cloud as a whole, then scales and translates each point by itself.
+    """Rotates a zero-centred cloud, then scales and translates each point independently.
 
     Args:
-      points: float32 [M, 3].
-      seed: int32 [2].
-      scale: range of the factors. 'Per-point scaling' is taken to mean one factor for a point,
-        which moves it along the ray from the cloud's centre; the three coordinates share it.
-      translation: each coordinate of each point moves by up to this much, before normalisation.
+      points: zero-centred points, float32 [M, 3].
+      seed: seed of the augmentation, int32 [2].
+      scale: range of the random factors. The paper's 'per-point scaling' is understood as one
+        factor per point, shared by its coordinates: it moves the point along the ray from the
+        centre of the cloud.
+      translation: maximum movement of a coordinate, before normalisation.
       rotation: 'none', 'up' (by a random angle about `up_axis`) or 'any' (uniform in 3-D).
-      up_axis: 'x', 'y' or 'z'.
+      up_axis: axis that points up: 'x', 'y' or 'z'.
 
     Returns:
-      float32 [M, 3].
+      Augmented points, float32 [M, 3].
     """
-    for_rotation, for_scale, for_translation = tf.unstack(tf.random.split(seed, 3))
+    rotation_seed, scale_seed, translation_seed = tf.unstack(tf.random.split(seed, 3))
     if rotation == "up":
-        points = tf.matmul(points, _about_axis(for_rotation, AXES.index(up_axis)))
+        points = tf.matmul(points, _rotation_about(AXES.index(up_axis), rotation_seed))
     elif rotation == "any":
-        points = tf.matmul(points, _uniform_rotation(for_rotation))
+        points = tf.matmul(points, _uniform_rotation(rotation_seed))
     low, high = scale
-    points *= tf.random.stateless_uniform([points.shape[0], 1], for_scale, low, high)
+    points *= tf.random.stateless_uniform([points.shape[0], 1], scale_seed, low, high)
     return points + tf.random.stateless_uniform(
-        points.shape, for_translation, -translation, translation
+        points.shape, translation_seed, -translation, translation
     )
 
 
 def drop(points: tf.Tensor, seed: tf.Tensor, most: float) -> tf.Tensor:
-    """Drops a random share of the points, up to `most`, as PointNet++ does in training.
+    """Drops a random fraction of the points, as PointNet++ does in training.
 
-    Shapes are fixed, so a dropped point becomes a copy of the first, which stays. The order of a
-    cloud's points is random, so the first is any. This comes after normalisation, whose mean the
-    copies would pull towards them; the cloud may then fall short of the unit cube.
+    Shapes are fixed, so a dropped point becomes a copy of the first point, which is a random one
+    since the points are in random order. Points are dropped after normalisation, because the
+    copies would bias the mean; the result may then be smaller than the unit cube.
 
     Args:
-      points: float32 [M, 3].
-      seed: int32 [2].
-      most: the share is uniform from 0 to this.
+      points: normalised points, float32 [M, 3].
+      seed: seed of the choice, int32 [2].
+      most: upper end of the uniform distribution of the fraction; its lower end is 0.
 
     Returns:
-      float32 [M, 3].
+      Points, float32 [M, 3].
     """
     if not most:
         return points
-    for_share, for_points = tf.unstack(tf.random.split(seed, 2))
-    share = tf.random.stateless_uniform([], for_share, 0.0, most)
-    dropped = tf.random.stateless_uniform([points.shape[0], 1], for_points) < share
+    fraction_seed, points_seed = tf.unstack(tf.random.split(seed, 2))
+    fraction = tf.random.stateless_uniform([], fraction_seed, 0.0, most)
+    dropped = tf.random.stateless_uniform([points.shape[0], 1], points_seed) < fraction
     return tf.where(dropped, points[:1], points)
 
 
-def _about_axis(seed: tf.Tensor, axis: int) -> tf.Tensor:
-    """Matrix [3, 3] of a rotation by a uniform angle that leaves coordinate `axis` alone."""
+def _rotation_about(axis: int, seed: tf.Tensor) -> tf.Tensor:
+    """Returns the matrix [3, 3] of a rotation about an axis by a uniformly random angle."""
     angle = tf.random.stateless_uniform([], seed, 0.0, 2 * math.pi)
     cos, sin = tf.cos(angle), tf.sin(angle)
     first, second = [other for other in range(3) if other != axis]
@@ -205,7 +206,7 @@ def _about_axis(seed: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 def _uniform_rotation(seed: tf.Tensor) -> tf.Tensor:
-    """Matrix [3, 3] of a rotation drawn uniformly: a random unit quaternion (Shoemake, 1992)."""
+    """Returns the matrix [3, 3] of a uniformly random rotation (Shoemake, 1992)."""
     w, x, y, z = tf.unstack(tf.linalg.l2_normalize(tf.random.stateless_normal([4], seed)))
     return tf.stack(
         [

@@ -1,14 +1,14 @@
-"""Files with a point cloud or a mesh each, in the formats that people have.
+"""Reads files that hold one point cloud or mesh each.
 
     .off  mesh, see `meshes.parse_off`
     .ply  mesh or cloud, text or binary
     .npy  array [n, 3 or more]; x, y and z are the first three columns
-    .txt  a line a point: three or more numbers with commas or spaces between, '#' for comments
+    .txt  one line per point: three or more numbers separated by commas or spaces; '#' for comments
     .pcd  cloud with fields x, y and z; text or binary, but not binary_compressed
     .h5   data set 'data', [n, 3 or more] or [1, n, 3 or more]
 
-Nothing in them is unpickled or evaluated. NumPy alone, so that processes that only read files
-need not load TensorFlow.
+Nothing is unpickled or evaluated. This module imports without TensorFlow, so processes that only
+read files start quickly.
 """
 
 import hashlib
@@ -26,11 +26,10 @@ from perceiver.data.errors import reason
 from perceiver.data.points.meshes import Mesh, parse_off, sample
 from perceiver.errors import InputError
 
-_LARGEST = 100_000_000  # points; a header that promises more is taken for damaged
-FARTHEST = 1e30  # a coordinate; float32 has room for the sum of many
-_PACKED = 100  # bytes that one byte of a file may stand for; of coordinates it is about two
-# What the parsers of NumPy, h5py and trimesh raise at files that are not what they should be; a
-# NameError and a RuntimeError among them.
+_MAX_POINTS = 100_000_000  # a header that declares more points is damaged
+MAX_COORDINATE = 1e30  # float32 can hold the sum of many such coordinates
+_MAX_COMPRESSION = 100  # unpacked bytes per byte of a file; coordinates reach about two
+# Errors of the parsers of NumPy, h5py and trimesh for invalid files, even NameError.
 UNREADABLE = (
     ArithmeticError,
     AssertionError,
@@ -51,15 +50,18 @@ UNREADABLE = (
 
 
 def read(data: bytes, name: str) -> Mesh | np.ndarray:
-    """The mesh, or the cloud float64 [n, 3], of a file.
+    """Parses the content of a file.
 
     Args:
-      data: what the file holds.
-      name: its path, whose ending tells the format; for messages.
+      data: content of the file.
+      name: path of the file. Its suffix determines the format; messages name it.
+
+    Returns:
+      A mesh, or a cloud float64 [n, 3].
 
     Raises:
-      InputError: an ending that is none of SUFFIXES, a file that is empty, damaged, pickled or not
-        what its ending says, or coordinates that are not finite or beyond 1e30.
+      InputError: the suffix is not in SUFFIXES, the file is empty, damaged, pickled or of another
+        format, or coordinates are not finite or beyond 1e30.
     """
     suffix = name[name.rfind(".") :].lower()
     if suffix not in _READERS:
@@ -67,43 +69,43 @@ def read(data: bytes, name: str) -> Mesh | np.ndarray:
     if not data:
         raise InputError(f"{name}: the file is empty: replace or remove it")
     try:
-        found = _READERS[suffix](data)
+        shape = _READERS[suffix](data)
     except UNREADABLE as error:
         raise InputError(
             f"{name}: cannot be read as {suffix} ({reason(error)}): replace or remove it"
         ) from error
-    points = found.vertices if isinstance(found, Mesh) else found
+    points = shape.vertices if isinstance(shape, Mesh) else shape
     if not len(points):
         raise InputError(f"{name}: has no points: replace or remove it")
     # NaN fails the comparison as well.
-    broken = np.flatnonzero(~(np.abs(points) <= FARTHEST).all(axis=1))
+    broken = np.flatnonzero(~(np.abs(points) <= MAX_COORDINATE).all(axis=1))
     if len(broken):
         raise InputError(
             f"{name}: point {broken[0]} is not finite ({len(broken)} in all): repair or remove it"
         )
-    return found
+    return shape
 
 
 def to_cloud(
     shape: Mesh | np.ndarray, *, fewest: int, most: int, name: str, key: str
 ) -> np.ndarray:
-    """Points of a mesh or a cloud, in random order and the same on every machine.
+    """Returns points of a mesh or a cloud in random order, the same on every machine.
 
-    A mesh is sampled, see `meshes.sample`; one without faces is the cloud of its vertices. Of a
-    cloud with more points than `most`, some are drawn without replacement.
+    A mesh is sampled, see `meshes.sample`; a mesh without faces counts as the cloud of its
+    vertices. A cloud with more than `most` points is subsampled without replacement.
 
     Args:
-      shape: from `read`.
-      fewest: points that a cloud must have.
-      most: P of a mesh, and of a cloud that has as many.
+      shape: mesh or cloud, from `read`.
+      fewest: number of points that a cloud must have.
+      most: number of points to sample from a mesh, and the maximum for a cloud.
       name: path of the file, for messages.
-      key: what decides what is drawn, such as the path below the folder of the data set.
+      key: seed of the choice, for example the path relative to the folder of the data set.
 
     Returns:
-      float64 [P, 3].
+      Points, float64 [P, 3].
 
     Raises:
-      InputError: too few points, or a mesh without area.
+      InputError: a cloud has too few points, or a mesh has no area.
     """
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
@@ -114,9 +116,9 @@ def to_cloud(
             raise InputError(f"{name}: {error}: repair or remove it") from error
     points = shape.vertices if isinstance(shape, Mesh) else shape
     if len(points) < fewest:
-        what = "has no faces to sample, and only" if isinstance(shape, Mesh) else "has"
+        has = "has no faces to sample, and only" if isinstance(shape, Mesh) else "has"
         raise InputError(
-            f"{name}: {what} {len(points):,} points, and {fewest:,} are needed: lower num_points "
+            f"{name}: {has} {len(points):,} points, and {fewest:,} are needed: lower num_points "
             "or remove it"
         )
     return points[rng.choice(len(points), min(most, len(points)), replace=False)]
@@ -128,9 +130,9 @@ def _off(data: bytes) -> Mesh:
 
 def _ply(data: bytes) -> Mesh | np.ndarray:
     _check_length_of_text(data)
-    found = load_ply(io.BytesIO(data), fix_texture=False, skip_materials=True)
-    vertices = _columns(np.asarray(found["vertices"]))
-    faces = found.get("faces")
+    loaded = load_ply(io.BytesIO(data), fix_texture=False, skip_materials=True)
+    vertices = _columns(np.asarray(loaded["vertices"]))
+    faces = loaded.get("faces")
     if faces is None or not len(faces):
         return vertices
     polygons = np.asarray(faces, np.int64)
@@ -141,7 +143,7 @@ def _ply(data: bytes) -> Mesh | np.ndarray:
 
 
 def _check_length_of_text(data: bytes) -> None:
-    """Refuses a .ply of text that is cut short, which trimesh takes for whole."""
+    """Raises a ValueError for a truncated text .ply, which trimesh accepts."""
     header, _, body = data.partition(b"end_header")
     if re.search(rb"^format ascii", header, re.MULTILINE):
         expected = sum(int(n) for n in re.findall(rb"^element \S+ (\d+)", header, re.MULTILINE))
@@ -176,18 +178,18 @@ def _pcd(data: bytes) -> np.ndarray:
     missing = [axis for axis in "xyz" if fields.count(axis) != 1]
     if missing:
         raise ValueError(f"it has no single field {missing[0]}")
-    if not 0 <= num_points <= _LARGEST or min(counts) < 1:
-        raise ValueError(f"it says it has {num_points} points")
-    form, body = match.group(1), data[match.end() :]
-    if form == b"ascii":
+    if not 0 <= num_points <= _MAX_POINTS or min(counts) < 1:
+        raise ValueError(f"its header declares {num_points} points")
+    encoding, body = match.group(1), data[match.end() :]
+    if encoding == b"ascii":
         starts = np.cumsum([0, *counts])
         columns = [int(starts[fields.index(axis)]) for axis in "xyz"]
         words = body.split()
         if len(words) != num_points * starts[-1]:
             raise ValueError(f"{len(words)} numbers are not {num_points} points")
         return np.array(words, np.float64).reshape(num_points, -1)[:, columns]
-    if form != b"binary":
-        raise ValueError(f"{form.decode()} is not read: convert it to binary or ascii")
+    if encoding != b"binary":
+        raise ValueError(f"{encoding.decode()} is not supported: convert it to binary or ascii")
     sizes = zip(header["TYPE"], header["SIZE"], strict=True)
     kinds = [f"<{ {'F': 'f', 'I': 'i', 'U': 'u'}[kind] }{int(size)}" for kind, size in sizes]
     columns = enumerate(zip(fields, kinds, counts, strict=True))
@@ -203,37 +205,37 @@ def _h5(data: bytes) -> np.ndarray:
     with h5py.File(io.BytesIO(data), "r") as file:
         points = h5_numbers(file, "data", len(data))
     if points.ndim == 3 and points.shape[0] > 1:
-        raise ValueError(f"it holds {points.shape[0]} clouds; one a file is needed")
+        raise ValueError(f"it holds {points.shape[0]} clouds; give one per file")
     return _columns(points[0] if points.ndim == 3 else points)
 
 
 def h5_numbers(file: h5py.File, name: str, num_bytes: int) -> np.ndarray:
-    """All of a data set of numbers, of an HDF5 file that may be hostile.
+    """Reads a numeric data set of an untrusted HDF5 file.
 
     Args:
-      file: open.
-      name: of the data set.
+      file: open file.
+      name: name of the data set.
       num_bytes: size of the file.
 
     Raises:
-      ValueError: it is not of numbers, says that it is far larger than the file, or is kept in
-        other files, which may be any of this machine.
-      KeyError: there is none of that name.
+      ValueError: the data set is not numeric, declares a size far beyond that of the file, or is
+        stored in other files, which could be any files of this machine.
+      KeyError: the file has no data set of this name.
     """
-    found = file[name]
-    of_numbers = isinstance(found, h5py.Dataset) and found.dtype.kind in "fiu"
-    if not of_numbers or found.shape is None:
+    stored = file[name]
+    numeric = isinstance(stored, h5py.Dataset) and stored.dtype.kind in "fiu"
+    if not numeric or stored.shape is None:
         raise ValueError(f"{name!r} holds no numbers")
-    # HDF5 itself ends the process where a virtual data set of a file in memory is read.
-    if found.is_virtual or found.external:
-        raise ValueError(f"{name!r} is kept in other files")
-    if found.nbytes > _PACKED * num_bytes:
-        raise ValueError(f"{name!r} says that its shape is {found.shape}")
-    return found[()]
+    # HDF5 aborts the process when it reads a virtual data set of a file in memory.
+    if stored.is_virtual or stored.external:
+        raise ValueError(f"{name!r} is stored in other files")
+    if stored.nbytes > _MAX_COMPRESSION * num_bytes:
+        raise ValueError(f"{name!r} declares the shape {stored.shape}")
+    return stored[()]
 
 
 def _columns(table: np.ndarray) -> np.ndarray:
-    """Columns x, y and z, as float64."""
+    """Returns the columns x, y and z as float64."""
     if table.ndim != 2 or table.shape[1] < 3 or table.dtype.kind not in "fiu":
         raise ValueError(f"{table.dtype} {table.shape} is not a table with columns x, y and z")
     return table[:, :3].astype(np.float64)

@@ -1,7 +1,7 @@
-"""Meshes: Object File Format in, points spread evenly over the surface out (Sec. 4.3).
+"""Parses meshes in Object File Format and samples points from their surface (Sec. 4.3).
 
-The clouds of ModelNet40 that the paper trains on are about 2,000 points sampled from a mesh. NumPy
-alone, so that processes that only sample need not load TensorFlow.
+The paper's clouds of ModelNet40 are about 2,000 points sampled from a mesh. This module imports
+without TensorFlow, so processes that only sample start quickly.
 """
 
 import dataclasses
@@ -13,11 +13,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-    """A surface made of triangles.
+    """A triangle mesh.
 
     Attributes:
-      vertices: float64 [V, 3].
-      triangles: int64 [T, 3], numbers of vertices; T is 0 for a mesh without faces.
+      vertices: coordinates of the vertices, float64 [V, 3].
+      triangles: indices of the vertices of each triangle, int64 [T, 3]; T is 0 for a mesh without
+        faces.
     """
 
     vertices: np.ndarray
@@ -25,17 +26,17 @@ class Mesh:
 
 
 def parse_off(data: bytes) -> Mesh:
-    """Reads an .off file, with or without the line break after 'OFF'.
+    """Parses an .off file, with or without the line break after 'OFF'.
 
-    ModelNet40 has hundreds of files whose first line is glued to the counts (`OFF700 664 0`).
-    Comments, colours behind a vertex or face, and polygons are read as well; a polygon is cut into
-    a fan of triangles, which is right where it is flat and convex.
+    Hundreds of files of ModelNet40 lack that line break (`OFF700 664 0`). Comments, colours after a
+    vertex or face, and polygons are supported; a polygon is cut into a fan of triangles, which is
+    correct if it is flat and convex.
 
     Args:
-      data: what the file holds.
+      data: content of the file.
 
     Raises:
-      ValueError: what is wrong with it.
+      ValueError: the file is invalid; the message says how.
     """
     text = (re.sub(rb"#[^\r\n]*", b"", data) if b"#" in data else data).strip()
     if not text.startswith(b"OFF"):
@@ -46,10 +47,10 @@ def parse_off(data: bytes) -> Mesh:
     except ValueError:
         numbers = []
     if len(numbers) not in (2, 3) or min(numbers) < 0:
-        raise ValueError(f"{counts[:40].decode('ascii', 'replace')!r} is not its counts")
+        raise ValueError(f"{counts[:40].decode('ascii', 'replace')!r} is not a line of counts")
     num_vertices, num_faces = numbers[:2]
     words = body[0].split() if body else []
-    # Nearly all files have nothing but coordinates and triangles, which NumPy reads in one go.
+    # Nearly all files have only coordinates and triangles, which NumPy converts at once.
     if len(words) == 3 * num_vertices + 4 * num_faces:
         vertices = np.array(words[: 3 * num_vertices], np.float64).reshape(-1, 3)
         faces = np.array(words[3 * num_vertices :], np.float64).reshape(-1, 4)
@@ -65,19 +66,19 @@ def _line_by_line(body: bytes, num_vertices: int, num_faces: int) -> Mesh:
             f"it ends after {len(lines)} of {num_vertices} vertices and {num_faces} faces"
         )
     vertices = np.array([words[:3] for words in lines[:num_vertices]], np.float64)
-    vertices = vertices.reshape(num_vertices, 3)  # not any other number, of two coordinates each
+    vertices = vertices.reshape(num_vertices, 3)  # refuses vertices of two coordinates
     triangles = []
     for words in lines[num_vertices : num_vertices + num_faces]:
         size = int(words[0])
         corners = [int(word) for word in words[1 : 1 + size]]
         if size < 1 or len(corners) != size:
-            raise ValueError(f"a face says it has {size} corners and has {len(corners)}")
+            raise ValueError(f"a face declares {size} corners and has {len(corners)}")
         triangles += [(corners[0], *pair) for pair in itertools.pairwise(corners[1:])]
     return _checked(vertices, np.array(triangles, np.float64).reshape(-1, 3))
 
 
 def _checked(vertices: np.ndarray, triangles: np.ndarray) -> Mesh:
-    with np.errstate(invalid="ignore"):  # a NaN becomes some number, and is wrong below
+    with np.errstate(invalid="ignore"):  # a NaN becomes some integer, which differs from it below
         whole = triangles.astype(np.int64)
     wrong = (whole != triangles) | (whole < 0) | (whole >= len(vertices))
     if wrong.any():
@@ -88,17 +89,17 @@ def _checked(vertices: np.ndarray, triangles: np.ndarray) -> Mesh:
 
 
 def sample(mesh: Mesh, num_points: int, rng: np.random.Generator) -> np.ndarray:
-    """Points drawn independently and uniformly over the surface.
+    """Samples points independently and uniformly from the surface of a mesh.
 
-    A triangle is drawn with a chance in proportion to its area, then a point within it.
+    A triangle is drawn with a probability proportional to its area, then a point in it.
 
     Args:
-      mesh: with finite vertices.
-      num_points: P.
-      rng: what is random comes from here.
+      mesh: mesh with finite vertices.
+      num_points: number P of points.
+      rng: source of randomness.
 
     Returns:
-      float64 [P, 3].
+      Points, float64 [P, 3].
 
     Raises:
       ValueError: the mesh has no area.
@@ -107,13 +108,13 @@ def sample(mesh: Mesh, num_points: int, rng: np.random.Generator) -> np.ndarray:
     first = corners[:, 0]
     along, across = corners[:, 1] - first, corners[:, 2] - first
     areas = np.linalg.norm(np.cross(along, across), axis=1)
-    up_to = np.cumsum(areas)
-    if not (len(areas) and up_to[-1] > 0):
+    cumulative = np.cumsum(areas)
+    if not (len(areas) and cumulative[-1] > 0):
         raise ValueError("its faces have no area")
-    # From the right: a triangle without area, where up_to stands still, is never drawn.
-    drawn = np.searchsorted(up_to, rng.random(num_points) * up_to[-1], side="right")
+    # side="right" never draws a triangle without area, which does not increase the sum.
+    drawn = np.searchsorted(cumulative, rng.random(num_points) * cumulative[-1], side="right")
     drawn = np.minimum(drawn, np.flatnonzero(areas)[-1])
-    # A uniform point of the parallelogram, folded over the diagonal where it is beyond it.
+    # A uniform point of the parallelogram, mirrored into the triangle if it is outside.
     weights = rng.random((num_points, 2))
     beyond = weights.sum(axis=1) > 1
     weights[beyond] = 1 - weights[beyond]

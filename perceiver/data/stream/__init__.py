@@ -1,1 +1,1 @@
-"""Examples in order, as batches: the training stream and its position, evaluation, records."""
+"""Streams of batches: the order of examples, batches, stream positions, and records of files."""

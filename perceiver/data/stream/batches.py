@@ -1,8 +1,8 @@
-"""Batches for training, endless and checkpointable, and for evaluation, each example once.
+"""Batches for training (endless and checkpointable) and for evaluation (each example once).
 
-Every process of a run asks for its own share of each global batch. `perceiver.data.stream.order`
-decides which example a place in the training stream shows; this module cuts the stream into
-batches.
+Every process of a run requests its part of each global batch. `perceiver.data.stream.order` decides
+which example a slot of the training stream shows; this module cuts the stream into batches.
+Programs call it through the methods of `perceiver.data.dataset.Source`.
 """
 
 import math
@@ -14,25 +14,24 @@ import numpy as np
 from perceiver.data.dataset import Batch, Features, Source
 from perceiver.data.errors import tensorflow_reason
 from perceiver.data.stream import position
-from perceiver.data.stream.order import example_of_slot, seed_of_pair, slots_of_batch
+from perceiver.data.stream.order import example_of_slot, first_slot, seed_of_pair
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
-# Batches made ahead. A fixed number bounds the memory: a batch of 1024 pictures of 224 x 224
-# takes 0.6 GB.
+# Number of batches computed in advance, fixed to limit the memory: a batch of 1024 pictures of
+# 224 x 224 takes 0.6 GB.
 _PREFETCH = 2
 
 
 class TrainIterator:
-    """Endless training batches, whose place in the stream can be saved and found again.
+    """Endless training batches with a position in the stream that can be saved and restored.
 
-    `next` gives the features of `Source`, with a leading axis B, and 'index', int32 [B], the number
-    of each example in its data set.
+    A batch has the features of `Source` with a leading axis B, and 'index', int32 [B], the index of
+    each example in its data set.
 
-    An example that cannot be read is passed over, with a warning that names it: the next one in
-    the order of the data set that can be read is shown in its place, so the stream stays a function
-    of the seed and of the files. Where there are more than `max_unreadable` an InputError names the
-    last.
+    An unreadable example is skipped with a warning that names it. The next readable example in the
+    order of the data set takes its place, so the stream is still a function of the seed and of the
+    files. After more than `max_unreadable` such examples an InputError names the last one.
     """
 
     def __init__(
@@ -45,15 +44,15 @@ class TrainIterator:
         process_count: int,
         max_unreadable: int,
     ):
-        """Builds the pipeline; see `train_iterator` for the arguments."""
+        """Builds the pipeline; see `Source.train_batches` for the arguments."""
         self._source = source
         self._batch_size = batch_size
         self._seed = seed
         self._process = (process_index, process_count)
         self._max_unreadable = max_unreadable
         self._unreadable: list[int] = []
-        self._tried_again: int | None = None
-        self._go_to(0)
+        self._retried: int | None = None
+        self._seek(0)
 
     def __iter__(self) -> "TrainIterator":
         return self
@@ -63,27 +62,28 @@ class TrainIterator:
             try:
                 batch = next(self._iterator)
             except tf.errors.OpError as error:
-                self._pass_over(error)
+                self._skip_unreadable(error)
                 continue
             self._batches += 1
             return {name: value.numpy() for name, value in batch.items()}
 
     def state(self) -> bytes:
-        """All that is needed to go on after the batches taken so far, in a few hundred bytes.
+        """Returns the position after the batches taken so far, in a few hundred bytes.
 
-        Batches made ahead but not taken do not count. Processes go in step, so the state that one
-        of them saves fits them all, and any other number of processes with the same global batch.
+        Prefetched batches that were not taken do not count. All processes have the same position,
+        so the state of one process fits all of them, and any other number of processes with the
+        same global batch size.
         """
         return position.pack(self._batches, self._stream())
 
     def restore(self, state: bytes) -> None:
-        """Goes to the place where `state` was saved, whatever was taken here before.
+        """Moves to the position in `state`, from any current position.
 
         Raises:
           InputError: the state is damaged, or comes from a stream with another seed, global batch
-            size or number of examples. The iterator is then as it was.
+            size or number of examples. The iterator then keeps its position.
         """
-        self._go_to(position.unpack(state, self._stream()))
+        self._seek(position.unpack(state, self._stream()))
 
     def _stream(self) -> dict[str, int]:
         return {
@@ -92,19 +92,19 @@ class TrainIterator:
             "batch_size": self._batch_size * self._process[1],
         }
 
-    def _go_to(self, batches: int) -> None:
-        """Continues with batch number `batches`."""
+    def _seek(self, batches: int) -> None:
+        """Moves to batch number `batches`."""
         self._batches = batches
         self._iterator = iter(self._build(batches))
 
-    def _pass_over(self, error: tf.errors.OpError) -> None:
-        """Finds what could not be read in the batch that failed, and goes on without it."""
-        first = slots_of_batch(self._batches, self._batch_size, *self._process)
+    def _skip_unreadable(self, error: tf.errors.OpError) -> None:
+        """Finds the unreadable examples of the failed batch and rebuilds it without them."""
+        first = first_slot(self._batches, self._batch_size, *self._process)
         slots = tf.range(first, first + self._batch_size, dtype=tf.int64)
         found = dict(_unreadable(self._source, [self._example_of(slot) for slot in slots]))
-        if not found and self._tried_again == self._batches:
+        if not found and self._retried == self._batches:
             raise error
-        self._tried_again = self._batches  # a disk may fail once and then read
+        self._retried = self._batches  # a disk may fail only once
         for index, message in found.items():
             self._unreadable.append(index)
             count = len(self._unreadable)
@@ -119,7 +119,7 @@ class TrainIterator:
                 file=sys.stderr,
                 flush=True,
             )
-        self._go_to(self._batches)
+        self._seek(self._batches)
 
     def _example_of(self, slot: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         index, seed = example_of_slot(slot, self._source.num_examples, self._seed)
@@ -135,21 +135,21 @@ class TrainIterator:
 
     def _build(self, batches: int) -> tf.data.Dataset:
         def example(count: tf.Tensor) -> Features:
-            first = slots_of_batch(count // self._batch_size, self._batch_size, *self._process)
+            first = first_slot(count // self._batch_size, self._batch_size, *self._process)
             return _indexed(self._source, *self._example_of(first + count % self._batch_size))
 
         def pair(count: tf.Tensor, features: Features) -> Features:
-            first = slots_of_batch(count // self._batch_size, self._batch_size, *self._process)
+            first = first_slot(count // self._batch_size, self._batch_size, *self._process)
             return self._source.mix_pair(
                 features, seed_of_pair(first + count % self._batch_size, self._seed)
             )
 
-        # Nothing is shuffled in a buffer: a function of the count picks the examples. The place in
-        # the stream is then a number, and an epoch's order needs no memory.
+        # A function of the count selects the examples instead of a shuffle buffer, so the position
+        # in the stream is a number, and the order of an epoch takes no memory.
         counts = tf.data.Dataset.range(batches * self._batch_size, np.iinfo(np.int64).max)
         dataset = counts.map(example, num_parallel_calls=tf.data.AUTOTUNE)
         if self._source.mix_pair:
-            # Pairs are neighbours in the stream, so they are the same for any number of processes.
+            # Pairs are neighbours in the stream, so they do not depend on the number of processes.
             firsts = tf.data.Dataset.range(batches * self._batch_size, np.iinfo(np.int64).max, 2)
             dataset = tf.data.Dataset.zip(firsts, dataset.batch(2, drop_remainder=True))
             dataset = dataset.map(pair, num_parallel_calls=tf.data.AUTOTUNE)
@@ -169,32 +169,13 @@ def train_iterator(
     process_count: int = 1,
     max_unreadable: float = 0.0,
 ) -> TrainIterator:
-    """Endless shuffled and augmented batches.
-
-    Slot s of the stream belongs to epoch s // num_examples, and each epoch shows every example
-    exactly once in an order of its own; a batch may span two epochs and no example is dropped.
-    Global batch b takes slots [b G, (b + 1) G) with G = batch_size * process_count, of which
-    process p takes the p-th contiguous part: the examples consumed, and their augmentation, do
-    not depend on the number of processes.
-
-    Args:
-      source: the examples.
-      batch_size: B, this process's share of a global batch; even where the source mixes pairs.
-      seed: decides the order and the augmentation; any 64-bit integer with a sign.
-      process_index: p, which process this is.
-      process_count: how many there are.
-      max_unreadable: share of the examples that this process may pass over because they cannot be
-        read.
-
-    Raises:
-      InputError: a size or process number that cannot be.
-    """
+    """Returns endless shuffled and augmented batches; see `Source.train_batches`."""
     _check(source, batch_size, process_index, process_count)
     if not 0 <= max_unreadable < 1:
-        raise InputError(f"max_unreadable is {max_unreadable}: give a share from 0 to below 1")
+        raise InputError(f"max_unreadable is {max_unreadable}: give a fraction from 0 to below 1")
     if source.mix_pair and batch_size % 2:
         raise InputError(
-            f"batch_size is {batch_size} a process: examples are mixed in pairs, so make it even"
+            f"batch_size is {batch_size} a process: make it even, as examples are mixed in pairs"
         )
     return TrainIterator(
         source,
@@ -209,23 +190,7 @@ def train_iterator(
 def eval_batches(
     source: Source, *, batch_size: int, process_index: int = 0, process_count: int = 1
 ) -> Iterator[Batch]:
-    """Every example once over all processes, in order and without augmentation.
-
-    Batches have the entries of `TrainIterator`, inputs with a second axis of windows where
-    `source.eval_windows` says so, and 'mask', float32 [B]: 1 for an example, 0 for
-    padding, whose other entries are zeros. All processes give the same number of batches,
-    ceil(num_examples / (batch_size * process_count)), some of which may be padding only.
-
-    Args:
-      source: the examples.
-      batch_size: B, this process's share of a global batch.
-      process_index: which process this is.
-      process_count: how many there are.
-
-    Raises:
-      InputError: a size or process number that cannot be.
-      InputError: while iterating, on a file that cannot be decoded; it is named.
-    """
+    """Returns batches that show every example once, in order; see `Source.eval_batches`."""
     _check(source, batch_size, process_index, process_count)
     return _eval_batches(source, batch_size, process_index, process_count)
 
@@ -235,8 +200,7 @@ def _eval_batches(
 ) -> Iterator[Batch]:
     num_batches = -(-source.num_examples // (batch_size * process_count))
     firsts = [
-        slots_of_batch(batch, batch_size, process_index, process_count)
-        for batch in range(num_batches)
+        first_slot(batch, batch_size, process_index, process_count) for batch in range(num_batches)
     ]
     parts = [np.arange(f, min(f + batch_size, source.num_examples), dtype=np.int64) for f in firsts]
 
@@ -248,8 +212,8 @@ def _eval_batches(
     iterator = iter(dataset.batch(batch_size).prefetch(_PREFETCH).with_options(_options()))
     for part in parts:
         padded = {
-            name: np.zeros((batch_size, *of_one.shape), of_one.dtype.as_numpy_dtype)
-            for name, of_one in spec.items()
+            name: np.zeros((batch_size, *feature.shape), feature.dtype.as_numpy_dtype)
+            for name, feature in spec.items()
         }
         if len(part):
             try:
@@ -265,21 +229,21 @@ def _eval_batches(
 
 
 def _indexed(source: Source, index: tf.Tensor, seed: tf.Tensor | None) -> Features:
-    """The example's features and its number; batches can only be arrays if shapes are static."""
+    """Returns the features and the index of an example; raises an error if a shape varies."""
     features = source.example(index, seed) | {"index": tf.cast(index, tf.int32)}
     for name, value in features.items():
         if not value.shape.is_fully_defined():
-            raise InputError(f"shape of {name!r} is {value.shape}: set_shape it in the loader")
+            raise InputError(f"shape of {name!r} is {value.shape}: make it static in the loader")
     return features
 
 
 def _unpaired(features: Features) -> Features:
-    """[B / 2, 2, ...] -> [B, ...]."""
+    """Reshapes features [B / 2, 2, ...] to [B, ...]."""
     return {name: tf.reshape(value, [-1, *value.shape[2:]]) for name, value in features.items()}
 
 
 def _unreadable(source: Source, examples: list) -> Iterator[tuple[int, str]]:
-    """Those of the (index, seed) that fail, and why: tf.data does not say which it was."""
+    """Yields (index, message) of the unreadable examples, which tf.data does not name."""
     for index, seed in examples:
         try:
             source.example(index, seed)
@@ -296,8 +260,10 @@ def _options() -> tf.data.Options:
 
 def _check(source: Source, batch_size: int, process_index: int, process_count: int) -> None:
     if source.num_examples < 1:
-        raise InputError(f"the source has {source.num_examples} examples: at least 1 is needed")
+        raise InputError(f"the source has {source.num_examples} examples: give at least 1")
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}: give at least 1 for each process")
     if not 0 <= process_index < process_count:
-        raise InputError(f"process_index is {process_index} of {process_count}: count from 0")
+        raise InputError(
+            f"process_index is {process_index} of {process_count}: give one below {process_count}"
+        )

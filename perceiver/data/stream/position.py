@@ -1,7 +1,7 @@
-"""The place in a training stream as bytes that can be kept inside a checkpoint.
+"""Serialises the position in a training stream, for checkpoints.
 
-What a place shows is a function of the seed (`perceiver.data.stream.order`), so the number of
-batches taken is all there is to save. The rest says which stream it belongs to.
+The examples at a position are a function of the seed (`perceiver.data.stream.order`), so the state
+is the number of batches taken, and the values that identify the stream.
 """
 
 import json
@@ -9,24 +9,24 @@ import zlib
 
 from perceiver.errors import InputError
 
-_ADVICE = "restore a state that this configuration saved, or start afresh"
+_ADVICE = "restore a state that this configuration saved, or start again"
 
 
 def pack(batches: int, stream: dict[str, int]) -> bytes:
-    """The number of batches taken from the stream with these values, and a checksum."""
+    """Packs the number of batches taken, the values that identify the stream, and a checksum."""
     contents = json.dumps({"batches": batches, **stream})
     return json.dumps({"crc32": zlib.crc32(contents.encode()), "contents": contents}).encode()
 
 
 def unpack(state: bytes, stream: dict[str, int]) -> int:
-    """The number of batches that `pack` was given.
+    """Returns the number of batches in a state.
 
     Args:
-      state: what `pack` returned.
-      stream: values that the saved ones must agree with.
+      state: result of `pack`.
+      stream: values that identify the current stream.
 
     Raises:
-      InputError: the bytes are damaged or belong to another stream.
+      InputError: the state is damaged or belongs to another stream.
     """
     try:
         outer = json.loads(state)
@@ -35,8 +35,9 @@ def unpack(state: bytes, stream: dict[str, int]) -> int:
             raise ValueError("wrong checksum")
         saved = json.loads(contents)
     except (ValueError, KeyError, TypeError) as error:
-        what = f"iterator state of {len(state)} bytes"
-        raise InputError(f"{what} is damaged ({error}): {_ADVICE}") from error
+        raise InputError(
+            f"iterator state of {len(state)} bytes is damaged ({error}): {_ADVICE}"
+        ) from error
     different = [
         f"{key} {saved.get(key)!r} there, {value!r} here"
         for key, value in stream.items()

@@ -1,9 +1,9 @@
-"""Random access to TFRecord files inside a tf.data graph.
+"""Random access to TFRecord files in a tf.data graph.
 
-A TFRecord file is a row of records, each 8 bytes of length, their checksum, the data, and the
-data's checksum; it holds no index. Where the records begin is found once by walking the lengths
-and kept beside the files, so that any example can be read by its number, in any order, without a
-shuffle buffer.
+A TFRecord file is a sequence of records without an index. A record has the length of its data in 8
+bytes, the checksum of the length, the data, and their checksum. This module finds the offset of
+each record once by following the lengths, and caches the offsets in the folder of the files. Then
+any record can be read by its number, in any order, without a shuffle buffer.
 """
 
 import dataclasses
@@ -22,16 +22,16 @@ import numpy as np
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
-# A cold disk or a bucket answers many requests at once.
+# A slow disk or a bucket serves many requests at once.
 _THREADS = 32
 
-_LENGTH = struct.Struct("<QI")  # length of the data and checksum of the length
-_OVERHEAD = _LENGTH.size + 4  # and the checksum of the data
+_HEADER = struct.Struct("<QI")  # length of the data and checksum of the length
+_OVERHEAD = _HEADER.size + 4  # header and checksum of the data
 
 _CRC32C = 0x82F63B78  # the Castagnoli polynomial, bits reversed
 _MASK = 0xA282EAD8
 
-# What a damaged archive of arrays raises; RuntimeError where a flag asks for a password.
+# Errors for a damaged .npz file; RuntimeError for one that requires a password.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError)
 
 _ADVICE = "fetch or prepare it again"
@@ -39,14 +39,14 @@ _ADVICE = "fetch or prepare it again"
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """The records of several files, numbered through in the order of the files.
+    """The records of several files, numbered in the order of the files.
 
     Attributes:
-      num_records: how many there are, perhaps 0.
-      files: the files.
-      counts: how many records each file has, int64 [files].
-      read: index, int64 [] in [0, num_records) -> the record's data, string []. It runs in a
-        tf.data graph. Damaged data fail with tf.errors.DataLossError.
+      num_records: number of records, may be 0.
+      files: paths of the files.
+      counts: number of records in each file, int64 [files].
+      read: function of the index of a record, int64 [] in [0, num_records) -> its data, string [].
+        It runs in a tf.data graph. Damaged data raise a tf.errors.DataLossError.
     """
 
     num_records: int
@@ -55,7 +55,7 @@ class Records:
     read: Callable[[tf.Tensor], tf.Tensor]
 
     def name(self, index: int) -> str:
-        """The file of a record and the record's number in it, from 0."""
+        """Returns the file of a record and its number in the file, from 0, for messages."""
         ends = np.cumsum(self.counts)
         file = int(np.searchsorted(ends, index, side="right"))
         return f"{self.files[file]}: record {index - (ends[file] - self.counts[file])}"
@@ -64,17 +64,17 @@ class Records:
 def open_records(paths: Sequence[str | os.PathLike]) -> Records:
     """Finds all records of the files.
 
-    The places found are kept in `.offsets-<hash of the file names>.npz` in the folder of the first
-    file and used again as long as size and time of change of every file are the same; where that
-    folder cannot be written to, they are found afresh each time.
+    The offsets are cached in `.offsets-<hash of the file names>.npz` in the folder of the first
+    file, and the cache is valid while the size and modification time of every file are the same. If
+    the folder cannot be written to, the offsets are found anew each time.
 
     Args:
-      paths: uncompressed TFRecord files, on this machine or on any other that TensorFlow reads
-        from, such as gs://.
+      paths: paths of uncompressed TFRecord files, in any file system that TensorFlow reads, for
+        example gs://.
 
     Raises:
-      InputError: a file is missing, cut short, or not made of records; the file and the record are
-        named. The data of the records are not checked before they are read.
+      InputError: a file is missing, truncated, or not a TFRecord file. The message names the file
+        and the record. The data of records are checked only when they are read.
     """
     files = tuple(os.fspath(path) for path in paths)
     if not files:
@@ -82,13 +82,15 @@ def open_records(paths: Sequence[str | os.PathLike]) -> Records:
     with ThreadPoolExecutor(_THREADS) as threads:
         stats = np.array(list(threads.map(_size_and_time, files)), np.int64)  # [files, 2]
         cache = _cache_path(files)
-        found = _read_cache(cache, stats)
-        if found is None:
+        cached = _read_cache(cache, stats)
+        if cached is None:
             sizes = stats[:, 0].tolist()
-            offsets = list(threads.map(_walk, files, sizes))
-            found = np.array([len(o) for o in offsets], np.int64), np.concatenate(offsets)
-            _write_cache(cache, stats, *found)
-    counts, offsets = found
+            by_file = list(threads.map(_walk, files, sizes))
+            counts = np.array([len(offsets) for offsets in by_file], np.int64)
+            offsets = np.concatenate(by_file)
+            _write_cache(cache, stats, counts, offsets)
+        else:
+            counts, offsets = cached
     return Records(len(offsets), files, counts, _reader(files, counts, offsets))
 
 
@@ -101,18 +103,18 @@ def _reader(
     def read(index: tf.Tensor) -> tf.Tensor:
         index = tf.reshape(tf.cast(index, tf.int64), [1])
         file = tf.gather(all_files, tf.searchsorted(ends, index, side="right"))
-        # Only the raw operation takes a place to begin at; it checks the checksum of the data.
+        # Only the raw operation takes byte offsets. It verifies the checksum of the data.
         records = tf.raw_ops.TFRecordDatasetV2(
             filenames=file,
             compression_type="",
             buffer_size=tf.constant(0, tf.int64),
             byte_offsets=tf.gather(all_offsets, index),
         )
-        kind = {"output_types": [tf.string], "output_shapes": [[]]}
+        spec = {"output_types": [tf.string], "output_shapes": [[]]}
         first = tf.raw_ops.TakeDataset(
-            input_dataset=records, count=tf.constant(1, tf.int64), **kind
+            input_dataset=records, count=tf.constant(1, tf.int64), **spec
         )
-        return tf.raw_ops.DatasetToSingleElement(dataset=first, **kind)[0]
+        return tf.raw_ops.DatasetToSingleElement(dataset=first, **spec)[0]
 
     return read
 
@@ -128,20 +130,20 @@ def _size_and_time(file: str) -> tuple[int, int]:
 
 
 def _walk(file: str, size: int) -> np.ndarray:
-    """Where each record of the file begins, int64 [records]; every length is checked."""
+    """Returns the offset of each record, int64 [records], and verifies all checksums of lengths."""
     offsets, headers = [], []
     position = 0
     try:
-        # Without a buffer where that can be: of a record of 100 KB only its length is wanted.
+        # Unbuffered if possible: only the length is read of a record of, say, 100 KB.
         with tf.io.gfile.GFile(file, "rb") if "://" in file else open(file, "rb", 0) as opened:
-            while position + _LENGTH.size <= size:
+            while position + _HEADER.size <= size:
                 opened.seek(position)
-                header = opened.read(_LENGTH.size)
-                if len(header) < _LENGTH.size:
+                header = opened.read(_HEADER.size)
+                if len(header) < _HEADER.size:
                     break
                 offsets.append(position)
                 headers.append(header)
-                position += _OVERHEAD + _LENGTH.unpack(header)[0]
+                position += _OVERHEAD + _HEADER.unpack(header)[0]
     except (OSError, tf.errors.OpError) as error:
         raise InputError(f"{file} cannot be read ({_reason(error)}): {_ADVICE}") from error
     wrong = _wrong_headers(headers)
@@ -151,7 +153,7 @@ def _walk(file: str, size: int) -> np.ndarray:
             f"TFRecord file: {_ADVICE}"
         )
     if position != size:
-        # Either the data go on beyond the end, or some bytes are left that begin another record.
+        # Either the last record ends beyond the file, or the file ends in an incomplete header.
         last = len(offsets) - 1 if position > size else len(offsets)
         raise InputError(f"{file}: record {last} is cut short at {size} bytes: {_ADVICE}")
     return np.array(offsets, np.int64)
@@ -168,33 +170,33 @@ _TABLE = _crc32c_table()
 
 
 def _wrong_headers(headers: list[bytes]) -> np.ndarray:
-    """Numbers of the headers, length and checksum, whose checksum is wrong."""
-    of_bytes = np.frombuffer(b"".join(headers), np.uint8).reshape(-1, _LENGTH.size)
+    """Returns the indices of the headers whose checksum is wrong."""
+    header_bytes = np.frombuffer(b"".join(headers), np.uint8).reshape(-1, _HEADER.size)
     crc = np.full(len(headers), 0xFFFFFFFF, np.uint32)
-    for byte in of_bytes[:, :8].T:
+    for byte in header_bytes[:, :8].T:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
     crc = ~crc
     masked = ((crc >> 15) | (crc << 17)) + np.uint32(_MASK)
-    return np.flatnonzero(of_bytes[:, 8:].copy().view("<u4")[:, 0] != masked)
+    return np.flatnonzero(header_bytes[:, 8:].copy().view("<u4")[:, 0] != masked)
 
 
 def _cache_path(files: tuple[str, ...]) -> str:
-    # Base names only, so that a folder that is moved takes what was found with it.
+    # Base names only, so that the cache stays valid when the folder is moved.
     names = "\n".join(os.path.basename(file) for file in files)
     key = hashlib.sha256(names.encode()).hexdigest()[:16]
     return os.path.join(os.path.dirname(files[0]), f".offsets-{key}.npz")
 
 
 def _read_cache(cache: str, stats: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Counts and offsets kept for just these files; None if there are none, or damaged ones."""
+    """Returns the cached counts and offsets, or None if there is no valid cache for these files."""
     try:
         with tf.io.gfile.GFile(cache, "rb") as file:
             packed = io.BytesIO(file.read())
-        with np.load(packed, allow_pickle=False) as kept:
-            kept_stats, counts, offsets = kept["stats"], kept["counts"], kept["offsets"]
+        with np.load(packed, allow_pickle=False) as arrays:
+            cached_stats, counts, offsets = arrays["stats"], arrays["counts"], arrays["offsets"]
     except (tf.errors.OpError, *_DAMAGED):
-        return None  # they are found again, and the file is written anew
-    if not np.array_equal(kept_stats, stats) or counts.shape != (len(stats),):
+        return None  # the caller finds the offsets again and rewrites the cache
+    if not np.array_equal(cached_stats, stats) or counts.shape != (len(stats),):
         return None
     if counts.sum() != len(offsets) or counts.dtype != np.int64 or offsets.dtype != np.int64:
         return None
@@ -204,14 +206,14 @@ def _read_cache(cache: str, stats: np.ndarray) -> tuple[np.ndarray, np.ndarray] 
 def _write_cache(cache: str, stats: np.ndarray, counts: np.ndarray, offsets: np.ndarray) -> None:
     packed = io.BytesIO()
     np.savez(packed, stats=stats, counts=counts, offsets=offsets)
-    # Processes that start together may all write; each renames a whole file of its own.
+    # Several processes may write the cache at once; each renames a complete file.
     temporary = f"{cache}.{uuid.uuid4().hex}.tmp"
     try:
         with tf.io.gfile.GFile(temporary, "wb") as file:
             file.write(packed.getvalue())
         tf.io.gfile.rename(temporary, cache, overwrite=True)
     except tf.errors.OpError:
-        # A folder that is read-only or full: the data are there and can be read all the same.
+        # The folder is read-only or full, but its files can still be read.
         if tf.io.gfile.exists(temporary):
             tf.io.gfile.remove(temporary)
 

@@ -1,4 +1,4 @@
-"""Folders of pictures: augmented for training, and evaluated as Pillow would do it."""
+"""Folders of pictures: augmentation in training, and evaluation compared with Pillow."""
 
 import pathlib
 import re
@@ -13,7 +13,7 @@ from perceiver.errors import InputError
 
 @pytest.fixture
 def ramp(tmp_path):
-    """Folder with one class of pictures, 300 x 200, that are bright to the right and below."""
+    """A folder with one class of 300 x 200 pictures that get brighter to the right and below."""
     row, column = np.mgrid[0:200, 0:300]
     pixels = np.stack([column / 299 * 255, row / 199 * 255, 0 * row], -1).round().astype(np.uint8)
     (tmp_path / "only").mkdir()
@@ -42,7 +42,7 @@ def test_training_crops_and_flips(ramp, folder_options, flip):
 WHOLE = {"crop_area": (0.999, 1.0), "crop_aspect": (1.499, 1.501), "flip": False}
 
 
-def test_randaugment_works_on_the_crop_at_its_own_size(ramp, folder_options):
+def test_randaugment_is_applied_before_resizing(ramp, folder_options):
     options = folder_options | WHOLE | {"image_size": 30}
     options |= {"randaugment_layers": 1, "randaugment_operations": ("translate_x",)}
     options |= {"randaugment_magnitude": 10.0, "randaugment_fill": 200}
@@ -100,7 +100,7 @@ def by_pillow(path, image_size):
 
 
 @pytest.mark.parametrize("image_size", [64, 224])
-def test_evaluation_is_what_pillow_makes_of_it(real_data, folder_options, image_size):
+def test_evaluation_equals_pillow(real_data, folder_options, image_size):
     options = folder_options | {"image_size": image_size, "val_fraction": 0.4}
     source = image_folder.load(dir=str(real_data / "imagenet_full"), **options).eval
     (batch,) = source.eval_batches(batch_size=source.num_examples)
@@ -122,7 +122,7 @@ def test_labels_and_bytes(real_data, folder_options):
     assert len(set(names)) == 3
 
 
-def test_greyscale_becomes_the_channels_asked_for(tmp_path, folder_options):
+def test_greyscale_has_the_requested_channels(tmp_path, folder_options):
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
     (tmp_path / "a").mkdir()
     for number in range(4):
@@ -150,7 +150,7 @@ def test_a_picture_of_one_pixel_works(tmp_path, folder_options):
 @pytest.mark.parametrize(
     "damage", [lambda contents: contents[: len(contents) // 2], lambda contents: contents[:3]]
 )
-def test_a_picture_that_is_cut_short_is_named(real_data, tmp_path, folder_options, damage):
+def test_a_truncated_picture_is_named(real_data, tmp_path, folder_options, damage):
     (tmp_path / "a").mkdir()
     contents = sorted((real_data / "imagenet_full").glob("*/*"))[0].read_bytes()
     for number in range(8):

@@ -1,4 +1,4 @@
-"""ImageNet's archives, shrunk but laid out as they are, through TFDS's own preparation."""
+"""Preparation of ImageNet by TFDS, from small archives with the real layout."""
 
 import dataclasses
 import io
@@ -33,7 +33,7 @@ def of_class(paths, wnid):
 
 @pytest.fixture
 def archives(tmp_path, real_data):
-    """Folder with a training archive of 3 classes, 2 pictures each, and 5 to validate."""
+    """A folder with archives of 3 training classes of 2 pictures and 5 validation pictures."""
     folder = tmp_path / "with spaces; and 'quotes'"
     folder.mkdir()
     pictures = sorted((real_data / "imagenet_full").glob("*/*"), key=lambda p: p.stat().st_size)
@@ -49,7 +49,7 @@ def archives(tmp_path, real_data):
 
 @pytest.fixture
 def sizes(archives):
-    """What the two archives would be if their sizes were right and the counts ImageNet's."""
+    """The archives with their real sizes and ImageNet's numbers of pictures."""
     return [
         dataclasses.replace(archive, num_bytes=(archives / archive.file).stat().st_size)
         for archive in imagenet.ARCHIVES
@@ -58,7 +58,7 @@ def sizes(archives):
 
 @pytest.fixture
 def expected(sizes):
-    """What the two archives hold."""
+    """The archives with their real sizes and numbers of pictures."""
     return [
         dataclasses.replace(sizes[0], num_examples=6),
         dataclasses.replace(sizes[1], num_examples=5),
@@ -129,7 +129,7 @@ def test_a_missing_archive_is_named_before_anything_starts(archives, sizes, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_an_archive_cut_short_is_named_before_anything_starts(archives, tmp_path):
+def test_a_truncated_archive_is_named_before_anything_starts(archives, tmp_path):
     with pytest.raises(
         InputError, match=rf"{TRAIN} has [\d,]+ bytes and should have 147,897,477,120"
     ):
@@ -148,14 +148,14 @@ def test_a_disk_too_small_is_named_before_anything_starts(
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         ("zeros", "No examples were yielded"),
         ("inner", "ReadError"),
         ("text", "ReadError"),
     ],
 )
-def test_damaged_archives_leave_no_data_set(archives, expected, tmp_path, damage, said):
+def test_damaged_archives_leave_no_data_set(archives, expected, tmp_path, damage, message):
     path = archives / TRAIN
     data = bytearray(path.read_bytes())
     if damage == "zeros":
@@ -165,14 +165,14 @@ def test_damaged_archives_leave_no_data_set(archives, expected, tmp_path, damage
     else:
         data[:] = b"not an archive ".ljust(len(data))
     path.write_bytes(data)
-    with pytest.raises(InputError, match=said) as raised:
+    with pytest.raises(InputError, match=message) as raised:
         imagenet.prepare(str(archives), str(tmp_path / "out"), expected)
     assert str(archives) in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out" / "imagenet2012" / "5.1.0").exists()
 
 
-def test_a_disk_that_fills_up_is_said(archives, expected, tmp_path):
+def test_a_full_disk_is_an_error(archives, expected, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
@@ -184,7 +184,9 @@ def test_a_disk_that_fills_up_is_said(archives, expected, tmp_path):
     assert not (tmp_path / "out" / "imagenet2012" / "5.1.0").exists()
 
 
-def test_a_failure_that_says_nothing_is_told_by_its_kind(archives, expected, tmp_path, monkeypatch):
+def test_a_failure_without_a_message_is_named_by_its_type(
+    archives, expected, tmp_path, monkeypatch
+):
     def fail(self, **options):
         raise EOFError
 

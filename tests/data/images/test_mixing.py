@@ -1,4 +1,4 @@
-"""Mixup and CutMix: pixels against NumPy, shares against SciPy's beta distribution."""
+"""Mixup and CutMix: pixels compared with NumPy, weights with SciPy's beta distribution."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ S = 32
 
 
 def draws(mix_pair, pair, count):
-    """Features of `count` pairs, with seeds (0, 5), (1, 5), ...; [count, 2, ...]."""
+    """Returns features [count, 2, ...] of a pair mixed with the seeds (0, 5), (1, 5), ..."""
     constant = {name: tf.constant(value) for name, value in pair.items()}
     seeds = tf.data.Dataset.range(count).map(lambda i: tf.stack([tf.cast(i, tf.int32), 5]))
     found = seeds.map(lambda seed: mix_pair(dict(constant), seed))
@@ -31,7 +31,7 @@ def pair():
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
-def test_labels_and_kinds_of_the_features(pair, mixup, cutmix):
+def test_labels_and_dtypes_of_the_features(pair, mixup, cutmix):
     mixed = draws(mixer(mixup, cutmix), pair, 20)
     assert {name: (value.dtype, value.shape[1:]) for name, value in mixed.items()} == {
         "image": (np.uint8, (2, S, S, 3)),
@@ -47,17 +47,17 @@ def test_labels_and_kinds_of_the_features(pair, mixup, cutmix):
     assert len(np.unique(mixed["label_weight"][:, 0])) > 10
 
 
-def test_mixup_blends_the_pixels_by_the_share_of_the_label(pair):
+def test_mixup_blends_pixels_by_the_weight_of_the_label(pair):
     mixed = draws(mixer(1.0, 0.0), pair, 50)
     share = mixed["label_weight"].astype(np.float64)[:, :, None, None, None]
     own = pair["image"].astype(np.float64)
     expected = share * own + (1 - share) * own[::-1]
-    # Half a level of rounding to whole levels, and a hair for float32.
+    # Half a level for rounding, and a margin for float32.
     assert np.abs(mixed["image"] - expected).max() < 0.5 + 1e-4
 
 
 def test_cutmix_swaps_one_rectangle_and_weighs_labels_by_its_pixels(pair):
-    pair["image"][0] |= 1  # no pixel is the same in both, so that what was swapped shows
+    pair["image"][0] |= 1  # no pixel is equal in both, so that swapped ones are recognisable
     pair["image"][1] &= 254
     mixed = draws(mixer(0.0, 1.0), pair, 300)
     own, other = pair["image"], pair["image"][::-1]
@@ -68,7 +68,7 @@ def test_cutmix_swaps_one_rectangle_and_weighs_labels_by_its_pixels(pair):
     np.testing.assert_array_equal(swapped[:, 0], rows[:, :, None] & columns[:, None, :])
     for along in (rows, columns):
         assert (np.abs(np.diff(along, axis=1)).sum(1) <= 2).all()  # in one piece
-        assert along.mean(0).min() > 0.3  # every place is swapped at times
+        assert along.mean(0).min() > 0.3  # every pixel is swapped in some pairs
     np.testing.assert_allclose(
         mixed["label_weight"], 1 - swapped.mean((2, 3), dtype=np.float64), atol=1e-6
     )
@@ -79,8 +79,8 @@ def test_cutmix_swaps_one_rectangle_and_weighs_labels_by_its_pixels(pair):
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.2, 1.0, 8.0])
-def test_shares_are_of_the_beta_distribution(alpha):
-    # Of a white and a black picture what the first keeps is what one sees.
+def test_weights_follow_the_beta_distribution(alpha):
+    # For a white and a black picture, the first result shows its weight.
     tiny = {
         "image": np.array([255, 0], np.uint8).reshape(2, 1, 1, 1),
         "label": np.zeros(2, np.int32),
@@ -95,7 +95,7 @@ def test_shares_are_of_the_beta_distribution(alpha):
     np.testing.assert_allclose(below, stats.beta(alpha, alpha).cdf(edges), atol=0.03)
 
 
-def test_area_of_cutmix_before_it_is_cut_off(pair):
+def test_area_of_cutmix_before_clipping(pair):
     mixed = draws(mixer(0.0, 200.0), pair, 200)  # shares of 0.5, give or take 0.025
     # A square of 0.707 of the side about a uniform centre covers, cut off at the borders, a mean
     # of (0.707 - 0.707 ** 2 / 4) ** 2 of the picture.
@@ -105,7 +105,7 @@ def test_area_of_cutmix_before_it_is_cut_off(pair):
     assert mixed["label_weight"].min() > 0.4
 
 
-def test_a_fair_coin_picks_the_way_of_each_pair(pair):
+def test_each_pair_is_mixed_by_either_method_with_equal_probability(pair):
     mixed = draws(mixer(1.0, 1.0), pair, 400)
     from_either = (mixed["image"] == pair["image"]) | (mixed["image"] == pair["image"][::-1])
     by_cutmix = from_either.all((1, 2, 3, 4))
@@ -117,7 +117,7 @@ def test_without_alphas_nothing_is_mixed():
 
 
 @pytest.mark.parametrize("alphas", [(-0.1, 0.0), (float("nan"), 0.0), (float("inf"), 0.0)])
-def test_alphas_that_cannot_be_are_named(alphas):
+def test_invalid_alphas_are_named(alphas):
     with pytest.raises(InputError, match="mixup_alpha is"):
         mixer(*alphas)
     with pytest.raises(InputError, match="cutmix_alpha is"):

@@ -1,7 +1,7 @@
-"""The operations of RandAugment: on real pictures and odd ones, what Pillow makes of them.
+"""The operations of RandAugment, compared with Pillow on real pictures and extreme ones.
 
-Everything is bitwise, but blends: where Pillow's build fuses a multiplication and an addition into
-one instruction, a few values in a thousand may differ by one level.
+Results are bitwise equal except for blends: if Pillow's build fuses a multiplication and an
+addition into one instruction, a few values in a thousand may differ by one level.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ FILL = 77
 SIZES = [(1, 1), (1, 7), (2, 5), (3, 3), (31, 2), (37, 53), (64, 64)]
 
 
-def odd_pictures():
+def extreme_pictures():
     random = np.random.default_rng(0)
     for height, width in SIZES:
         yield random.integers(0, 256, (height, width, 3), np.uint8)
@@ -28,14 +28,16 @@ def odd_pictures():
 
 @pytest.fixture(scope="module")
 def everything(real_data):
-    """Real pictures, one of them greyscale in its file, and the odd ones."""
+    """Real pictures, including one in greyscale, and extreme pictures."""
     paths = sorted((real_data / "imagenet_full").glob("*/*"))[::8]
-    return [np.asarray(Image.open(path).convert("RGB")) for path in paths] + list(odd_pictures())
+    return [np.asarray(Image.open(path).convert("RGB")) for path in paths] + list(
+        extreme_pictures()
+    )
 
 
 @pytest.fixture
 def check(everything):
-    """Compares an operation of ours, in a graph, with Pillow's."""
+    """Returns a function that compares an operation, in a graph, with Pillow's."""
 
     def compare(ours, pillows, blend=False):
         traced = tf.function(ours, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
@@ -145,7 +147,7 @@ def test_cutout(check, half_side):
     check(ours, pasted)
 
 
-def test_a_picture_longer_than_fixed_point_numbers_in_32_bits_reach():
+def test_a_picture_too_long_for_32_bit_positions():
     pixels = np.random.default_rng(0).integers(0, 256, (40_000, 3, 3), np.uint8)
     turned = operations.rotate(tf.constant(pixels), 180.0, FILL).numpy()
     np.testing.assert_array_equal(turned, pixels[::-1, ::-1])

@@ -1,4 +1,4 @@
-"""Pictures out of files: crops within their ranges, and every kind of file that people have."""
+"""Decoding of pictures: crops within their ranges, and every kind of file."""
 
 import io
 
@@ -26,7 +26,7 @@ def test_crops_stay_within_the_ranges_and_fill_them(area, aspect):
     assert (left >= 0).all()
     assert (top + h <= height).all()
     assert (left + w <= width).all()
-    whole = (h == height) & (w == width)  # what is left after ten attempts
+    whole = (h == height) & (w == width)  # the result after ten failed attempts
     assert whole.mean() < 0.02
     share, ratio = (h * w / (height * width))[~whole], (w / h)[~whole]
     # Sides are whole pixels: the share is off by up to 1.5%, the ratio by up to 1%.
@@ -58,7 +58,7 @@ def decoded(contents, window=(5, 7, 20, 30)):
 
 @pytest.fixture
 def coloured():
-    """40 x 48 pixels that change smoothly, so that JPEG keeps them."""
+    """A smooth picture of 40 x 48 pixels, which JPEG preserves."""
     row, column = np.mgrid[0:40, 0:48]
     return Image.fromarray(
         np.stack([row * 6, column * 5, 255 - row * 3 - column * 2], -1).astype(np.uint8)
@@ -70,7 +70,7 @@ def cropped(picture):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "LA", "RGBA"])
-def test_a_png_is_what_pillow_reads(coloured, mode):
+def test_a_png_equals_that_of_pillow(coloured, mode):
     picture = coloured.convert(mode)
     np.testing.assert_array_equal(decoded(encoded(picture, "PNG")), cropped(picture))
 
@@ -85,7 +85,7 @@ def test_transparency_is_dropped(coloured):
     )
 
 
-def test_of_16_bits_the_upper_8_are_kept():
+def test_16_bit_pictures_keep_the_upper_8_bits():
     levels = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48) * 34
     found = decoded(encoded(Image.fromarray(levels), "PNG"))
     np.testing.assert_array_equal(found, np.repeat(levels[5:25, 7:37, None] >> 8, 3, -1))
@@ -93,7 +93,7 @@ def test_of_16_bits_the_upper_8_are_kept():
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_jpeg_is_what_pillow_reads(coloured, mode, progressive):
+def test_a_jpeg_equals_that_of_pillow(coloured, mode, progressive):
     contents = encoded(coloured.convert(mode), "JPEG", progressive=progressive, subsampling=0)
     expected = cropped(Image.open(io.BytesIO(contents)))
     np.testing.assert_allclose(decoded(contents), expected, atol=1)
@@ -112,7 +112,7 @@ def test_the_orientation_in_a_file_is_not_applied(coloured):
     np.testing.assert_array_equal(decoded(plain), decoded(turned))
 
 
-def test_a_part_of_a_jpeg_is_that_part_of_the_whole(real_data):
+def test_a_decoded_window_equals_that_of_the_whole_jpeg(real_data):
     path = sorted((real_data / "imagenet_full").glob("*/*"))[0]
     contents = path.read_bytes()
     whole = decoded(contents, (0, 0, *Image.open(path).size[::-1]))

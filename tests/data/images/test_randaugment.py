@@ -1,4 +1,4 @@
-"""RandAugment: the strength of each operation by Pillow, and what is drawn."""
+"""RandAugment: the strength of each operation compared with Pillow, and the random draws."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ OPTIONS = {
 
 
 def augmented(picture, count, **options):
-    """[count, h, w, 3], the picture augmented with as many seeds."""
+    """Returns [count, h, w, 3], the picture augmented with `count` seeds."""
     augment = RandAugment(**(OPTIONS | options))
     pixels = tf.ensure_shape(tf.constant(np.asarray(picture)), [None, None, 3])
     seeds = tf.data.Dataset.range(count).map(lambda i: tf.stack([tf.cast(i, tf.int32), 5]))
@@ -34,9 +34,9 @@ def photograph(real_data):
     return Image.open(path).convert("RGB")
 
 
-def enhanced(of_kind):
+def enhanced(enhancer):
     # 1.8 of 10, above 0.1.
-    return lambda x, magnitude: of_kind(x).enhance({5: 1.0, 9: 1.72, 15: 2.8}[magnitude])
+    return lambda x, magnitude: enhancer(x).enhance({5: 1.0, 9: 1.72, 15: 2.8}[magnitude])
 
 
 def moved(x, *matrix):
@@ -70,7 +70,7 @@ DIRECTED = {
 
 @pytest.mark.parametrize("magnitude", [5, 9, 15])
 @pytest.mark.parametrize("name", UNDIRECTED)
-def test_an_operation_is_as_strong_as_pillows(photograph, name, magnitude):
+def test_an_operation_equals_that_of_pillow(photograph, name, magnitude):
     (found,) = augmented(photograph, 1, operations=(name,), magnitude=magnitude)
     expected = np.asarray(UNDIRECTED[name](photograph, magnitude)).astype(int)
     # One level for processors that fuse a multiplication and an addition.
@@ -80,7 +80,7 @@ def test_an_operation_is_as_strong_as_pillows(photograph, name, magnitude):
 
 @pytest.mark.parametrize("magnitude", [5, 10, 15])
 @pytest.mark.parametrize("name", DIRECTED)
-def test_a_directed_operation_goes_either_way(photograph, name, magnitude):
+def test_a_directed_operation_goes_in_both_directions(photograph, name, magnitude):
     found = augmented(photograph, 20, operations=(name,), magnitude=magnitude)
     one, other = (np.asarray(DIRECTED[name](photograph, way * magnitude / 10)) for way in (1, -1))
     went = [(picture == one).all() for picture in found]
@@ -93,14 +93,14 @@ def test_every_operation_is_compared_with_pillow():
     assert {*UNDIRECTED, *DIRECTED, "cutout"} == set(OPERATIONS)
 
 
-def test_cutout_falls_anywhere_and_is_cut_off_at_the_borders():
+def test_cutout_is_anywhere_and_clipped_at_the_borders():
     white = np.full((100, 120, 3), 255, np.uint8)
     found = augmented(white, 300, operations=("cutout",), magnitude=5, cutout=40, fill=7)
     assert set(np.unique(found)) == {7, 255}
     filled = found[..., 0] == 7
     rows, columns = filled.any(2).sum(1), filled.any(1).sum(1)
     np.testing.assert_array_equal(filled.sum((1, 2)), rows * columns)  # rectangles
-    # 20 pixels to each side of a centre, all of which are as likely.
+    # 20 pixels on each side of a uniformly random centre.
     assert rows.max() == columns.max() == 40
     assert 20 <= rows.min() < 25
     assert 20 <= columns.min() < 25
@@ -108,7 +108,7 @@ def test_cutout_falls_anywhere_and_is_cut_off_at_the_borders():
     assert np.mean(columns == 40) == pytest.approx(80 / 120, abs=0.1)
 
 
-def test_each_picture_draws_its_own_and_all_are_as_likely():
+def test_each_picture_draws_operations_with_equal_probability():
     picture = np.random.default_rng(0).integers(0, 200, (8, 8, 3), np.uint8)
     names = ("identity", "invert", "posterize", "translate_x")
     found = augmented(picture, 800, operations=names, magnitude=10, fill=255)
@@ -123,7 +123,7 @@ def test_each_picture_draws_its_own_and_all_are_as_likely():
     assert max(counts.values()) < 250
 
 
-def test_layers_follow_each_other_and_draw_apart():
+def test_layers_are_applied_in_sequence_and_draw_independently():
     picture = np.random.default_rng(0).integers(0, 256, (5, 5, 3), np.uint8)
     for layers, expected in [(0, picture), (1, 255 - picture), (2, picture), (3, 255 - picture)]:
         (found,) = augmented(picture, 1, layers=layers, operations=("invert",))
@@ -141,7 +141,7 @@ def test_the_picture_is_a_function_of_the_seed(photograph):
 
 @pytest.mark.parametrize("magnitude", [0.0, 30.0])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_ends_of_the_scale_work(name, magnitude):
+def test_the_extreme_magnitudes_work(name, magnitude):
     picture = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
     (found,) = augmented(picture, 1, operations=(name,), magnitude=magnitude)
     assert found.shape == picture.shape

@@ -1,4 +1,4 @@
-"""TFDS data sets of pictures: compared with TFDS's own reading, and broken as they break."""
+"""TFDS data sets of pictures, compared with reading by TFDS, and damaged data sets."""
 
 import pathlib
 
@@ -18,9 +18,9 @@ LABEL = tfds.features.ClassLabel(names=CLASSES)
 
 
 class Pictures(tfds.dataset_builders.AdhocBuilder, skip_registration=True):
-    """Any features and examples as a TFDS data set."""
+    """A TFDS data set of any features and examples."""
 
-    code_path = None  # TFDS need not look for files beside this one
+    code_path = None  # TFDS need not look for files next to this one
 
     def __init__(self, *, supervised_keys=None, **options):
         self.supervised_keys = supervised_keys
@@ -50,7 +50,7 @@ def prepare(dir, splits, features, name="pets", version="1.0.0", shards=3, **opt
 
 
 def greys(levels):
-    """Pictures of one grey level each, whose class is that level by three."""
+    """Returns uniform pictures of the grey levels, each with the class level % 3."""
     return [
         {
             "image": np.full((30, 40, 3), level, np.uint8),
@@ -75,7 +75,7 @@ def options(tmp_path, folder_options):
 
 @pytest.fixture
 def pets(tmp_path):
-    """Folder of a data set with greys 0 to 99 to train on and 100 to 111 to test, in shards."""
+    """A sharded data set with the grey levels 0 to 99 for training and 100 to 111 for testing."""
     features = {"image": IMAGE, "label": LABEL, "note": tfds.features.Text()}
     splits = {"train": greys(range(100)), "test": greys(range(100, 112))}
     return pathlib.Path(prepare(tmp_path, splits, features, version="1.2.0").data_dir)
@@ -101,7 +101,7 @@ def test_every_example_once_with_its_label_and_name(pets, options):
     assert data.eval.name(11).startswith(f"{pets}/pets-test.tfrecord-00002-of-00003: record ")
 
 
-def test_a_dir_that_is_not_given_is_said(options):
+def test_an_empty_dir_is_an_error(options):
     with pytest.raises(InputError, match="dir is empty"):
         tfds_images.load(**(options | {"dir": ""}))
 
@@ -120,9 +120,9 @@ def test_parts_of_splits_are_those_of_tfds(pets, options, split):
 
 def test_training_takes_every_example_of_an_epoch(pets, options):
     batches = tfds_images.load(**options).train.train_batches(batch_size=25, seed=0)
-    seen = [level for _ in range(4) for level in next(batches)["image"][:, 0, 0, 0].tolist()]
-    assert sorted(seen) == list(range(100))
-    assert seen != sorted(seen)
+    shown = [level for _ in range(4) for level in next(batches)["image"][:, 0, 0, 0].tolist()]
+    assert sorted(shown) == list(range(100))
+    assert shown != sorted(shown)
 
 
 def test_the_recipe_is_that_of_the_folder(tmp_path, real_data, options, folder_options):
@@ -135,9 +135,9 @@ def test_the_recipe_is_that_of_the_folder(tmp_path, real_data, options, folder_o
     examples = [{"image": str(path), "label": path.parent.name} for path in paths]
     prepare(tmp_path, {"train": examples, "test": examples}, features, disable_shuffling=True)
     for path in paths:
-        kept = tmp_path / "folder" / path.parent.name / path.name
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(path.read_bytes())
+        copy = tmp_path / "folder" / path.parent.name / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
     by_folder = image_folder.load(
         dir=str(tmp_path / "folder"),
         **(folder_options | {"val_fraction": 0.1, "randaugment_layers": 2}),
@@ -148,7 +148,7 @@ def test_the_recipe_is_that_of_the_folder(tmp_path, real_data, options, folder_o
     source = tfds_images.load(**options, randaugment_layers=2).train
     compared = 0
     for index, path in enumerate(paths):
-        if path.name in of_path:  # the others were held out
+        if path.name in of_path:  # the others are in the validation split
             for seed in (None, tf.constant([1, index])):
                 ours = source.example(tf.constant(index, tf.int64), seed)
                 theirs = by_folder.train.example(tf.constant(of_path[path.name], tf.int64), seed)
@@ -184,7 +184,7 @@ def test_mixed_pairs(pets, options):
     assert "other_label" not in next(source.eval_batches(batch_size=4))
 
 
-def test_the_newest_version_unless_one_is_given(tmp_path, options):
+def test_the_newest_version_is_the_default(tmp_path, options):
     features = {"image": IMAGE, "label": LABEL, "note": tfds.features.Text()}
     for version, level in (("2.0.0", 2), ("10.0.0", 10), ("9.1.0", 9)):
         splits = {"train": greys([level]), "test": greys([level])}
@@ -209,7 +209,7 @@ def test_configs_of_a_data_set(tmp_path, options):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("imagenet2012", "python -m experiments.prepare_data imagenet --archives=DIR --out="),
         ("cifar10", "tfds build cifar10 --data_dir="),
@@ -218,10 +218,10 @@ def test_configs_of_a_data_set(tmp_path, options):
         ("imagnet2012", "did you mean 'imagenet2012'"),
     ],
 )
-def test_a_data_set_that_is_not_there(pets, tmp_path, options, name, said):
+def test_a_missing_data_set_is_an_error(pets, tmp_path, options, name, message):
     for folder in (tmp_path, tmp_path / "absent"):
         if folder == tmp_path or name != "pest":
-            with pytest.raises(InputError, match=said) as raised:
+            with pytest.raises(InputError, match=message) as raised:
                 tfds_images.load(**(options | {"tfds_name": name, "dir": str(folder)}))
             assert str(folder) in str(raised.value)
             assert "\n" not in str(raised.value)
@@ -230,7 +230,7 @@ def test_a_data_set_that_is_not_there(pets, tmp_path, options, name, said):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"eval_split": "tets"}, r"split 'tets' cannot be had: Unknown split .*'test'"),
+        ({"eval_split": "tets"}, r"split 'tets' is not available: Unknown split .*'test'"),
         ({"train_split": "train[:1000]"}, "incompatible with 100 examples"),
         ({"train_split": "train[:1"}, "Error parsing split"),
         ({"eval_split": "test[5:5]"}, "is empty"),
@@ -243,7 +243,7 @@ def test_wrong_options_are_named(pets, options, change, named):
         tfds_images.load(**(options | change))
 
 
-def test_a_data_set_half_there(pets, options):
+def test_an_incomplete_data_set_is_an_error(pets, options):
     shard = pets / "pets-train.tfrecord-00001-of-00003"
     whole = shard.read_bytes()
     length = int.from_bytes(whole[:8], "little") + 16
@@ -324,7 +324,7 @@ def test_the_picture_and_its_label_among_the_features(tmp_path, options, feature
     assert batch["label"] == [1]
 
 
-def test_a_picture_cut_short_is_named(tmp_path, options):
+def test_a_truncated_picture_is_named(tmp_path, options):
     features = {"image": tfds.features.Image(encoding_format="jpeg"), "label": LABEL}
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "whole.jpg")

@@ -1,4 +1,4 @@
-"""Point files of every kind, whole and damaged."""
+"""Point files in every format, valid and damaged."""
 
 import io
 import pickle
@@ -47,7 +47,7 @@ def h5(array, name="data"):
 
 
 def h5_with(add):
-    """A file to which `add` adds what it will."""
+    """Returns the content of an HDF5 file that `add` has filled."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         add(file)
@@ -128,7 +128,7 @@ def test_meshes_are_read(encoding, suffix):
 
 @pytest.mark.parametrize("corners", [4, 6])
 def test_polygons_of_a_ply_become_triangles(corners):
-    """A prism's end: a regular polygon, whose area is known."""
+    """Reads a regular polygon, whose area is known."""
     angles = np.arange(corners) * 2 * np.pi / corners
     rows = "".join(f"{np.cos(a)} {np.sin(a)} 0\n" for a in angles)
     face = " ".join(map(str, [corners, *range(corners)]))
@@ -144,8 +144,8 @@ def test_polygons_of_a_ply_become_triangles(corners):
 
 
 @pytest.mark.parametrize("kind", CLOUDS)
-def test_any_damage_is_a_data_error(kind):
-    """Whatever the parsers raise at it, and they raise nearly anything."""
+def test_any_damage_is_an_input_error(kind):
+    """Covers every error that the parsers raise."""
     suffix, whole = CLOUDS[kind]
     rng = np.random.default_rng(0)
     messages = []
@@ -210,8 +210,8 @@ def refused(data, name, *parts):
         (".h5", h5(POINTS)[:900], "cannot be read as .h5"),
         (".h5", h5(POINTS, "points"), "data"),
         (".h5", h5(np.stack([POINTS, POINTS])), "2 clouds"),
-        (".h5", h5_with(virtual), "kept in other files"),
-        (".h5", h5_with(outside), "kept in other files"),
+        (".h5", h5_with(virtual), "stored in other files"),
+        (".h5", h5_with(outside), "stored in other files"),
         (".h5", h5_with(vast), "(50000000, 16)"),
         (".h5", h5_with(lambda file: file.create_group("data")), "no numbers"),
         (".h5", h5_with(lambda file: file.update(data=h5py.Empty("f8"))), "no numbers"),
@@ -228,7 +228,7 @@ def refused(data, name, *parts):
         (".obj", b"v 0 0 0", ".off, .ply"),
     ],
 )
-def test_what_cannot_be_read_is_named(suffix, data, named):
+def test_unreadable_files_are_named(suffix, data, named):
     refused(data, f"some folder/-x{suffix}", named)
 
 

@@ -1,4 +1,4 @@
-"""One's own point files: layouts, sizes and formats mixed, splits and damage named."""
+"""The loader of a user's point files: layouts, mixed sizes and formats, splits, and errors."""
 
 import h5py
 import numpy as np
@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 
 
 def add(folder, count, size=40, stretch=(1, 1, 1), offset=0.0):
-    """Writes clouds, in four formats in turn, that differ in where they are."""
+    """Writes clouds in three formats in turn."""
     folder.mkdir(parents=True)
     for number in range(count):
         points = (RNG.normal(size=(size, 3)) * stretch + offset).astype(np.float32)
@@ -95,20 +95,20 @@ def test_meshes_of_princeton_without_a_test_folder_have_some_held_out(real_data)
     assert only(more.eval)["points"].shape == (2, 5000, 3)
 
 
-def test_the_same_points_are_kept_each_time_and_the_smallest_cloud_sets_the_size(tmp_path):
+def test_the_same_points_are_drawn_each_time_and_the_smallest_cloud_sets_the_size(tmp_path):
     add(tmp_path / "a", 2, size=30)
     add(tmp_path / "b", 2, size=5000)
     one, two = (load(tmp_path, val_fraction=0.5, num_points=30) for _ in range(2))
     np.testing.assert_array_equal(only(one.eval)["points"], only(two.eval)["points"])
     np.testing.assert_array_equal(only(one.train)["points"], only(two.train)["points"])
-    # A cloud of 5,000 keeps as many as the smallest has, from anywhere in the file.
+    # A cloud of 5,000 is cut to the size of the smallest, with points from the whole file.
     (path,) = (one.eval.name(i) for i in range(2) if "/b/" in one.eval.name(i))
     whole = np.load(path) if path.endswith(".npy") else np.loadtxt(path, delimiter=",")
-    kept = only(one.eval)["points"][1].astype(np.float64)
-    kept -= kept.mean(axis=0)
-    spread = whole.std(axis=0) / kept.std(axis=0)
+    drawn = only(one.eval)["points"][1].astype(np.float64)
+    drawn -= drawn.mean(axis=0)
+    spread = whole.std(axis=0) / drawn.std(axis=0)
     np.testing.assert_allclose(spread / spread.mean(), 1, atol=0.5)
-    assert not np.array_equal(kept.argsort(axis=0), whole[:30].argsort(axis=0))
+    assert not np.array_equal(drawn.argsort(axis=0), whole[:30].argsort(axis=0))
 
 
 def test_points_far_from_the_origin_keep_their_shape(tmp_path):

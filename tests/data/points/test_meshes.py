@@ -1,4 +1,4 @@
-"""Meshes: OFF as it is found, and points spread over the surface by area."""
+"""Meshes: the variants of OFF, and points sampled in proportion to the area."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def expected():
         (b"3 1 2 3\n", b"3 1 2 3"),
     ],
 )
-def test_off_is_read_however_it_is_written(old, new):
+def test_every_variant_of_off_is_read(old, new):
     mesh = parse_off(TETRAHEDRON.replace(old, new) if old else TETRAHEDRON)
     vertices, triangles = expected()
     np.testing.assert_array_equal(mesh.vertices, vertices)
@@ -45,14 +45,14 @@ def test_colours_and_polygons_are_read():
     assert mesh.triangles.tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 4]]
 
 
-def test_real_meshes_are_as_trimesh_reads_them(real_data):
+def test_real_meshes_equal_those_of_trimesh(real_data):
     paths = sorted((real_data / "modelnet_off").rglob("*.off"))
     glued = [path for path in paths if path.read_bytes()[3:4].isdigit()]
     assert len(paths) == 4
     assert glued
     for path in paths:
         mesh = parse_off(path.read_bytes())
-        # trimesh wants a line break behind OFF.
+        # trimesh requires a line break after OFF.
         path_text = path.read_text().replace("OFF", "OFF\n", 1)
         loaded = trimesh.load(
             trimesh.util.wrap_as_stream(path_text), file_type="off", process=False
@@ -79,7 +79,7 @@ def test_real_meshes_are_as_trimesh_reads_them(real_data):
         (b"1 0 0\n", b"one 0 0\n", "could not convert"),
     ],
 )
-def test_what_is_wrong_with_an_off_file_is_said(old, new, named):
+def test_an_invalid_off_file_is_an_error(old, new, named):
     with pytest.raises(ValueError, match=named):
         parse_off(TETRAHEDRON.replace(old, new, 1))
 
@@ -98,7 +98,7 @@ def test_points_fall_on_triangles_in_proportion_to_their_areas():
     areas = np.array([0.5, 0.5, 0.5, np.sqrt(3) / 2])
     chance = areas / areas.sum()
     found = np.array([side.sum() for side in on])
-    assert found.sum() == pytest.approx(count, abs=3)  # none anywhere else, but for corners
+    assert found.sum() == pytest.approx(count, abs=3)  # no point is elsewhere, except on edges
     deviations = (found - count * chance) / np.sqrt(count * chance * (1 - chance))
     assert np.abs(deviations).max() < 4
 
@@ -116,7 +116,7 @@ def test_points_are_uniform_within_a_triangle():
     assert np.mean((x < 0.5) & (y < 0.5) & (x + y > 0.5)) == pytest.approx(1 / 4, abs=0.005)
 
 
-def test_a_real_mesh_is_sampled_as_its_areas_say(real_data):
+def test_a_real_mesh_is_sampled_in_proportion_to_its_areas(real_data):
     path = real_data / "modelnet_off" / "bed" / "train" / "bed_0001.off"
     mesh = parse_off(path.read_bytes())
     reference = trimesh.Trimesh(mesh.vertices, mesh.triangles, process=False)

@@ -1,4 +1,4 @@
-"""Batches: shared out over processes, resumed exactly, and each example evaluated once."""
+"""Batches: divided among processes, resumed exactly, and each example evaluated once."""
 
 import dataclasses
 import functools
@@ -34,8 +34,8 @@ def test_training_batches_have_fixed_shapes_and_dtypes():
 
 def test_no_example_is_dropped_at_the_end_of_an_epoch():
     batches = take(noisy_source(10).train_batches(batch_size=4, seed=1), 5)
-    seen = np.concatenate([batch["index"] for batch in batches]).reshape(2, 10)
-    np.testing.assert_array_equal(np.sort(seen), [np.arange(10)] * 2)
+    indices = np.concatenate([batch["index"] for batch in batches]).reshape(2, 10)
+    np.testing.assert_array_equal(np.sort(indices), [np.arange(10)] * 2)
 
 
 @pytest.mark.parametrize("process_count", [2, 3])
@@ -68,7 +68,7 @@ def test_augmentation_changes_with_the_epoch_and_the_seed():
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3, 8])  # an epoch is 3.5 batches
-def test_restored_iterator_goes_on_exactly(taken):
+def test_restored_iterator_continues_exactly(taken):
     whole = take(noisy_source(14).train_batches(batch_size=4, seed=4), taken + 6)
     iterator = noisy_source(14).train_batches(batch_size=4, seed=4)
     take(iterator, taken)
@@ -114,7 +114,7 @@ print(hashlib.sha256(b"".join(b["image"].tobytes() for b in batches)).hexdigest(
 """
 
 
-def test_a_new_process_goes_on_exactly(tmp_path, add_pictures, folder_options):
+def test_a_new_process_continues_exactly(tmp_path, add_pictures, folder_options):
     for name in ("a", "b"):
         add_pictures(tmp_path / "pictures" / name, 8, ".jpg")
     options = folder_options | {"dir": str(tmp_path / "pictures")}
@@ -183,7 +183,7 @@ def test_a_state_fits_another_number_of_processes_with_the_same_global_batch():
 
 
 def pairing(features, seed):
-    """Mixes a pair so that it shows whose pair it is, with noise of the pair's own."""
+    """Averages the pictures of a pair and adds a feature of noise for each pair."""
     images = tf.cast(features["image"], tf.float32)
     noise = tf.random.stateless_uniform([], seed)
     return features | {"image": 0.5 * (images + images[::-1]), "noise": tf.fill([2], noise)}
@@ -234,18 +234,18 @@ def test_evaluation_counts_each_example_once(process_count, batch_size):
         for process in range(process_count)
     ]
     assert len({len(part) for part in parts}) == 1
-    seen = []
+    evaluated = []
     for batch in itertools.chain.from_iterable(parts):
         assert all(len(value) == batch_size for value in batch.values())
         real = batch["mask"] == 1
         np.testing.assert_array_equal(batch["mask"][~real], 0)
         np.testing.assert_array_equal(batch["image"][~real], 0)
         np.testing.assert_array_equal(batch["image"][real][:, 0, 0, 0], batch["index"][real] + 1)
-        seen.extend(batch["index"][real])
-    assert sorted(seen) == list(range(10))
+        evaluated.extend(batch["index"][real])
+    assert sorted(evaluated) == list(range(10))
 
 
-def test_evaluation_of_real_digits_meets_the_data():
+def test_evaluation_shows_all_real_digits():
     held_out = digits.load(image_size=8, channels=1, max_shift=1).eval
     labels = np.concatenate(
         [b["label"][b["mask"] == 1] for b in held_out.eval_batches(batch_size=100)]
@@ -259,7 +259,7 @@ def test_evaluation_of_real_digits_meets_the_data():
     [functools.partial(noisy_source(3).train_batches, seed=0), noisy_source(3).eval_batches],
     ids=["train", "eval"],
 )
-def test_sizes_that_cannot_be_are_refused(batches):
+def test_invalid_sizes_are_refused(batches):
     with pytest.raises(ValueError, match="batch_size is 0"):
         batches(batch_size=0)
     with pytest.raises(ValueError, match="process_index is 2 of 2"):

@@ -1,4 +1,4 @@
-"""The training stream: every epoch a permutation, each of its own."""
+"""The training stream: every epoch is a different permutation."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_each_epoch_shows_every_example_once(num_examples):
         np.testing.assert_array_equal(np.sort(epoch), np.arange(num_examples))
 
 
-def test_epochs_and_seeds_have_orders_of_their_own():
+def test_epochs_and_seeds_have_different_orders():
     index, _ = stream(2 * 1437, 1437, seed=5)
     other, _ = stream(1437, 1437, seed=6)
     far, _ = stream(1437, 1437, seed=5 + 2**32)
@@ -47,7 +47,7 @@ def test_no_order_comes_twice():
     assert len(np.unique(index.reshape(epochs, n), axis=0)) == epochs
 
 
-def test_a_sorted_data_set_comes_well_mixed():
+def test_a_sorted_data_set_is_well_shuffled():
     index, _ = stream(1000, 1000, seed=3)
     classes = index.reshape(20, 50) // 100  # ten sorted classes, batches of 50
     counts = np.stack([np.bincount(batch, minlength=10) for batch in classes])

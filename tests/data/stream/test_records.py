@@ -1,4 +1,4 @@
-"""Any record of TFRecord files by its number, and damage named by file and record."""
+"""Random access to records of TFRecord files, and errors that name the file and record."""
 
 import os
 import time
@@ -22,7 +22,7 @@ def write(path, contents):
 
 @pytest.fixture
 def contents():
-    """Data of 3, 0 and 4 records: text, nothing, and 100 KB of noise."""
+    """The data of three files with 3, 0 and 4 records."""
     noise = np.random.default_rng(0).bytes(100_000)
     return [[b"one", b"", b"three"], [], [b"4", noise, b"6", noise[:50_000]]]
 
@@ -34,7 +34,7 @@ def files(tmp_path, contents):
 
 @pytest.fixture
 def walked(monkeypatch):
-    """Names of the files that are walked, as they are."""
+    """A list that receives the name of each file whose offsets are searched."""
     names, walk = [], records._walk
     monkeypatch.setattr(records, "_walk", lambda file, size: names.append(file) or walk(file, size))
     return names
@@ -102,16 +102,16 @@ def test_a_flipped_byte_of_a_length_is_named_at_once(files, position):
 
 
 @pytest.mark.parametrize(
-    ("kept", "named"), [(100, "record 1"), (20, "record 1"), (10, "record 0"), (16, "record 0")]
+    ("size", "named"), [(100, "record 1"), (20, "record 1"), (10, "record 0"), (16, "record 0")]
 )
-def test_a_file_cut_short_names_the_record(files, kept, named):
+def test_a_truncated_file_is_named_with_the_record(files, size, named):
     with open(files[2], "r+b") as file:
-        file.truncate(kept)
-    with pytest.raises(InputError, match=f"part 2: {named} is cut short at {kept} bytes"):
+        file.truncate(size)
+    with pytest.raises(InputError, match=f"part 2: {named} is cut short at {size} bytes"):
         open_records(files)
 
 
-def test_what_is_no_record_file_is_refused(tmp_path):
+def test_other_files_are_refused(tmp_path):
     (tmp_path / "text").write_text("Nothing that was ever written as a record, but long enough.")
     with pytest.raises(InputError, match=r"text: record 0 .* no uncompressed TFRecord file"):
         open_records([tmp_path / "text"])
@@ -140,7 +140,7 @@ def test_files_are_walked_once_and_again_when_they_change(files, walked):
     assert third.read(tf.constant(3, tf.int64)) == b"4"
 
 
-def test_other_files_of_a_folder_have_an_index_of_their_own(files, walked):
+def test_other_files_of_a_folder_have_another_cache(files, walked):
     assert open_records(files[:1]).num_records == 3
     assert open_records(files[2:]).num_records == 4
     assert open_records(files[:1]).num_records == 3
@@ -148,7 +148,7 @@ def test_other_files_of_a_folder_have_an_index_of_their_own(files, walked):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "text", "pickle"])
-def test_a_damaged_index_is_ignored_and_written_anew(tmp_path, files, walked, damage):
+def test_a_damaged_cache_is_ignored_and_rewritten(tmp_path, files, walked, damage):
     open_records(files)
     (index,) = tmp_path.glob(".offsets-*")
     whole = index.read_bytes()
@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_written_to(files, walked, monkeypatch):
         assert walked == files * times
 
 
-def test_files_elsewhere_than_on_this_machine(contents):
+def test_files_in_other_file_systems(contents):
     files = [write(f"ram://records/{n}", data) for n, data in enumerate(contents)]
     for _ in range(2):
         opened = open_records(files)

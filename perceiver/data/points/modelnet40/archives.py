@@ -1,7 +1,7 @@
-"""Folders and zip archives read in one way, an archive without being unpacked.
+"""Reads folders and zip archives through one interface, without unpacking an archive.
 
-An archive comes from elsewhere, so nothing it says is believed: its members are read into memory,
-never written, and what no honest archive of a data set holds is refused by name.
+An archive is not trusted: its members are read into memory and never written to disk, and members
+that no archive of a data set contains are refused.
 """
 
 import collections
@@ -18,13 +18,13 @@ import zlib
 from perceiver.data.errors import reason
 from perceiver.errors import InputError
 
-# Princeton's archive holds 24,000 members and 10 GB, Stanford's largest member has 0.1 GB.
-_MOST_MEMBERS = 200_000
-_LARGEST_MEMBER = 1 << 29
-_LARGEST_TOTAL = 1 << 36
+# Princeton's archive has 24,000 members and 10 GB, the largest member of Stanford's has 0.1 GB.
+_MAX_MEMBERS = 200_000
+_MAX_MEMBER_BYTES = 1 << 29
+_MAX_TOTAL_BYTES = 1 << 36
 
-# What zipfile and the decompressors raise at a damaged archive. RuntimeError where a method of
-# compression is not known or a password is asked for.
+# Errors of zipfile and the decompressors for a damaged archive, and RuntimeError for an unknown
+# compression method or a missing password.
 _DAMAGED = (
     EOFError,
     KeyError,
@@ -38,54 +38,63 @@ _DAMAGED = (
 )
 
 
-class Folder:
-    """A folder of the user's."""
+class FolderArchive:
+    """An unpacked archive: a folder.
+
+    Attributes:
+      root: path of the folder, for messages.
+    """
 
     def __init__(self, path: pathlib.Path):
         self.root = str(path)
         self._path = path
 
-    def list(self, below: str) -> tuple[list[str], list[str]]:
-        """Names of the folders and of the files in the folder `below`, sorted; hidden ones not.
+    def list(self, folder: str) -> tuple[list[str], list[str]]:
+        """Lists a folder.
 
         Args:
-          below: path below the root with '/' between names, '' for the root. There is nothing in
-            a folder that is not there.
+          folder: path relative to the root, with '/' between names; '' for the root.
+
+        Returns:
+          The sorted names of its folders and of its files, without hidden ones. Both are empty for
+          a missing folder.
         """
         folders, files = [], []
-        if (self._path / below).is_dir():
-            with os.scandir(self._path / below) as entries:
+        if (self._path / folder).is_dir():
+            with os.scandir(self._path / folder) as entries:
                 for entry in entries:
                     if not entry.name.startswith("."):
                         (folders if entry.is_dir() else files).append(entry.name)
         return sorted(folders), sorted(files)
 
     def read(self, name: str) -> bytes:
-        """What a file holds; an InputError that names it where it cannot be read."""
+        """Returns the content of a file; raises an InputError if the file is unreadable."""
         try:
             return (self._path / name).read_bytes()
         except OSError as error:
-            raise InputError(f"{self.name(name)}: cannot be read ({error.strerror})") from error
+            raise InputError(
+                f"{self.path(name)}: cannot be read ({error.strerror}): replace it"
+            ) from error
 
-    def name(self, name: str) -> str:
-        """What messages call a file."""
+    def path(self, name: str) -> str:
+        """Returns the path of a file, for messages."""
         return str(self._path / name)
 
-    def within(self, below: str) -> "Folder":
-        """The tree of a folder in this one."""
-        return Folder(self._path / below)
+    def subfolder(self, folder: str) -> "FolderArchive":
+        """Returns a folder of this archive as an archive."""
+        return FolderArchive(self._path / folder)
 
 
-class Archive:
-    """A .zip file.
+class ZipArchive:
+    """A .zip file, or a folder in it, with the interface of `FolderArchive`.
 
     Raises:
-      InputError: a damaged archive, or one with a member whose name leads outside, that is a link
-        or encrypted, or that is too large.
+      InputError: the archive is damaged or too large, or a member leads outside, is a link, is
+        encrypted or is too large.
     """
 
-    def __init__(self, path: pathlib.Path, below: str = ""):
-        self._path, self._below = path, below
+    def __init__(self, path: pathlib.Path, folder: str = ""):
+        self._path, self._folder = path, folder
         try:
             self._zip = zipfile.ZipFile(path)
         except _DAMAGED as error:
@@ -94,76 +103,80 @@ class Archive:
             ) from error
         members = self._zip.infolist()
         total = sum(member.file_size for member in members)
-        if len(members) > _MOST_MEMBERS or total > _LARGEST_TOTAL:
+        if len(members) > _MAX_MEMBERS or total > _MAX_TOTAL_BYTES:
             raise InputError(
-                f"{path}: refused: {len(members):,} members of {total:,} bytes are more than any "
-                "data set read here has"
+                f"{path}: refused: {len(members):,} members of {total:,} bytes are more than "
+                "ModelNet has: download it again"
             )
         for member in members:
-            why = _suspicious(member)
-            if why:
-                raise InputError(f"{path}: refused: its member {member.filename!r} {why}")
+            fault = _fault(member)
+            if fault:
+                raise InputError(
+                    f"{path}: refused: its member {member.filename!r} {fault}: download it again"
+                )
 
     @property
     def root(self) -> str:
-        """What messages call the tree."""
-        return f"{self._path}/{self._below}".rstrip("/")
+        """Path of the archive and of the folder in it, for messages."""
+        return f"{self._path}/{self._folder}".rstrip("/")
 
     @functools.cached_property
     def _children(self) -> dict[str, tuple[set[str], set[str]]]:
-        """Folder -> names of its folders and of its files."""
-        found = collections.defaultdict(lambda: (set(), set()))
+        """The names of the folders and of the files in each folder."""
+        children = collections.defaultdict(lambda: (set(), set()))
         for member in self._zip.infolist():
             parts = member.filename.rstrip("/").split("/")
             if any(part.startswith((".", "__MACOSX")) for part in parts):
                 continue
             for depth in range(len(parts) - 1):
-                found["/".join(parts[:depth])][0].add(parts[depth])
-            found["/".join(parts[:-1])][0 if member.is_dir() else 1].add(parts[-1])
-        return found
+                children["/".join(parts[:depth])][0].add(parts[depth])
+            children["/".join(parts[:-1])][0 if member.is_dir() else 1].add(parts[-1])
+        return children
 
-    def list(self, below: str) -> tuple[list[str], list[str]]:
-        """As `Folder.list`."""
-        folders, files = self._children.get(self._inside(below), ((), ()))
+    def list(self, folder: str) -> tuple[list[str], list[str]]:
+        """Lists a folder; see `FolderArchive.list`."""
+        folders, files = self._children.get(self._member(folder), ((), ()))
         return sorted(folders), sorted(files)
 
     def read(self, name: str) -> bytes:
-        """As `Folder.read`."""
+        """Returns the content of a file; see `FolderArchive.read`."""
         try:
-            # No more than the size that was checked: zipfile stops there, and then compares CRCs.
-            return self._zip.read(self._inside(name))
+            # zipfile reads at most the size that __init__ has checked, and then compares CRCs.
+            return self._zip.read(self._member(name))
         except _DAMAGED as error:
-            why = "it is not there" if isinstance(error, KeyError) else reason(error)
-            raise InputError(f"{self.name(name)}: cannot be read ({why})") from error
+            cause = "it does not exist" if isinstance(error, KeyError) else reason(error)
+            raise InputError(
+                f"{self.path(name)}: cannot be read ({cause}): download it again"
+            ) from error
 
-    def name(self, name: str) -> str:
-        """As `Folder.name`."""
+    def path(self, name: str) -> str:
+        """Returns the path of a file, for messages."""
         return f"{self.root}/{name}"
 
-    def within(self, below: str) -> "Archive":
-        """As `Folder.within`; the archive is not read again."""
-        tree = copy.copy(self)
-        tree._below = self._inside(below)
-        return tree
+    def subfolder(self, folder: str) -> "ZipArchive":
+        """Returns a folder of this archive as an archive, without opening the file again."""
+        archive = copy.copy(self)
+        archive._folder = self._member(folder)
+        return archive
 
-    def _inside(self, name: str) -> str:
-        return "/".join(part for part in (self._below, name) if part)
+    def _member(self, name: str) -> str:
+        return "/".join(part for part in (self._folder, name) if part)
 
     def __reduce__(self):
-        """Another process opens the archive by itself, once."""
-        return _reopened, (self._path, self._below)
+        """Pickles the path, so that each worker process opens the archive once."""
+        return _reopen, (self._path, self._folder)
 
 
 @functools.cache
-def _reopened(path: pathlib.Path, below: str) -> Archive:
-    return Archive(path, below)
+def _reopen(path: pathlib.Path, folder: str) -> ZipArchive:
+    return ZipArchive(path, folder)
 
 
-Tree = Folder | Archive
+Archive = FolderArchive | ZipArchive
 
 
-def _suspicious(member: zipfile.ZipInfo) -> str | None:
-    """Why a member is refused; None if it is not."""
+def _fault(member: zipfile.ZipInfo) -> str | None:
+    """Returns the reason to refuse a member, or None."""
     name = member.filename
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or "\\" in name or ":" in parts[0]:
@@ -173,6 +186,6 @@ def _suspicious(member: zipfile.ZipInfo) -> str | None:
         return "is a link or a special file"
     if member.flag_bits & 1:
         return "is encrypted"
-    if member.file_size > _LARGEST_MEMBER:
+    if member.file_size > _MAX_MEMBER_BYTES:
         return f"has {member.file_size:,} bytes when unpacked"
     return None

@@ -1,8 +1,8 @@
-"""The TFDS builder of ModelNet40 and ModelNet10, which reads every form of them.
+"""Prepares ModelNet40 and ModelNet10 as a TFDS data set, from any layout.
 
-What it writes is an ordinary TFDS data set: `tfds.builder_from_directory` opens it anywhere,
-without this code. An example is a cloud as its form has it: 'points' float32 [P, 3], 'label', and
-'name'. P is 10,000 for modelnet40_normal_resampled, 2,048 for the others; the axes are the form's.
+The result is an ordinary TFDS data set: `tfds.builder_from_directory` opens it without this code.
+An example is an unprocessed cloud: 'points' float32 [P, 3], 'label' and 'name'. P is 10,000 for
+modelnet40_normal_resampled and 2,048 for the other layouts; the axes are those of the source.
 """
 
 import os
@@ -37,45 +37,45 @@ class Modelnet(tfds.core.GeneratorBasedBuilder):
         tfds.core.BuilderConfig(name="modelnet40", description="40 classes, 12,311 shapes"),
         tfds.core.BuilderConfig(name="modelnet10", description="10 classes, 4,899 shapes"),
     )
-    # TFDS looks there for checksums of downloads, and `downloads` has its own.
+    # No code path: TFDS would look for checksums of downloads there, and `downloads` has its own.
     code_path = None
 
-    def __init__(self, *, form: layouts.Form, workers: int, **kwargs):
-        """Takes the clouds of a form, and the data_dir of TFDS.
+    def __init__(self, *, layout: layouts.Layout, workers: int, **kwargs):
+        """Creates a builder for the clouds of a layout.
 
         Args:
-          form: what was found.
-          workers: processes that sample meshes.
-          **kwargs: of a TFDS builder.
+          layout: data set to prepare.
+          workers: number of processes that sample meshes.
+          **kwargs: arguments of a TFDS builder.
         """
-        self._form, self._workers = form, workers
-        super().__init__(config=f"modelnet{len(form.class_names)}", **kwargs)
+        self._layout, self._workers = layout, workers
+        super().__init__(config=f"modelnet{len(layout.class_names)}", **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        points = tfds.features.Tensor(shape=(self._form.num_points, 3), dtype=np.float32)
+        points = tfds.features.Tensor(shape=(self._layout.num_points, 3), dtype=np.float32)
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"Point clouds of ModelNet, from the form {self._form.kind!r}.",
+            description=f"Point clouds of ModelNet, from the layout {self._layout.kind!r}.",
             features=tfds.features.FeaturesDict(
                 {
                     "points": points,
-                    "label": tfds.features.ClassLabel(names=list(self._form.class_names)),
+                    "label": tfds.features.ClassLabel(names=list(self._layout.class_names)),
                     "name": tfds.features.Text(),
                 }
             ),
             supervised_keys=("points", "label"),
             homepage="https://modelnet.cs.princeton.edu",
             citation=_CITATION,
-            metadata=tfds.core.MetadataDict(form=self._form.kind),
+            metadata=tfds.core.MetadataDict(form=self._layout.kind),
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         del dl_manager
-        return {split: self._generate_examples(split) for split in self._form.splits}
+        return {split: self._generate_examples(split) for split in self._layout.splits}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
-        part = self._form.splits[split]
-        rows = zip(part.names, part.labels, part.clouds(self._workers), strict=True)
+        clouds = self._layout.splits[split]
+        rows = zip(clouds.names, clouds.labels, clouds.clouds(self._workers), strict=True)
         for name, label, points in rows:
             yield name, {"points": points, "label": int(label), "name": name}
 
@@ -88,35 +88,35 @@ def prepare(
     partial: bool = False,
     workers: int | None = None,
 ) -> str:
-    """Makes a TFDS data set of any form of ModelNet.
+    """Prepares a TFDS data set from any layout of ModelNet.
 
     Args:
-      source: folder or .zip of the form; an archive is read in place. Or 'download:' and a name of
-        `downloads.ARCHIVES`, which is then fetched to `downloads/` below `out`.
-      out: folder for data sets; this one is in `modelnet/` below it.
-      classes: 40 or 10, where the source could be read as both.
-      partial: whether fewer clouds than ModelNet's official lists have will do.
-      workers: processes that sample meshes; as many as there are cores by default.
+      source: path of a folder or .zip file, which is read without unpacking it; or 'download:' and
+        a name in `downloads.ARCHIVES`, for an archive that is downloaded to `downloads/` in `out`.
+      out: folder for data sets; this one is written to `modelnet/` in it.
+      classes: 40 or 10, if the source can be read as both.
+      partial: True to accept other numbers of clouds than the official ones.
+      workers: number of processes that sample meshes; the number of cores by default.
 
     Returns:
-      A line that says what was found and where it is now.
+      A line with the content and the place of the data set.
 
     Raises:
-      InputError: what is wrong with the source, or a data set that is there already.
+      InputError: the source is unusable, `out` cannot be written to, or it has this data set.
     """
     if source.startswith(_DOWNLOAD):
         source = str(
             downloads.fetch(source.removeprefix(_DOWNLOAD), os.path.join(out, "downloads"))
         )
-    form = layouts.find(source, classes=classes, partial=partial)
-    official = OFFICIAL.get(len(form.class_names))
-    if official is None or form.class_names != official.class_names:
+    layout = layouts.find(source, classes=classes, partial=partial)
+    official = OFFICIAL.get(len(layout.class_names))
+    if official is None or layout.class_names != official.class_names:
         raise InputError(
-            f"{form.root!r} has other classes than ModelNet40 and ModelNet10: such files are read "
-            "as they are, without being prepared"
+            f"{layout.root!r} has other classes than ModelNet40 and ModelNet10: load these "
+            "files directly, without preparing them"
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    builder = Modelnet(form=form, workers=workers or cores or 1, data_dir=out)
+    builder = Modelnet(layout=layout, workers=workers or cores or 1, data_dir=out)
     if builder.data_path.exists():
         raise InputError(f"{builder.data_path} is there already: remove it, or give another folder")
     quick = tfds.download.DownloadConfig(
@@ -124,12 +124,14 @@ def prepare(
     )
     try:
         builder.download_and_prepare(download_config=quick)
-    # TFDS makes a RuntimeError of what TensorFlow says of a disk that is full.
+    # TFDS raises a RuntimeError for a TensorFlow error about a full disk.
     except (OSError, RuntimeError, tf.errors.OpError) as error:
-        raise InputError(f"{out!r} cannot be written ({reason(error)})") from error
+        raise InputError(
+            f"{out!r} cannot be written ({reason(error)}): give another folder"
+        ) from error
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     return (
-        f"{official.name}, {form.kind} of {form.root}: {counts['train']:,} training clouds of "
+        f"{official.name}, {layout.kind} of {layout.root}: {counts['train']:,} training clouds of "
         f"{official.counts['train']:,} listed and {counts['test']:,} test clouds of "
-        f"{official.counts['test']:,}, {form.num_points:,} points each, in {builder.data_path}"
+        f"{official.counts['test']:,}, {layout.num_points:,} points each, in {builder.data_path}"
     )

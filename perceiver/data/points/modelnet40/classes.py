@@ -1,4 +1,4 @@
-"""The classes of ModelNet40 and ModelNet10 in the order of their labels, and how many there are."""
+"""The official class names and numbers of shapes of ModelNet40 and ModelNet10."""
 
 import dataclasses
 
@@ -60,12 +60,12 @@ MODELNET10 = (
 
 @dataclasses.dataclass(frozen=True)
 class Official:
-    """What a data set has by its publishers' lists.
+    """A data set as its publishers' lists define it.
 
     Attributes:
-      name: of the data set.
-      class_names: by label.
-      counts: split -> how many shapes.
+      name: name of the data set.
+      class_names: name of each class, in the order of the labels.
+      counts: number of shapes in each split.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Fetches archives of ModelNet from their publishers, checked against a SHA-256.
+"""Downloads archives of ModelNet from their publishers and checks their SHA-256.
 
-The sum of Stanford's archive is the one that TensorFlow Graphics registered for TFDS; Princeton's
-are those that several point cloud libraries pin. The data are for academic research.
+The checksum of Stanford's archive is the one that TensorFlow Graphics registered for TFDS; those of
+Princeton's are pinned by several point cloud libraries. The data are for academic research.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ from perceiver.errors import InputError
 from perceiver.names import unknown
 
 _CHUNK = 1 << 20
-_SECONDS = 60  # without an answer
+_TIMEOUT = 60  # seconds without a response
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
-    """An archive at its publisher's.
+class PublishedArchive:
+    """An archive on the server of its publisher.
 
     Attributes:
-      url: its address.
-      sha256: of all of it, in hexadecimal.
+      url: address of the archive.
+      sha256: SHA-256 of the archive, in hexadecimal.
     """
 
     url: str
@@ -36,15 +36,15 @@ class Published:
 
 
 ARCHIVES = {
-    "ModelNet40.zip": Published(
+    "ModelNet40.zip": PublishedArchive(
         "https://modelnet.cs.princeton.edu/ModelNet40.zip",
         "42dc3e656932e387f554e25a4eb2cc0e1a1bd3ab54606e2a9eae444c60e536ac",
     ),
-    "ModelNet10.zip": Published(
+    "ModelNet10.zip": PublishedArchive(
         "http://3dvision.princeton.edu/projects/2014/3DShapeNets/ModelNet10.zip",
         "9d8679435fc07d1d26f13009878db164a7aa8ea5e7ea3c8880e42794b7307d51",
     ),
-    "modelnet40_ply_hdf5_2048.zip": Published(
+    "modelnet40_ply_hdf5_2048.zip": PublishedArchive(
         "https://shapenet.cs.stanford.edu/media/modelnet40_ply_hdf5_2048.zip",
         "07670e237db72ece0f723b9abb571534c9ad655a6456b389646587dc72bb8bae",
     ),
@@ -52,20 +52,19 @@ ARCHIVES = {
 
 
 def fetch(name: str, folder: str) -> pathlib.Path:
-    """Downloads an archive, or finds it where an earlier call put it.
+    """Downloads an archive, unless an earlier call has downloaded it.
 
-    It gets its name only once it is whole and its sum is right.
+    The file gets its name only when it is complete and its checksum is right.
 
     Args:
       name: a key of ARCHIVES.
-      folder: where to put it; it is made.
+      folder: folder for the archive, created if it is missing.
 
     Returns:
-      Its path.
+      The path of the archive.
 
     Raises:
-      InputError: an unknown name, a server that does not answer or whose certificate is not valid,
-        or another sum.
+      InputError: unknown name, failed download, or wrong checksum.
     """
     if name not in ARCHIVES:
         raise InputError(unknown(name, ARCHIVES, what="archive"))
@@ -83,7 +82,7 @@ def fetch(name: str, folder: str) -> pathlib.Path:
     except (OSError, http.client.HTTPException) as error:
         raise InputError(
             f"{archive.url}: cannot be fetched to {str(path)!r} ({reason(error)}): get "
-            f"{name} in another way, and give the file"
+            f"{name} in another way, and give that file"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -92,9 +91,9 @@ def fetch(name: str, folder: str) -> pathlib.Path:
 
 
 def _download(url: str, part: pathlib.Path, name: str) -> str:
-    """Writes what is at an address to a file; returns its SHA-256."""
+    """Downloads a URL to a file and returns its SHA-256."""
     digest = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=_SECONDS) as response, part.open("wb") as file:
+    with urllib.request.urlopen(url, timeout=_TIMEOUT) as response, part.open("wb") as file:
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() else None
         with tqdm(desc=name, total=total, unit="B", unit_scale=True) as progress:
@@ -107,9 +106,9 @@ def _download(url: str, part: pathlib.Path, name: str) -> str:
     return digest.hexdigest()
 
 
-def _check(found: str, archive: Published, where: str) -> None:
+def _check(found: str, archive: PublishedArchive, where: str) -> None:
     if found != archive.sha256:
         raise InputError(
             f"{where}: refused: its SHA-256 is {found}, and should be {archive.sha256}: it is cut "
-            "short or not what was published"
+            "short or altered; download it again"
         )

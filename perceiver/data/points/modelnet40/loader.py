@@ -1,8 +1,8 @@
-"""ModelNet40 and ModelNet10 as point clouds (Sec. 4.3), from what people have of them.
+"""Loads ModelNet40 and ModelNet10 as point clouds (Sec. 4.3).
 
-Told apart by what is in the folder: a data set that `prepare` made, Stanford's HDF5 files, or
-modelnet40_normal_resampled. Princeton's meshes are prepared first, which samples points from them
-once and not at each start.
+The folder may hold a data set made by `builder.prepare`, Stanford's HDF5 files, or
+modelnet40_normal_resampled. Princeton's meshes must be prepared first, so that points are sampled
+once instead of at every start.
 """
 
 import numpy as np
@@ -18,43 +18,43 @@ from perceiver.errors import InputError
 def load(*, dir: str, partial: bool = False, recipe: CloudRecipe) -> Dataset:
     """Reads all clouds into memory: 0.3 GB for ModelNet40 with 2,048 points, 1.5 GB with 10,000.
 
-    Where points were sampled from a mesh, or the file has them in random order, the first that
-    evaluation takes are as good as any. The axis that points up is 'y' in Stanford's files and in
-    modelnet40_normal_resampled; in clouds sampled from Princeton's meshes as they are it is 'z'.
+    Evaluation takes the first points of a cloud; the points of these data sets are in random order.
+    The axis that points up is 'y' in Stanford's files and in modelnet40_normal_resampled, and 'z'
+    in clouds sampled from Princeton's meshes.
 
     Args:
-      dir: folder, or .zip, of any of the forms; see `forms`.
-      partial: whether fewer clouds than ModelNet's official lists have will do.
-      recipe: its attributes are options as well.
+      dir: path of a folder or .zip file in one of the layouts; see `layouts`.
+      partial: True to accept other numbers of clouds than the official ones.
+      recipe: preprocessing and augmentation; its attributes are options of the loader.
 
     Returns:
-      'points', float32 [M, 3] within [-1, 1], and 'label', int32 [].
+      A data set of 'points', float32 [M, 3] within [-1, 1], and 'label', int32 [].
 
     Raises:
-      InputError: options that cannot be, missing or damaged files, other counts than the official
-        ones, too few points, labels without a name, or points that are not finite; the file and
-        the example are named.
+      InputError: an invalid option, missing or damaged files, other numbers of clouds than the
+        official ones, too few points, labels out of range, or points that are not finite. The
+        message names the file and the example.
     """
     folder = prepared.find(dir)
     if folder is not None:
-        form = prepared.read(folder, num_points=recipe.num_points, partial=partial)
+        layout = prepared.read(folder, num_points=recipe.num_points, partial=partial)
     else:
-        form = layouts.find(dir, num_points=recipe.num_points, partial=partial)
-    if form.kind == "meshes":
+        layout = layouts.find(dir, num_points=recipe.num_points, partial=partial)
+    if layout.kind == "meshes":
         raise InputError(
-            f"{form.root!r} holds meshes: sample points from them once with `{layouts.PREPARE}`, "
-            "and set dir to what it made"
+            f"{layout.root!r} holds meshes: sample points from them once with `{layouts.PREPARE}`, "
+            "and set dir to the result"
         )
-    train, test = (_source(form, split, recipe) for split in ("train", "test"))
-    return Dataset(train=train, eval=test, class_names=form.class_names)
+    train, test = (_source(layout, name, recipe) for name in ("train", "test"))
+    return Dataset(train=train, eval=test, class_names=layout.class_names)
 
 
-def _source(form: layouts.Form, split: str, recipe: CloudRecipe) -> Source:
-    part = form.splits[split]
-    # Filled one by one: a list of them and then an array would take twice the memory.
-    points = np.empty((len(part.labels), form.num_points, 3), np.float32)
-    for row, cloud in zip(points, part.clouds(1), strict=True):
+def _source(layout: layouts.Layout, name: str, recipe: CloudRecipe) -> Source:
+    split = layout.splits[name]
+    # Filled cloud by cloud: stacking a list of clouds would take twice the memory.
+    points = np.empty((len(split.labels), layout.num_points, 3), np.float32)
+    for row, cloud in zip(points, split.clouds(1), strict=True):
         row[:] = cloud
     return clouds.source(
-        points, part.labels, recipe, lambda index: f"{form.root}: {part.names[index]}"
+        points, split.labels, recipe, lambda index: f"{layout.root}: {split.names[index]}"
     )

@@ -1,4 +1,4 @@
-"""Reads a TFDS data set of point clouds that `modelnet_builder.prepare` made."""
+"""Reads a TFDS data set of point clouds that `builder.prepare` made."""
 
 import pathlib
 
@@ -12,41 +12,41 @@ from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
 _BATCH = 256  # clouds decoded at once
-# The folder that `prepare` was given, or one of those below it down to the data set's own.
+# The folder of the data set in the folder given to `prepare`, or in one of its subfolders.
 _VERSION = "[0-9]*.[0-9]*.[0-9]*/"
-_PLACES = ("", _VERSION, f"modelnet[14]0/{_VERSION}", f"modelnet/modelnet[14]0/{_VERSION}")
+_PATTERNS = ("", _VERSION, f"modelnet[14]0/{_VERSION}", f"modelnet/modelnet[14]0/{_VERSION}")
 
 
 @unreadable_as_input_error()
 def find(dir: str) -> pathlib.Path | None:
-    """The folder of a data set, in or below `dir`; None if there is none.
+    """Returns the folder of the data set in `dir` or its subfolders, or None.
 
     Raises:
-      InputError: there is more than one.
+      InputError: there is more than one data set.
     """
     folder = pathlib.Path(dir)
     if not dir or not folder.is_dir():
         return None
     found = sorted(
-        path.parent for place in _PLACES for path in folder.glob(f"{place}dataset_info.json")
+        path.parent for pattern in _PATTERNS for path in folder.glob(f"{pattern}dataset_info.json")
     )
     if len(found) > 1:
-        listed = " or ".join(repr(str(one)) for one in found)
+        listed = " or ".join(repr(str(path)) for path in found)
         raise InputError(f"{dir!r} holds {len(found)} data sets: give {listed}")
     return found[0] if found else None
 
 
-def read(folder: pathlib.Path, *, num_points: int, partial: bool) -> layouts.Form:
-    """All clouds of a data set.
+def read(folder: pathlib.Path, *, num_points: int, partial: bool) -> layouts.Layout:
+    """Reads all clouds of a data set.
 
     Args:
-      folder: from `find`.
-      num_points: the fewest that the clouds may have.
-      partial: whether fewer clouds than ModelNet's official lists have will do.
+      folder: folder of the data set, from `find`.
+      num_points: number of points that a cloud must have.
+      partial: True to accept other numbers of clouds than the official ones.
 
     Raises:
-      InputError: a data set of something else, damaged records, too few points, or other counts
-        than the official ones.
+      InputError: another kind of data set, damaged records, too few points, or other numbers of
+        clouds than the official ones.
     """
     builder = tfds_folder.open_folder(str(folder), "make the data set again")
     try:
@@ -65,22 +65,22 @@ def read(folder: pathlib.Path, *, num_points: int, partial: bool) -> layouts.For
             "lower num_points"
         )
     splits = {split: _read_split(builder, split, size, shape) for split, size in sizes.items()}
-    form = layouts.Form("prepared", str(folder), class_names, shape[0], splits)
-    layouts.check_counts(form, partial)
-    return form
+    layout = layouts.Layout("prepared", str(folder), class_names, shape[0], splits)
+    layouts.check_counts(layout, partial)
+    return layout
 
 
 def _read_split(
     builder: tfds.core.DatasetBuilder, split: str, size: int, shape: tuple[int, int]
-) -> layouts.Split:
+) -> layouts.CloudSplit:
     points, labels, names = np.empty((size, *shape), np.float32), np.empty(size, np.int32), []
-    # In the order of the files, so that example numbers stand for the same clouds each time.
+    # In the order of the files, so that an example has the same index in each run.
     in_order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-    rows = builder.as_dataset(split=split, read_config=in_order, shuffle_files=False)
+    dataset = builder.as_dataset(split=split, read_config=in_order, shuffle_files=False)
     try:
-        for batch in rows.batch(_BATCH).as_numpy_iterator():
-            here = slice(len(names), len(names) + len(batch["label"]))
-            points[here], labels[here] = batch["points"], batch["label"]
+        for batch in dataset.batch(_BATCH).as_numpy_iterator():
+            rows = slice(len(names), len(names) + len(batch["label"]))
+            points[rows], labels[rows] = batch["points"], batch["label"]
             names += [name.decode() for name in batch["name"]]
     except (tf.errors.OpError, ValueError) as error:
         raise InputError(
@@ -89,7 +89,7 @@ def _read_split(
         ) from error
     if len(names) != size:
         raise InputError(
-            f"{builder.data_path}: {len(names):,} of {size:,} {split} records are there: make the "
+            f"{builder.data_path}: {len(names):,} of {size:,} {split} records exist: make the "
             "data set again"
         )
     return layouts.in_memory(names, labels, points)

@@ -1,4 +1,4 @@
-"""ModelNet in every form that people have: told apart, counted, and read to the same clouds."""
+"""ModelNet in every layout: recognised, counted, and read as the same clouds."""
 
 import pathlib
 import shutil
@@ -16,7 +16,7 @@ from perceiver.data.points.modelnet40 import layouts
 from perceiver.data.points.modelnet40.classes import MODELNET10, MODELNET40, OFFICIAL
 from perceiver.errors import InputError
 
-# A box 1 x 2 x 4: no two of its axes can be mistaken for each other.
+# A box 1 x 2 x 4, whose axes differ in length.
 BOX = (
     "OFF8 6 12\n"
     + "".join(f"{x} {y} {z}\n" for x in (0, 1) for y in (0, 2) for z in (0, 4))
@@ -25,7 +25,7 @@ BOX = (
 
 
 def shapes(classes):
-    """(class, split, number) of as many shapes as the official lists have, spread evenly."""
+    """Yields (class, split, number) of the official number of shapes, spread over the classes."""
     for split, total in OFFICIAL[len(classes)].counts.items():
         for number in range(total):
             yield classes[number % len(classes)], split, number
@@ -38,7 +38,7 @@ def add_meshes(write, classes=MODELNET10, shapes_of=None):
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """An archive with as many meshes as ModelNet10 has."""
+    """A zip archive with as many meshes as ModelNet10."""
     path = tmp_path_factory.mktemp("princeton") / "ModelNet10.zip"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("ModelNet10/README.txt", "ModelNet")
@@ -61,9 +61,9 @@ FEW = [("bathtub", "train", 1), ("bed", "train", 2), ("bed", "test", 3)]
 @pytest.mark.parametrize("of_folder", [False, True])
 def test_princetons_archive_is_counted_and_read_in_place(archive, of_folder):
     before = sorted(archive.parent.rglob("*"))
-    form = layouts.find(str(archive.parent if of_folder else archive))
-    assert (form.kind, form.class_names, form.num_points) == ("meshes", MODELNET10, 2048)
-    train, test = form.splits["train"], form.splits["test"]
+    layout = layouts.find(str(archive.parent if of_folder else archive))
+    assert (layout.kind, layout.class_names, layout.num_points) == ("meshes", MODELNET10, 2048)
+    train, test = layout.splits["train"], layout.splits["test"]
     assert (len(train.names), len(test.names)) == (3991, 908)
     assert len(set(train.names)) == 3991
     labels = [MODELNET10.index(name.split("/")[0]) for name in test.names]
@@ -87,24 +87,24 @@ def test_folder_and_archive_and_processes_give_the_same_clouds(archive, tmp_path
     assert len(np.unique(one.reshape(len(one), -1), axis=0)) == len(one)  # no two are alike
 
 
-def test_processes_that_sample_do_not_load_tensorflow():
+def test_layouts_import_without_tensorflow():
     program = (
         "import sys, perceiver.data.points.modelnet40.layouts; "
         "sys.exit('tensorflow' in sys.modules)"
     )
-    repository = pathlib.Path(__file__).parents[3]
+    repository = pathlib.Path(__file__).parents[4]
     done = subprocess.run([sys.executable, "-c", program], cwd=repository, check=False)
     assert done.returncode == 0
 
 
-def test_the_classes_decide_between_10_and_40(tmp_path):
+def test_the_classes_select_modelnet10_or_modelnet40(tmp_path):
     add_meshes(writer(tmp_path), shapes_of=FEW)
     assert layouts.find(str(tmp_path), partial=True).class_names == MODELNET10
     assert layouts.find(str(tmp_path), partial=True, classes=40).class_names == MODELNET40
     add_meshes(writer(tmp_path), shapes_of=[("airplane", "train", 1)])
-    form = layouts.find(str(tmp_path), partial=True)
-    assert form.class_names == MODELNET40
-    assert form.splits["train"].labels.tolist() == [0, 1, 2]
+    layout = layouts.find(str(tmp_path), partial=True)
+    assert layout.class_names == MODELNET40
+    assert layout.splits["train"].labels.tolist() == [0, 1, 2]
 
 
 def refused(source, *parts, **options):
@@ -132,7 +132,7 @@ def test_a_class_of_another_data_set_is_named(tmp_path):
     refused(tmp_path, "'mug'", "point_folder", partial=True)
 
 
-def test_what_is_none_of_the_forms_is_answered_with_all_and_where_to_get_them(tmp_path):
+def test_another_layout_is_an_error_with_all_layouts_and_their_sources(tmp_path):
     refused(tmp_path, tmp_path, "<class>/{train,test}/*.off", "modelnet40_ply_hdf5_2048.zip")
     refused(tmp_path, "https://modelnet.cs.princeton.edu", "modelnet40_normal_resampled")
     refused(tmp_path / "none", tmp_path / "none", "does not exist")
@@ -156,7 +156,7 @@ def test_a_damaged_mesh_is_named(tmp_path):
 
 
 def add_resampled(folder, which, lists, lines=50):
-    """Lists of names, and files for some of them whose points tell which they are."""
+    """Writes lists of names, and files for some of them, with points that identify the file."""
     for path, names in lists.items():
         writer(folder)(path, "".join(f"{name}\n" for name in names))
     rng = np.random.default_rng(0)
@@ -180,9 +180,9 @@ def test_resampled_clouds_are_read_by_their_lists(tmp_path, packed):
     names = ["airplane_0001", "night_stand_0002", "night_stand_0004", "chair_0009"]
     add_resampled(folder, names, LISTS)
     source = shutil.make_archive(str(folder), "zip", tmp_path, folder.name) if packed else folder
-    form = layouts.find(str(source), partial=True)
-    assert (form.kind, form.class_names, form.num_points) == ("resampled", MODELNET40, 50)
-    train = form.splits["train"]
+    layout = layouts.find(str(source), partial=True)
+    assert (layout.kind, layout.class_names, layout.num_points) == ("resampled", MODELNET40, 50)
+    train = layout.splits["train"]
     assert train.names == ["airplane/airplane_0001.txt", "night_stand/night_stand_0002.txt"]
     assert train.labels.tolist() == [0, 23]
     clouds = np.stack(list(train.clouds(1)))
@@ -210,7 +210,7 @@ def test_resampled_clouds_of_another_size_and_lists_of_other_classes_are_named(t
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_cloud_that_is_listed_twice_is_named(tmp_path, split):
-    """In the test list as well as in the training list, it would be tested on what it learned."""
+    """A cloud in both lists would be tested on after training on it."""
     name = "night_stand_0002"
     lists = LISTS | {f"modelnet40_{split}.txt": [*LISTS[f"modelnet40_{split}.txt"], name]}
     add_resampled(tmp_path, ["airplane_0001", name, "night_stand_0004"], lists)
@@ -225,9 +225,9 @@ def test_real_lists_are_the_official_ones(real_data):
         assert len(names) == count
         tens = [name for name in names if name.rpartition("_")[0] in MODELNET10]
         assert len(tens) == OFFICIAL[10].counts[split]
-    form = layouts.find(str(folder), partial=True)
-    assert form.num_points == 10_000
-    assert [len(split.names) for split in form.splits.values()] == [19, 1]
+    layout = layouts.find(str(folder), partial=True)
+    assert layout.num_points == 10_000
+    assert [len(split.names) for split in layout.splits.values()] == [19, 1]
     assert set(MODELNET10) < set(MODELNET40)
     refused(folder, "19 training and 1 test", "9,843 and 2,468")
 
@@ -263,8 +263,8 @@ def add_hdf5(folder, names, sizes):
 
 def test_stanfords_files_hold_three_clouds_less(tmp_path):
     add_hdf5(tmp_path / "a", MODELNET40, {"train": 9840, "test": 2468})
-    form = layouts.find(str(tmp_path / "a"))
-    assert [len(split.names) for split in form.splits.values()] == [9840, 2468]
+    layout = layouts.find(str(tmp_path / "a"))
+    assert [len(split.names) for split in layout.splits.values()] == [9840, 2468]
     add_hdf5(tmp_path / "b", MODELNET40, {"train": 9839, "test": 2468})
     refused(tmp_path / "b", "9,839 training", "9,843")
     assert layouts.find(str(tmp_path / "b"), partial=True)

@@ -1,4 +1,4 @@
-"""Downloads: from a real server, whole and with the right sum or not there at all."""
+"""Downloads from a real server are complete and have the right checksum, or leave no file."""
 
 import hashlib
 import http.server
@@ -14,7 +14,7 @@ CONTENT = bytes(range(256)) * 10_000
 
 @pytest.fixture
 def server():
-    """A server of the machine itself: /whole.zip, /short.zip (the line breaks), nothing else."""
+    """A local server with /whole.zip and /short.zip (a broken connection) and nothing else."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -36,7 +36,7 @@ def server():
 
 
 def publish(monkeypatch, url, content=CONTENT):
-    published = downloads.Published(url, hashlib.sha256(content).hexdigest())
+    published = downloads.PublishedArchive(url, hashlib.sha256(content).hexdigest())
     monkeypatch.setitem(downloads.ARCHIVES, "ModelNet40.zip", published)
 
 
@@ -62,7 +62,7 @@ def test_a_whole_archive_is_fetched_once(server, tmp_path, monkeypatch):
         downloads.fetch("ModelNet40.zip", str(tmp_path / "new"))
 
 
-def test_another_sum_is_refused(server, tmp_path, monkeypatch):
+def test_a_wrong_checksum_is_refused(server, tmp_path, monkeypatch):
     publish(monkeypatch, f"{server}/whole.zip", content=b"other")
     refused(tmp_path, f"{server}/whole.zip", "SHA-256", hashlib.sha256(b"other").hexdigest())
 
@@ -73,7 +73,7 @@ def test_a_download_that_fails_leaves_nothing(server, tmp_path, monkeypatch, pat
     refused(tmp_path, f"{server}/{path}", "cannot be fetched", "404" if path == "gone.zip" else "")
 
 
-def test_no_server_and_no_name_are_said(tmp_path, monkeypatch):
+def test_a_missing_server_and_an_unknown_name_are_errors(tmp_path, monkeypatch):
     publish(monkeypatch, "http://127.0.0.1:9/ModelNet40.zip")
     refused(tmp_path, "127.0.0.1:9", "in another way")
     with pytest.raises(InputError, match=r"'Modelnet40.zip': did you mean 'ModelNet40.zip'"):

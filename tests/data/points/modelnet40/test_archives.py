@@ -1,4 +1,4 @@
-"""Folders and archives: read alike, and hostile archives refused with nothing written."""
+"""Folders and zip archives have one interface, and hostile archives are refused unwritten."""
 
 import stat
 import zipfile
@@ -17,33 +17,33 @@ FILES = {
 
 
 @pytest.fixture(params=["folder", "zip"])
-def tree(tmp_path, request):
-    """The same files as a folder and as an archive, with what a Mac adds."""
+def archive(tmp_path, request):
+    """The same files as a folder and as a zip archive, with the hidden files of macOS."""
     hidden = {".DS_Store": b"", "top/chair/.DS_Store": b"", "__MACOSX/._chair": b""}
     if request.param == "zip":
-        with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.mkdir("top/empty")
+        with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.mkdir("top/empty")
             for name, data in (FILES | hidden).items():
-                archive.writestr(name, data)
-        return archives.Archive(tmp_path / "all.zip")
+                packed.writestr(name, data)
+        return archives.ZipArchive(tmp_path / "all.zip")
     (tmp_path / "top" / "empty").mkdir(parents=True)
     for name, data in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
     (tmp_path / ".DS_Store").touch()
-    return archives.Folder(tmp_path)
+    return archives.FolderArchive(tmp_path)
 
 
-def test_folders_and_archives_are_read_alike(tree):
-    assert tree.list("") == (["top"], ["README.txt"])
-    assert tree.list("top/chair") == (["test", "train"], [])
-    assert tree.list("top/empty") == ([], [])
-    assert tree.list("top/nowhere") == ([], [])
-    inside = tree.within("top/chair").within("train")
+def test_folders_and_zip_archives_read_the_same(archive):
+    assert archive.list("") == (["top"], ["README.txt"])
+    assert archive.list("top/chair") == (["test", "train"], [])
+    assert archive.list("top/empty") == ([], [])
+    assert archive.list("top/nowhere") == ([], [])
+    inside = archive.subfolder("top/chair").subfolder("train")
     assert inside.list("") == ([], ["'; rm.off", "-a b.off"])
     assert inside.read("-a b.off") == b"one"
-    assert tree.read("top/chair/test/c.off") == b"three"
-    assert inside.name("-a b.off").endswith("/top/chair/train/-a b.off")
+    assert archive.read("top/chair/test/c.off") == b"three"
+    assert inside.path("-a b.off").endswith("/top/chair/train/-a b.off")
     with pytest.raises(InputError, match=r"nowhere.off: cannot be read"):
         inside.read("nowhere.off")
 
@@ -76,7 +76,7 @@ def test_a_hostile_member_is_refused_by_name(tmp_path, monkeypatch, name, mode, 
     monkeypatch.chdir(inner)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError) as raised:
-        archives.Archive(path)
+        archives.ZipArchive(path)
     message = str(raised.value)
     assert str(path) in message
     assert repr(name) in message
@@ -90,21 +90,21 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
         archive.writestr("chair/train/bomb.off", b"0" * ((1 << 29) + 1))
     assert path.stat().st_size < 1 << 20
     with pytest.raises(InputError, match=r"'chair/train/bomb.off' has 536,870,913 bytes"):
-        archives.Archive(path)
+        archives.ZipArchive(path)
 
 
-def test_a_bomb_that_lies_about_its_size_is_not_unpacked(tmp_path):
+def test_a_bomb_with_a_false_size_is_not_unpacked(tmp_path):
     path = hostile(tmp_path / "liar.zip", "chair/train/liar.off", b"0" * 5_000_000)
     size = (5_000_000).to_bytes(4, "little")
     path.write_bytes(path.read_bytes().replace(size, (10).to_bytes(4, "little")))
     with pytest.raises(InputError, match=r"liar.off: cannot be read"):
-        archives.Archive(path).read("chair/train/liar.off")
+        archives.ZipArchive(path).read("chair/train/liar.off")
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "_MOST_MEMBERS", 1)
+    monkeypatch.setattr(archives, "_MAX_MEMBERS", 1)
     with pytest.raises(InputError, match=r"2 members"):
-        archives.Archive(hostile(tmp_path / "many.zip", "chair/train/x.off"))
+        archives.ZipArchive(hostile(tmp_path / "many.zip", "chair/train/x.off"))
 
 
 def test_an_encrypted_member_is_refused(tmp_path):
@@ -113,7 +113,7 @@ def test_an_encrypted_member_is_refused(tmp_path):
     data[data.rindex(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"'chair/train/x.off' is encrypted"):
-        archives.Archive(path)
+        archives.ZipArchive(path)
 
 
 def test_damaged_archives_are_named(tmp_path):
@@ -121,17 +121,17 @@ def test_damaged_archives_are_named(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[:-30])
     with pytest.raises(InputError, match=r"cut.zip: cannot be read"):
-        archives.Archive(path)
+        archives.ZipArchive(path)
     flipped = bytearray(whole)
     flipped[whole.index(b"x.off") + 8] ^= 0xFF
     path.write_bytes(flipped)
     with pytest.raises(InputError, match=r"cut.zip/chair/train/x.off: cannot be read"):
-        archives.Archive(path).read("chair/train/x.off")
+        archives.ZipArchive(path).read("chair/train/x.off")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_any_damage_is_a_data_error(tmp_path, method):
-    """Whatever zipfile and the decompressors raise at it."""
+def test_any_damage_is_an_input_error(tmp_path, method):
+    """Covers every error that zipfile and the decompressors raise."""
     with zipfile.ZipFile(tmp_path / "whole.zip", "w", method) as archive:
         archive.writestr("chair/train/é.off", bytes(range(256)))
     whole = (tmp_path / "whole.zip").read_bytes()
@@ -141,9 +141,9 @@ def test_any_damage_is_a_data_error(tmp_path, method):
         data[place] ^= 0xFF
         path.write_bytes(data)
         try:
-            tree = archives.Archive(path)
-            for name in tree.list("chair/train")[1]:
-                tree.read(f"chair/train/{name}")
+            archive = archives.ZipArchive(path)
+            for name in archive.list("chair/train")[1]:
+                archive.read(f"chair/train/{name}")
         except InputError as error:
             messages.append(str(error))
     assert len(messages) > len(whole) / 2

@@ -1,4 +1,4 @@
-"""Prepared data sets: ordinary TFDS ones, whole or not there, read back to the same clouds."""
+"""Prepared data sets are ordinary TFDS data sets, complete or absent, with the same clouds."""
 
 import hashlib
 import pathlib
@@ -43,13 +43,13 @@ def test_others_can_read_it_with_tfds(from_hdf5, real_data):
     assert builder.info.splits["train"].num_examples == 3991
     with h5py.File(real_data / "modelnet10_hdf5_1024" / "ply_data_test0.h5") as file:
         clouds, labels = file["data"][:], file["label"][:, 0]
-    seen = set()
+    compared = set()
     for row in builder.as_dataset(split="test").as_numpy_iterator():
         index = int(re.search(r"\d+", row["name"].decode())[0])
         np.testing.assert_array_equal(row["points"], clouds[index])
         assert row["label"] == labels[index]
-        seen.add(index)
-    assert seen == set(range(908))
+        compared.add(index)
+    assert compared == set(range(908))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_meshes_are_sampled_once_by_processes(tmp_path):
 def test_an_archive_is_fetched_where_it_is_asked_for(tmp_path, monkeypatch):
     add_meshes(tmp_path / "ModelNet10", 3)
     packed = pathlib.Path(shutil.make_archive(str(tmp_path / "x"), "zip", tmp_path, "ModelNet10"))
-    published = downloads.Published(
+    published = downloads.PublishedArchive(
         packed.as_uri(), hashlib.sha256(packed.read_bytes()).hexdigest()
     )
     monkeypatch.setitem(downloads.ARCHIVES, "ModelNet10.zip", published)
@@ -123,7 +123,7 @@ def test_an_archive_is_fetched_where_it_is_asked_for(tmp_path, monkeypatch):
     assert loader.load(dir=str(tmp_path / "out"), partial=True, **PLAIN).train.num_examples == 3
 
 
-def test_what_is_there_is_left_alone(from_hdf5, real_data):
+def test_an_existing_data_set_is_not_changed(from_hdf5, real_data):
     out, _ = from_hdf5
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     with pytest.raises(InputError, match=r"modelnet10/1.0.0 is there already"):
@@ -145,14 +145,14 @@ def test_a_damaged_mesh_is_named_and_nothing_half_made_stays(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_leaves_nothing_that_is_taken_for_whole(tmp_path):
+def test_a_killed_process_leaves_no_data_set_that_looks_complete(tmp_path):
     add_meshes(tmp_path / "meshes", 2000)
     source, out = str(tmp_path / "meshes"), tmp_path / "out"
     program = (
         "import sys; from perceiver.data.points.modelnet40.builder import prepare; "
         "prepare(sys.argv[1], sys.argv[2], partial=True, workers=1)"
     )
-    repository = pathlib.Path(__file__).parents[3]
+    repository = pathlib.Path(__file__).parents[4]
     running = subprocess.Popen([sys.executable, "-c", program, source, str(out)], cwd=repository)
     while not list(out.rglob("*.tfrecord*")):
         assert running.poll() is None
@@ -180,7 +180,7 @@ def test_a_place_that_cannot_be_written_is_named(real_data, tmp_path):
         prepare(str(real_data / "modelnet10_hdf5_1024"), str(tmp_path / "file"))
 
 
-def test_a_disk_that_fills_up_is_said(tmp_path):
+def test_a_full_disk_is_an_error(tmp_path):
     add_meshes(tmp_path / "meshes", 20)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))

@@ -1,4 +1,4 @@
-"""Point clouds: real ModelNet10 in, normalised and augmented clouds out, damage named."""
+"""The loader of ModelNet: normalised and augmented clouds, and errors that name the damage."""
 
 import h5py
 import numpy as np
@@ -15,7 +15,7 @@ PAPER = {"scale": (0.99, 1.01), "translation": 0.0, "rotation": "none"}
 
 @pytest.fixture
 def small(tmp_path):
-    """Twelve training and five test clouds of 64 points, one class long in y and one in z."""
+    """A folder of 12 training and 5 test clouds of 64 points; one class is long in y, one in z."""
     rng = np.random.default_rng(0)
     (tmp_path / "shape_names.txt").write_text("long\ntall\n")
     for split, sizes in (("train", (8, 4)), ("test", (5,))):
@@ -83,7 +83,7 @@ def test_real_clouds_stand_on_the_axis_that_the_loader_documents(real_data):
 
 
 def test_training_without_augmentation_is_the_file_in_another_order(small):
-    """Points are laid on grids in the order in which they come."""
+    """Networks arrange points on grids in the order in which they come, so it must be random."""
     files = np.concatenate([clouds_in(small, f"ply_data_train{n}.h5") for n in range(2)])
     expected, given = by_numpy(files), in_order(training(small, 64, **PLAIN))
     orders = []
@@ -102,7 +102,7 @@ def test_training_draws_points_without_replacement(small):
     line[:, :, 0] = np.arange(64)
     write(small / "ply_data_train1.h5", line, np.zeros((4, 1), np.uint8))
     drawn = in_order(training(small, 40, **PLAIN))[8:, :, 0]
-    # 40 of 64 points in a row: some are neighbours, whose distance gives back the unit.
+    # Among 40 of 64 points on a line some are neighbours, whose distance is the unit.
     drawn -= drawn.min(axis=1, keepdims=True)
     ids = np.stack([x / np.diff(np.sort(x)).min() for x in drawn])
     np.testing.assert_allclose(ids, ids.round(), atol=0.01)
@@ -149,7 +149,7 @@ def pairwise(points):
 
 
 @pytest.mark.parametrize(
-    ("options", "kept"),
+    ("options", "fixed_axis"),
     [
         ({"rotation": "up", "up_axis": "x"}, 0),
         ({"rotation": "up", "up_axis": "y"}, 1),
@@ -158,7 +158,7 @@ def pairwise(points):
         ({"rotation": "any"}, None),
     ],
 )
-def test_rotation_keeps_distances_and_hands(small, options, kept):
+def test_rotation_keeps_distances_and_hands(small, options, fixed_axis):
     plain = in_order(training(small, 64, **PLAIN)).astype(np.float64)
     turned = in_order(training(small, 64, **(PLAIN | options))).astype(np.float64)
     # Normalisation comes after, so distances agree up to a factor.
@@ -170,7 +170,7 @@ def test_rotation_keeps_distances_and_hands(small, options, kept):
     np.testing.assert_allclose(np.linalg.det(matrices), 1, atol=1e-4)
     diagonal = matrices[:, range(3), range(3)]
     for axis in range(3):
-        if axis == kept:
+        if axis == fixed_axis:
             np.testing.assert_allclose(diagonal[:, axis], 1, atol=1e-4)
         else:
             assert diagonal[:, axis].std() > 0.2
@@ -263,7 +263,7 @@ def test_labels_that_are_text_are_named(small):
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e38, 1e300])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_points_that_are_not_finite_are_named(small, value, kind):
-    """Nor may they be so large that a sum of them is not."""
+    """Points are refused as well if a sum of them would not be finite."""
     clouds = clouds_in(small, "ply_data_train1.h5").astype(np.float64)
     clouds[2, 5, 1] = value
     with h5py.File(small / "ply_data_train1.h5", "w") as file, np.errstate(over="ignore"):
