@@ -113,7 +113,10 @@ def read_each(
             return error
 
     waiting: collections.deque = collections.deque()
-    with decoder_process.idle_closed(), concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+    with (
+        decoder_process.closing_idle_decoders(),
+        concurrent.futures.ThreadPoolExecutor(_READERS) as pool,
+    ):
         try:
             for path in paths:
                 waiting.append((path, pool.submit(attempt, path)))
@@ -165,7 +168,7 @@ def _of_clouds(data: Mapping[str, Any]) -> Reader:
 def _of_clips(data: Mapping[str, Any]) -> Reader:
     recipe = _recipe(ClipRecipe, data)
     windows = recipe.reader()
-    want = clip_folder.wanted(recipe.modalities)
+    need = clip_folder.needed_streams(recipe.modalities)
     seconds = data.get("max_seconds", clip_folder.MAX_SECONDS)
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
@@ -174,10 +177,10 @@ def _of_clips(data: Mapping[str, Any]) -> Reader:
 
     def read(path: str) -> Reading:
         _check(path, CLIP_FILES)
-        listed = decoder_process.Listed(path, path, (), 0.0, seconds, cut=True)
+        clip = decoder_process.ListedClip(path, path, (), 0.0, seconds, trimmed=True)
         try:
-            with decoder_process.decoder() as decoder:
-                record, longer = decoder.record(listed, "", want)
+            with decoder_process.borrow_decoder() as decoder:
+                record, longer = decoder.decode(clip, "", need)
         except ClipError as error:
             raise InputError(f"{path}: {error}: replace or remove it") from error
         return Reading(_run(evaluation, tf.constant(record), path), longer)
