@@ -26,7 +26,7 @@ class OneLabel(NamedTuple):
     Attributes:
       index: int32 [E], the number in the split.
       label: int32 [E].
-      classes: int32 [E, k], the likeliest, in order; see `perceiver.training.example_scores`.
+      classes: int32 [E, k], the likeliest, in order; see `perceiver.training.losses`.
       probabilities: float32 [E, k], theirs.
       label_probability: float32 [E], of the label.
     """
