@@ -18,7 +18,7 @@ from experiments.run import build, checks, networks, predictions, restore
 from experiments.run.directory import check_same_network
 from experiments.run.evaluator import Evaluator, summary
 from perceiver.errors import InputError
-from perceiver.library.runs import what_to_do
+from perceiver.library.runs import suggest_run
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.logging.metrics import write_json
 from perceiver.training.parallel import DataParallel
@@ -37,7 +37,7 @@ def main(config: ConfigDict, workdir: str) -> None:
     checks.check(config)
     wanted = restore.which(config.eval.checkpoint, "config.eval.checkpoint")
     if not (workdir / "checkpoints").is_dir():
-        raise InputError(f"--workdir={workdir} has no checkpoints/; {what_to_do(workdir)}")
+        raise InputError(f"--workdir={workdir} has no checkpoints/; {suggest_run(workdir)}")
     check_same_network(workdir, config)
 
     from perceiver.data import registry  # TensorFlow only now: mistakes above are quick
