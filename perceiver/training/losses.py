@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-TOP_CLASSES = 5  # classes that `top_predictions` returns, enough for top-5
+_TOP_CLASSES = 5  # classes that `top_predictions` returns, enough for top-5
 
 
 def softmax_cross_entropy(
@@ -81,7 +81,7 @@ def top_predictions(logits: jax.Array, label: jax.Array) -> dict[str, jax.Array]
       order; 'probabilities', float32 [B, k], of these classes; 'label_probability', float32 [B].
     """
     logits, label = logits.astype(jnp.float32), label.astype(jnp.int32)
-    k = min(TOP_CLASSES, logits.shape[-1])
+    k = min(_TOP_CLASSES, logits.shape[-1])
     label_logit = jnp.take_along_axis(logits, label[:, None], axis=-1)  # [B, 1]
     is_label = jnp.arange(logits.shape[-1]) == label[:, None]  # [B, classes]
     scores, others = jax.lax.top_k(jnp.where(is_label, -jnp.inf, logits), k)  # [B, k]

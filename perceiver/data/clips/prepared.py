@@ -95,7 +95,7 @@ def open_prepared(dir: str, command: str) -> PreparedClips:
                 f"`{command}`"
             )
     info = tfds_folder.open_folder(
-        str(dir), "run the command that prepared it again, which writes it anew"
+        str(dir), "run the command that prepared the data set again"
     ).info
     lacking = [name for name in schema.features([]) if name not in info.features]
     if lacking:

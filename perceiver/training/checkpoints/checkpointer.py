@@ -90,8 +90,8 @@ class Checkpoints:
         if not read_only and jax.process_index() == 0:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._folders.remove_leftovers()
-        self._arrays = ocp.PyTreeCheckpointHandler()
         self._writer = CheckpointWriter(self._folders)
+        self._arrays = ocp.PyTreeCheckpointHandler()
 
     def save(
         self,
