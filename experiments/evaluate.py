@@ -21,7 +21,7 @@ from perceiver import run_files
 from perceiver.data import registry
 from perceiver.data.dataset import Source
 from perceiver.errors import InputError
-from perceiver.library.runs import what_to_do
+from perceiver.library.runs import suggest_run
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.logging.metrics import write_json
 from perceiver.training.parallel import DataParallel
@@ -40,7 +40,7 @@ def main(config: ConfigDict, workdir: str) -> None:
     experiment = from_config(config)
     checkpoint = restore.which(config.eval.checkpoint, "config.eval.checkpoint")
     if not (workdir / run_files.CHECKPOINTS).is_dir():
-        raise InputError(f"--workdir={workdir} has no checkpoints/; {what_to_do(workdir)}")
+        raise InputError(f"--workdir={workdir} has no checkpoints/; {suggest_run(workdir)}")
     check_same_network(workdir, config)
 
     dataset = registry.load(**data_options(config))

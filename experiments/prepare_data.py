@@ -25,11 +25,11 @@ def _audioset(options: argparse.Namespace, beam: Sequence[str]) -> None:
         options.clips,
         options.out,
         split=options.split,
-        want=options.need,
+        need=options.need,
         seconds=options.seconds,
         num_shards=options.shards,
-        run=runners.on_beam(beam),
-        tell=print,
+        runner=runners.beam_runner(beam),
+        on_report=print,
     )
 
 
@@ -41,11 +41,11 @@ def _clips(options: argparse.Namespace, beam: Sequence[str]) -> None:
         options.out,
         val_fraction=options.val_fraction,
         split_seed=options.split_seed,
-        want=options.need,
+        need=options.need,
         seconds=options.seconds,
         num_shards=options.shards,
-        run=runners.on_beam(beam),
-        tell=print,
+        runner=runners.beam_runner(beam),
+        on_report=print,
     )
 
 

@@ -28,7 +28,7 @@ class OneLabel(NamedTuple):
       index: Number of each example in the split, int32 [E].
       label: Label, int32 [E].
       classes: Most likely classes, the most likely first, int32 [E, k]; see
-        `perceiver.training.example_scores`.
+        `perceiver.training.losses.top_predictions`.
       probabilities: Probabilities of `classes`, float32 [E, k].
       label_probability: Probability of the label, float32 [E].
     """

@@ -86,7 +86,7 @@ def _cloud_reader(data: Mapping[str, Any]) -> Reader:
 def _clip_reader(data: Mapping[str, Any]) -> Reader:
     recipe = _recipe(ClipRecipe, data)
     windows = recipe.reader()
-    want = clip_folder.wanted(recipe.modalities)
+    need = clip_folder.needed_streams(recipe.modalities)
     seconds = data.get("max_seconds", clip_folder.MAX_SECONDS)
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
@@ -95,15 +95,17 @@ def _clip_reader(data: Mapping[str, Any]) -> Reader:
 
     def read(path: str) -> Reading:
         _check(path, CLIP_FILES)
-        listed = decoder_process.Listed(path, path, (), 0.0, seconds, cut=True)
+        clip = decoder_process.ListedClip(path, path, (), 0.0, seconds, trimmed=True)
         try:
-            with decoder_process.decoder() as decoder:
-                record, longer = decoder.record(listed, "", want)
+            with decoder_process.borrow_decoder() as decoder:
+                record, longer = decoder.decode(clip, "", need)
         except ClipError as error:
             raise InputError(f"{path}: {error}: replace or remove it") from error
         return Reading(_run(evaluation, tf.constant(record), path), longer)
 
-    return Reader(CLIP_FILES, recipe.eval_windows, read, release=decoder_process.close_idle)
+    return Reader(
+        CLIP_FILES, recipe.eval_windows, read, release=decoder_process.close_idle_decoders
+    )
 
 
 def _recipe(kind: type, data: Mapping[str, Any]) -> Any:

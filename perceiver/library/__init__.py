@@ -1,4 +1,4 @@
-"""The Perceiver from Python: build one by name, load a trained one, use what it has learned.
+"""Builds Perceivers by name, loads trained ones, and applies them to arrays.
 
     from perceiver import library
 
@@ -6,7 +6,7 @@
     probabilities = classifier.probabilities(images)  # [B, classes]
     features = classifier.latents(images).mean(axis=1)  # [B, D]
 
-Needs neither TensorFlow nor ml_collections; see docs/library.md.
+Works without TensorFlow and ml_collections; see docs/library.md.
 """
 
 from perceiver.errors import InputError

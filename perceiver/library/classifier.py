@@ -1,4 +1,4 @@
-"""A network with its parameters and the names of its classes."""
+"""A network with its parameters and class names, which can be called on arrays."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ Inputs = jax.Array | np.ndarray | Mapping[str, jax.Array | np.ndarray]
 class Classifier:
     """A network that can be called on arrays.
 
-    Inputs are arrays by modality, [B, ...] each, or the array itself where there is one modality.
-    They have the sizes that `inputs` says, and its dtype or a floating one: bytes of pictures count
-    255 as 1, floats are taken as they are. What is called is compiled anew for every other B.
+    Inputs are a mapping from modalities to arrays [B, ...], or one array if there is one modality.
+    Shapes and dtypes are those of `inputs`, but floats are accepted as well: bytes of images are
+    divided by 255, floats are used unchanged. Each method is compiled once per batch size.
 
     Attributes:
-      config: the values of the config that the network was built from, as plain values.
-      params: its parameters, as Haiku keeps them.
-      state: what it gathers in training beside them; empty for a Perceiver.
-      num_classes: K, the outputs of the head.
-      class_names: in the order of the outputs; empty where they are not known.
-      step: after so many training steps; None where there were none, or it is not known.
+      config: config of the network, as plain values.
+      params: parameters, as Haiku stores them.
+      state: Haiku state, moving averages of BatchNorm; empty for a Perceiver.
+      num_classes: K, number of outputs of the head.
+      class_names: names of the classes in the order of the outputs; empty if unknown.
+      step: number of training steps; None if there were none or it is unknown.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Classifier:
         class_names: Sequence[str] = (),
         step: int | None = None,
     ):
-        """Takes the attributes; of the config sections `model` and `data`, and `train.loss`.
+        """Sets the attributes; the config needs the sections `model` and `data`, and `train.loss`.
 
         Raises:
-          InputError: sizes that do not fit together.
+          InputError: sizes in the config do not match.
         """
         self.config = config
         self.params = params
@@ -56,22 +56,22 @@ class Classifier:
 
     @property
     def model(self) -> Mapping[str, Any]:
-        """The config's section `model`."""
+        """The section `model` of the config."""
         return self.config["model"]
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """The config's section `data`, or of it what the network goes by."""
+        """The section `data` of the config, with at least the keys that the network needs."""
         return self.config["data"]
 
     @property
     def multi_label(self) -> bool:
-        """Whether an example may have several classes, each with a probability of its own."""
+        """True if an example may have several classes with independent probabilities."""
         return self.config["train"]["loss"] == "sigmoid"
 
     @property
     def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shape and dtype of one example by modality, without the axis B."""
+        """Shape and dtype of one example by modality, without the batch axis."""
         specs = networks.batch_spec(self.model, self.data, 1)
         return {
             name: jax.ShapeDtypeStruct(specs[name].shape[1:], specs[name].dtype)
@@ -79,30 +79,30 @@ class Classifier:
         }
 
     def logits(self, inputs: Inputs) -> jax.Array:
-        """Class logits, float32 [B, K].
+        """Returns class logits, float32 [B, K].
 
         Raises:
-          InputError: inputs of other modalities or sizes than the network's.
+          InputError: the modalities, shapes or dtypes of the inputs are not those of the network.
         """
         return self._logits(self.params, self.state, self._batch(inputs))
 
     def probabilities(self, inputs: Inputs) -> jax.Array:
-        """Probabilities of the classes, float32 [B, K]; they add up to 1 unless `multi_label`.
+        """Returns class probabilities, float32 [B, K]; they sum to 1 unless `multi_label`.
 
         Raises:
-          InputError: inputs of other modalities or sizes than the network's.
+          InputError: see `logits`.
         """
         return self.probabilities_of(self.logits(inputs))
 
     def probabilities_of(self, logits: jax.Array) -> jax.Array:
-        """Probabilities of the classes, [B, K], of class logits [B, K]."""
+        """Converts class logits [B, K] to class probabilities [B, K]."""
         return jax.nn.sigmoid(logits) if self.multi_label else jax.nn.softmax(logits, axis=-1)
 
     def latents(self, inputs: Inputs) -> jax.Array:
-        """The latent array behind the last tower, float32 [B, N, D]; its mean is what the head has.
+        """Returns the latents after the last tower, float32 [B, N, D]; the head uses their mean.
 
         Raises:
-          InputError: the network is no Perceiver, or as for `logits`.
+          InputError: the network is not a Perceiver, or see `logits`.
         """
         return self._encode(inputs, (), None)[0].astype(jnp.float32)
 
@@ -112,23 +112,23 @@ class Classifier:
         cross_attends: Sequence[int],
         latents: Sequence[int] | None = None,
     ) -> dict[int, jax.Array]:
-        """Attention logits of chosen cross-attends, before mask and softmax (Figs. 3, 7 to 31).
+        """Returns attention logits of cross-attends, before mask and softmax (Figs. 3, 7 to 31).
 
         Args:
           inputs: B examples.
-          cross_attends: which, counted from 0 in the order of the network; of others none are kept.
-          latents: which, counted from 0; None for all N.
+          cross_attends: indices of the cross-attends, from 0 in the order of the network.
+          latents: indices of the latents, from 0; None for all N.
 
         Returns:
-          By cross-attend float32 [B, H, N, M], or with a place for each chosen latent instead of N.
-          M counts the inputs that this cross-attend attends to, in the order that the network has
-          them (see `perceiver.permutations`), fused modalities after one another.
+          For each cross-attend, float32 [B, H, N, M], or the number of chosen latents instead of N.
+          M are the inputs of this cross-attend in the order of the network (see
+          `perceiver.permutations`); fused modalities are concatenated.
 
         Raises:
-          InputError: no such cross-attend or latent, or as for `latents`.
+          InputError: a cross-attend or latent does not exist, or see `latents`.
         """
-        wanted = None if latents is None else tuple(latents)
-        return self._encode(inputs, tuple(cross_attends), wanted)[1]
+        chosen = None if latents is None else tuple(latents)
+        return self._encode(inputs, tuple(cross_attends), chosen)[1]
 
     @functools.cached_property
     def _logits(self):
@@ -138,14 +138,14 @@ class Classifier:
         return jax.jit(logits)
 
     def _encode(self, inputs, cross_attends, latents):
-        wanted = (cross_attends, latents)
-        if wanted not in self._encoders:
+        key = (cross_attends, latents)
+        if key not in self._encoders:
             encoder = networks.encoder(self.model, logits_of=cross_attends, latents_of=latents)
-            self._encoders[wanted] = jax.jit(lambda p, batch: encoder.apply(p, None, batch))
-        return self._encoders[wanted](self.params, self._batch(inputs))
+            self._encoders[key] = jax.jit(lambda p, batch: encoder.apply(p, None, batch))
+        return self._encoders[key](self.params, self._batch(inputs))
 
     def _batch(self, inputs: Inputs) -> dict[str, jax.Array]:
-        """Inputs as the network takes them."""
+        """Checks inputs and converts them to a batch of the network."""
         specs = self.inputs
         if not isinstance(inputs, Mapping):
             if len(specs) > 1:
@@ -157,11 +157,11 @@ class Classifier:
         for name, spec in specs.items():
             array = inputs[name]
             if not isinstance(array, jax.Array):
-                array = np.asarray(array)  # its dtype is told before JAX narrows it
+                array = np.asarray(array)  # its dtype is checked before JAX narrows it
             if array.shape[1:] != spec.shape or not array.ndim:
                 raise InputError(
-                    f"{name} is {_shape(array.shape)}; the network takes "
-                    f"[B, {_shape(spec.shape)[1:]}"
+                    f"{name} is {_format_shape(array.shape)}; the network takes "
+                    f"[B, {_format_shape(spec.shape)[1:]}"
                 )
             if array.dtype != spec.dtype and not jnp.issubdtype(array.dtype, jnp.floating):
                 raise InputError(
@@ -170,10 +170,12 @@ class Classifier:
             batch[name] = jnp.asarray(array)
         sizes = {len(array) for array in batch.values()}
         if len(sizes) > 1:
-            raise InputError(f"inputs are of {sorted(sizes)} examples; give as many of each")
-        # Where each example has an order of its own, it must not depend on its place in the batch.
+            raise InputError(
+                f"inputs are of {sorted(sizes)} examples; give the same number for each modality"
+            )
+        # With a random permutation per example, it must not depend on the position in the batch.
         return batch | {"index": jnp.zeros(*sizes, jnp.int32)}
 
 
-def _shape(shape: Sequence[int]) -> str:
+def _format_shape(shape: Sequence[int]) -> str:
     return f"[{', '.join(map(str, shape))}]"

@@ -1,10 +1,10 @@
-"""A network's forward function in one file, which runs with JAX alone, without this project.
+"""Exports the forward function of a network to one file, which runs with JAX alone.
 
-The file is an uncompressed zip archive of two members, so that the names of the classes can't be
-parted from the function, and the archive's checksums tell damage: `jax.export` has none.
+The file is an uncompressed zip archive of two members. It keeps the class names with the function,
+and its checksums detect damage, for which `jax.export` has no check.
 
-    forward.bin  the function with its parameters inside, as `jax.export` serialises it: inputs by
-                 modality [B, ...] to {"logits", "probabilities"}, float32 [B, classes]
+    forward.bin  the function with its parameters, serialised by `jax.export`: inputs by modality
+                 [B, ...] to {"logits", "probabilities"}, float32 [B, classes]
     model.json   class names, config, and shapes and dtypes of inputs and outputs
 """
 
@@ -31,8 +31,8 @@ FORMAT = "perceiver-jax forward function"
 FORMAT_VERSION = 1
 PLATFORMS = ("cpu", "cuda", "tpu")
 _KNOWN_PLATFORMS = dict.fromkeys((*PLATFORMS, "rocm"))
-_PROGRAM, _ABOUT = "forward.bin", "model.json"
-_FACTS = {
+_FORWARD_FILE, _METADATA_FILE = "forward.bin", "model.json"
+_METADATA_TYPES = {  # of the entries that are read
     "inputs": dict,
     "num_classes": int,
     "class_names": list,
@@ -49,46 +49,48 @@ class Exported:
     """A forward function that was read from a file.
 
     Attributes:
-      about: all that model.json says.
-      inputs: shape and dtype of one example by modality, without the axis B.
-      class_names: in the order of the outputs; empty where they are not known.
-      multi_label: whether an example may have several classes.
-      batch_size: the one B that it takes; None where it takes any.
-      step: after so many training steps; None where that is not known.
-      config: the values of the config, as its JSON has them.
+      about: content of model.json.
+      inputs: shape and dtype of one example by modality, without the batch axis.
+      class_names: names of the classes in the order of the outputs; empty if unknown.
+      multi_label: True if an example may have several classes.
+      batch_size: the only accepted batch size; None if any is accepted.
+      step: number of training steps; None if unknown.
+      config: config of the network, as plain values.
     """
 
-    def __init__(self, about: Mapping[str, Any], forward: Callable[[Inputs], dict[str, jax.Array]]):
-        """Takes what model.json says, and the function."""
-        self.about = about
+    def __init__(
+        self, metadata: Mapping[str, Any], forward: Callable[[Inputs], dict[str, jax.Array]]
+    ):
+        """Sets the content of model.json and the function."""
+        self.about = metadata
         self.inputs = {
             name: jax.ShapeDtypeStruct(tuple(spec["shape"][1:]), np.dtype(spec["dtype"]))
-            for name, spec in about["inputs"].items()
+            for name, spec in metadata["inputs"].items()
         }
-        self.class_names = tuple(about["class_names"])
-        self.multi_label = about["multi_label"]
-        self.batch_size = about["batch_size"]
-        self.step = about["step"]
-        self.config = about["config"]
+        self.class_names = tuple(metadata["class_names"])
+        self.multi_label = metadata["multi_label"]
+        self.batch_size = metadata["batch_size"]
+        self.step = metadata["step"]
+        self.config = metadata["config"]
         self._forward = jax.jit(forward)
 
     def logits(self, inputs: Inputs) -> jax.Array:
-        """Class logits, float32 [B, classes].
+        """Returns class logits, float32 [B, classes].
 
         Raises:
-          InputError: inputs of other modalities, sizes or dtypes than `inputs` says.
+          InputError: the modalities, shapes or dtypes of the inputs are not those of `inputs`.
         """
-        return self._forward(self._checked(inputs))["logits"]
+        return self._forward(self._check_inputs(inputs))["logits"]
 
     def probabilities(self, inputs: Inputs) -> jax.Array:
-        """Probabilities of the classes, float32 [B, classes].
+        """Returns class probabilities, float32 [B, classes].
 
         Raises:
-          InputError: as for `logits`.
+          InputError: see `logits`.
         """
-        return self._forward(self._checked(inputs))["probabilities"]
+        return self._forward(self._check_inputs(inputs))["probabilities"]
 
-    def _checked(self, inputs: Inputs) -> dict[str, jax.Array]:
+    def _check_inputs(self, inputs: Inputs) -> dict[str, jax.Array]:
         if not isinstance(inputs, Mapping) and len(self.inputs) == 1:
             inputs = dict.fromkeys(self.inputs, inputs)
         if not isinstance(inputs, Mapping) or inputs.keys() != self.inputs.keys():
@@ -102,8 +104,8 @@ class Exported:
                 )
         sizes = {len(inputs[name]) for name in self.inputs}
         if len(sizes) > 1 or self.batch_size not in (None, *sizes):
-            wanted = f"{self.batch_size}" if self.batch_size else "as many of each"
-            raise InputError(f"inputs are of {sorted(sizes)} examples; give {wanted}")
+            accepted = self.batch_size or "the same number for each modality"
+            raise InputError(f"inputs are of {sorted(sizes)} examples; give {accepted}")
         return dict(inputs)
 
 
@@ -114,16 +116,17 @@ def export_forward(
     batch_size: int | None = None,
     platforms: Sequence[str] = PLATFORMS,
 ) -> None:
-    """Writes the forward function, its parameters inside, to a file.
+    """Writes the forward function, including its parameters, to a file.
 
     Args:
       classifier: the network.
-      path: the file, which appears whole; one that is there is replaced.
-      batch_size: the one B that the function is to take; None for any.
-      platforms: on which it is to run, of 'cpu', 'cuda', 'rocm' and 'tpu'; not all need be here.
+      path: path of the file, which is written atomically and replaced if it exists.
+      batch_size: the only accepted batch size of the function; None to accept any.
+      platforms: platforms of the function: 'cpu', 'cuda', 'rocm' or 'tpu'. This machine does not
+        need to have them.
 
     Raises:
-      InputError: another platform, none, or a batch size below 1.
+      InputError: a platform is unknown, none is given, or the batch size is below 1.
       OSError: the file can't be written.
     """
     if batch_size is not None and batch_size < 1:
@@ -132,19 +135,19 @@ def export_forward(
         raise InputError(f"no platform is given; give some of {', '.join(_KNOWN_PLATFORMS)}")
     for platform in platforms:
         look_up(_KNOWN_PLATFORMS, platform, what="platform")
-    program = _program(classifier, batch_size, platforms)
+    program = _serialize_forward(classifier, batch_size, platforms)
     size = "B" if batch_size is None else batch_size
 
-    def described(name: str, spec: jax.ShapeDtypeStruct) -> tuple[str, dict[str, Any]]:
+    def describe(name: str, spec: jax.ShapeDtypeStruct) -> tuple[str, dict[str, Any]]:
         return name, {"shape": [size, *spec.shape], "dtype": np.dtype(spec.dtype).name}
 
     outputs = jax.ShapeDtypeStruct((classifier.num_classes,), jnp.float32)
-    about = {
+    metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "versions": {"perceiver-jax": project_version(), "jax": jax.__version__},
-        "inputs": dict(described(*item) for item in classifier.inputs.items()),
-        "outputs": dict(described(name, outputs) for name in ("logits", "probabilities")),
+        "inputs": dict(describe(*item) for item in classifier.inputs.items()),
+        "outputs": dict(describe(name, outputs) for name in ("logits", "probabilities")),
         "batch_size": batch_size,
         "platforms": list(platforms),
         "num_classes": classifier.num_classes,
@@ -153,66 +156,68 @@ def export_forward(
         "step": classifier.step,
         "config": classifier.config,
     }
-    text = json.dumps(about, indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(metadata, indent=2, allow_nan=False, ensure_ascii=False)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for name, data in ((_ABOUT, text.encode()), (_PROGRAM, program)):
-            file.writestr(zipfile.ZipInfo(name), data)  # without the time of day: the same bytes
+        for name, data in ((_METADATA_FILE, text.encode()), (_FORWARD_FILE, program)):
+            file.writestr(zipfile.ZipInfo(name), data)  # no time stamp, so the same bytes
     replace_file(Path(path), archive.getvalue())
 
 
 def load(path: str | Path) -> Exported:
-    """Reads what `export_forward` has written.
+    """Loads a function that `export_forward` has written.
 
-    The function is a program: load only what comes from somebody you trust.
+    The function is a program: load only files from someone you trust.
 
     Raises:
-      InputError: the file is missing, damaged, from elsewhere, of a newer version, or from a JAX
-        whose functions this one can't read.
+      InputError: the file is missing, damaged, not written by `export_forward`, of a newer version,
+        or exported with a version of JAX that this one can't read.
     """
     path = Path(path)
-    about, program = _read(path)
+    metadata, program = _read(path)
     try:
         forward = export.deserialize(bytearray(program))
-    except Exception as error:  # whatever JAX meets in a version that it can't read
+    except Exception as error:  # JAX raises errors of many types for a version that it can't read
         raise InputError(
-            f"{path} was exported with jax {about['versions']['jax']}, which jax {jax.__version__} "
-            f"can't read: {reason(error)}; export it once more"
+            f"{path} was exported with jax {metadata['versions']['jax']}, and jax "
+            f"{jax.__version__} can't read it: {reason(error)}; export it again"
         ) from error
-    return Exported(about, forward.call)
+    return Exported(metadata, forward.call)
 
 
 def is_written_here(path: str | Path) -> bool:
-    """Whether a file is one that `export_forward` has written, of whatever version."""
+    """Returns whether `export_forward` wrote a file, in any version."""
     try:
-        return bool(_about(Path(path), _member(path, _ABOUT)))
+        return bool(_parse_metadata(Path(path), _read_member(path, _METADATA_FILE)))
     except InputError as error:
         return isinstance(error, _NewerError)
 
 
 class _NewerError(InputError):
-    """A file of a later format."""
+    """A file has a newer format."""
 
 
-def _program(classifier: Classifier, batch_size: int | None, platforms: Sequence[str]) -> bytes:
-    """The function as `jax.export` serialises it."""
+def _serialize_forward(
+    classifier: Classifier, batch_size: int | None, platforms: Sequence[str]
+) -> bytes:
+    """Returns the forward function, serialised by `jax.export`."""
 
     def outputs(logits):
         return {"logits": logits, "probabilities": classifier.probabilities_of(logits)}
 
-    def of_batch(inputs):
+    def forward_batch(inputs):
         return outputs(classifier.logits(inputs))
 
-    def of_each(inputs):
-        # A network goes by B, such as when it chooses how to attend. Mapped over the examples it
-        # sees one, whatever B will be.
+    def forward_any_batch(inputs):
+        # The network depends on B, for example in the choice of the attention. Mapped over the
+        # examples, it gets B = 1.
         one = jax.vmap(lambda x: classifier.logits({k: v[None] for k, v in x.items()})[0])
         return outputs(one(inputs))
 
     if batch_size is None:
-        (size,), function = export.symbolic_shape("B"), of_each
+        (size,), function = export.symbolic_shape("B"), forward_any_batch
     else:
-        size, function = batch_size, of_batch
+        size, function = batch_size, forward_batch
     specs = {
         name: jax.ShapeDtypeStruct((size, *spec.shape), spec.dtype)
         for name, spec in classifier.inputs.items()
@@ -224,9 +229,9 @@ def _program(classifier: Classifier, batch_size: int | None, platforms: Sequence
 
 @contextlib.contextmanager
 def _without_source_lines() -> Iterator[None]:
-    """A context in which JAX does not write into programs which lines of which files made them.
+    """Makes JAX leave source files and line numbers out of programs inside the context.
 
-    With them a file tells the folders of the machine that wrote it, and is another each time.
+    With them, the file would contain paths of the machine that wrote it, and differ each time.
     """
     option = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, option)
@@ -238,14 +243,15 @@ def _without_source_lines() -> Iterator[None]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
-    """What model.json says, and the function."""
+    """Returns the content of model.json and the serialised function."""
     if not path.is_file():
         raise InputError(f"{path} is not a file")
-    return _about(path, _member(path, _ABOUT)), _member(path, _PROGRAM)
+    metadata = _parse_metadata(path, _read_member(path, _METADATA_FILE))
+    return metadata, _read_member(path, _FORWARD_FILE)
 
 
-def _member(path: str | Path, name: str) -> bytes:
-    """A member of the archive, its checksum checked."""
+def _read_member(path: str | Path, name: str) -> bytes:
+    """Reads a member of the archive and verifies its checksum."""
     try:
         with zipfile.ZipFile(path) as file:
             info = file.getinfo(name)
@@ -259,30 +265,30 @@ def _member(path: str | Path, name: str) -> bytes:
         if isinstance(error, InputError):
             raise
         message = f"{path} is damaged or not an exported function: {reason(error)}"
-        raise InputError(f"{message}; export it once more") from error
+        raise InputError(f"{message}; export it again") from error
     except OSError as error:
         raise InputError(f"{path} can't be read: {reason(error)}") from error
 
 
-def _about(path: Path, text: bytes) -> dict[str, Any]:
-    """What model.json says, once it is known to be ours and whole."""
-    message = f"{path} is not an exported function: its {_ABOUT} is another's or damaged"
+def _parse_metadata(path: Path, text: bytes) -> dict[str, Any]:
+    """Parses model.json and checks that `export_forward` wrote it."""
+    message = f"{path} is not an exported function: its {_METADATA_FILE} is another's or damaged"
     try:
-        about = json.loads(text)
-        version = about["format_version"] if about["format"] == FORMAT else None
+        metadata = json.loads(text)
+        version = metadata["format_version"] if metadata["format"] == FORMAT else None
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise _NewerError(
                 f"{path} has format {version} and this version of the project reads up to "
-                f"{FORMAT_VERSION}; take a newer version"
+                f"{FORMAT_VERSION}; use a newer version"
             )
-        whole = version == FORMAT_VERSION and all(
-            isinstance(about[fact], kind) for fact, kind in _FACTS.items()
+        valid = version == FORMAT_VERSION and all(
+            isinstance(metadata[entry], kind) for entry, kind in _METADATA_TYPES.items()
         )
-        about["versions"]["jax"]  # that it is there
+        metadata["versions"]["jax"]  # raises a KeyError if it is missing
     except _NewerError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(message) from error
-    if not whole:
+    if not valid:
         raise InputError(message)
-    return about
+    return metadata

@@ -1,4 +1,4 @@
-"""Trained networks: from the workdir of a run, or from a safetensors file."""
+"""Loads trained networks from the workdir of a run or from a safetensors file."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from perceiver.errors import InputError
 from perceiver.library.classifier import Classifier
 from perceiver.library.safetensors_files import read_safetensors
 from perceiver.training.checkpoints import Checkpoints
-from perceiver.training.checkpoints.tree_index import differences, flatten, index_of
+from perceiver.training.checkpoints.tree_index import describe_differences, flatten, make_index
 from perceiver.training.objectives import make_objective
 from perceiver.training.step import EVALUATED
 
@@ -20,36 +20,36 @@ _CONFIG, _CHECKPOINTS = "config.json", "checkpoints"
 
 
 def load(path: str | Path, checkpoint: int | Literal["newest", "best"] = "newest") -> Classifier:
-    """Loads what a run has learned.
+    """Loads a trained network.
 
     Args:
-      path: the run's workdir, or a safetensors file that was made of one. It may still be training.
-      checkpoint: of a workdir: 'newest', 'best', or a step that is kept.
+      path: workdir of a run, which may still be training, or a safetensors file.
+      checkpoint: checkpoint of the workdir: 'newest', 'best', or the step of an existing one.
 
     Returns:
-      The network with the parameters that evaluation uses: their moving average where the run has
-      one.
+      The network with the parameters that evaluation uses: their moving average if the run has one.
 
     Raises:
-      InputError: there is no run at `path`.
+      InputError: `path` is neither a run nor a valid safetensors file.
       perceiver.training.checkpoints.CheckpointError: the checkpoint is missing or damaged.
     """
     path = Path(path).expanduser()
     if path.is_file() or path.suffix == ".safetensors":
-        return _of_file(path)
-    return _of_run(path, checkpoint)
+        return _load_file(path)
+    return _load_run(path, checkpoint)
 
 
-def _of_file(path: Path) -> Classifier:
+def _load_file(path: Path) -> Classifier:
     saved = read_safetensors(path)
     try:
-        params, state = _shapes(saved.config, saved.num_classes)
+        params, state = _variable_shapes(saved.config, saved.num_classes)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} has a config of no network: {error!r}") from error
-    wanted = index_of(flatten({"params": params, "state": state}))
-    unlike = differences(index_of(flatten({"params": saved.params, "state": saved.state})), wanted)
-    if unlike:
-        raise InputError(f"{path} has other arrays than its config says: {unlike}")
+        raise InputError(f"{path} has a config that describes no network: {error!r}") from error
+    expected = make_index(flatten({"params": params, "state": state}))
+    found = make_index(flatten({"params": saved.params, "state": saved.state}))
+    differences = describe_differences(found, expected)
+    if differences:
+        raise InputError(f"{path} has arrays that do not match its config: {differences}")
     return Classifier(
         saved.config,
         saved.params,
@@ -60,11 +60,11 @@ def _of_file(path: Path) -> Classifier:
     )
 
 
-def _of_run(workdir: Path, checkpoint: int | str) -> Classifier:
+def _load_run(workdir: Path, checkpoint: int | str) -> Classifier:
     config, class_names = _read_config(workdir)
     if not (workdir / _CHECKPOINTS).is_dir():
-        raise InputError(f"{workdir} has no checkpoints/; {what_to_do(workdir)}")
-    params, state = _shapes(config, len(class_names))
+        raise InputError(f"{workdir} has no checkpoints/; {suggest_run(workdir)}")
+    params, state = _variable_shapes(config, len(class_names))
     with Checkpoints(
         workdir / _CHECKPOINTS,
         keep=1,
@@ -89,39 +89,39 @@ def _of_run(workdir: Path, checkpoint: int | str) -> Classifier:
     )
 
 
-def _shapes(config: Mapping[str, Any], num_classes: int) -> tuple[Any, Any]:
-    """Shapes of the parameters and the state."""
+def _variable_shapes(config: Mapping[str, Any], num_classes: int) -> tuple[Any, Any]:
+    """Returns the shapes of the parameters and of the state."""
     network = networks.network(config["model"], config["data"], num_classes)
     batch = networks.batch_spec(config["model"], config["data"], 1)
     return jax.eval_shape(network.init, jax.random.key(0), batch)
 
 
 def _read_config(workdir: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """The config and the class names of a run."""
+    """Returns the config and the class names of a run."""
     file = workdir / _CONFIG
     try:
         run = json.loads(file.read_text("utf-8"))
         config = {section: dict(run["config"][section]) for section in run["config"]}
-        config["model"], config["data"], config["train"]["loss"]  # all that is needed below
+        config["model"], config["data"], config["train"]["loss"]  # a KeyError if one is missing
     except FileNotFoundError as error:
-        problem = f"{workdir} is not a run: it has no {_CONFIG}; {what_to_do(workdir)}"
+        problem = f"{workdir} is not a run: it has no {_CONFIG}; {suggest_run(workdir)}"
         raise InputError(problem) from error
     except NotADirectoryError as error:
         raise InputError(f"{workdir} is neither a run's folder nor a file") from error
     except OSError as error:
         raise InputError(f"{file} can't be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is damaged; train there again to have it written") from error
+        raise InputError(f"{file} is damaged; train there again, which writes it") from error
     if "class_names" not in run:
         raise InputError(
-            f"{file} has no class names, as an earlier version wrote it; start experiments.train "
-            "there once more, which adds them"
+            f"{file} has no class names, because an earlier version wrote it; start "
+            "experiments.train there once more, which adds them"
         )
     return config, tuple(run["class_names"])
 
 
-def what_to_do(folder: Path) -> str:
-    """Says of a folder that no run has trained in which of those around it was probably meant."""
+def suggest_run(folder: Path) -> str:
+    """Suggests what to do about a folder that contains no run: use a run near it, or train."""
     near = [folder.parent, *(sorted(folder.iterdir()) if folder.is_dir() else [])]
     runs = [path for path in near if (path / _CONFIG).is_file() and (path / _CHECKPOINTS).is_dir()]
     return f"is {str(runs[0])!r} meant?" if runs else "train there first"

@@ -1,9 +1,9 @@
-"""What a network has learned, in a file of safetensors: numbers by name, with what they belong to.
+"""Writes and reads networks as safetensors files: arrays by name, with config and class names.
 
-The arrays are called 'params/MODULE/NAME' and 'state/MODULE/NAME', as Haiku calls modules and what
-is in them. The header's metadata have one entry, 'perceiver': JSON with the format's version, the
-config, the names of the classes, the step, and a digest of the arrays, which the format itself does
-not protect. A file is read without running anything that it says.
+The arrays are called 'params/MODULE/NAME' and 'state/MODULE/NAME', with the names of Haiku. The
+metadata in the header has one entry, 'perceiver': JSON with the version of the format, the config,
+the class names, the step, and a digest of the arrays, which the format itself does not protect.
+Reading a file runs none of its content.
 """
 
 import hashlib
@@ -24,22 +24,22 @@ from perceiver.training.files import replace_file
 
 FORMAT_VERSION = 1
 _ENTRY = "perceiver"
-# Of metadata, besides the format's own; what the file says of each is of this type.
-_FACTS = {"config": dict, "num_classes": int, "class_names": list, "step": int | None}
+# Types of the metadata that belong to the network.
+_METADATA_TYPES = {"config": dict, "num_classes": int, "class_names": list, "step": int | None}
 
 Variables = dict[str, dict[str, np.ndarray]]
 
 
-class Saved(NamedTuple):
-    """What is in a file.
+class SavedNetwork(NamedTuple):
+    """The content of a file.
 
     Attributes:
-      params: the network's parameters, by module and name.
-      state: what it gathered in training beside them, in the same form; empty for a Perceiver.
-      config: the values of the config, as its JSON has them.
-      num_classes: outputs of the head.
-      class_names: in the order of the outputs; empty where they are not known.
-      step: after so many training steps; None where that is not known.
+      params: parameters by module and name.
+      state: Haiku state by module and name; empty for a Perceiver.
+      config: config of the network, as plain values.
+      num_classes: number of outputs of the head.
+      class_names: names of the classes in the order of the outputs; empty if unknown.
+      step: number of training steps; None if unknown.
     """
 
     params: Variables
@@ -51,17 +51,17 @@ class Saved(NamedTuple):
 
 
 def write_safetensors(classifier: Classifier, path: str | Path) -> None:
-    """Writes a network's parameters and state, and what they belong to, to a file.
+    """Writes a network to a file: parameters, state, config and class names.
 
-    The same network gives the same bytes. The file appears whole, see `replace_file`.
+    The same network always gives the same bytes. The file is written atomically.
 
     Args:
       classifier: the network.
-      path: the file; one that is there is replaced.
+      path: path of the file, which is replaced if it exists.
 
     Raises:
-      InputError: a name that could not be told from a module's, as there is a '/' in it; or a
-        config that JSON can't hold.
+      InputError: the name of a parameter contains a '/', which separates modules; or the config
+        can't be written as JSON.
       OSError: the file can't be written.
     """
     variables = {"params": classifier.params, "state": classifier.state}
@@ -70,8 +70,8 @@ def write_safetensors(classifier: Classifier, path: str | Path) -> None:
             for name in arrays:
                 if "/" in name:
                     raise InputError(f"{name!r} of {module} has a '/' in its name: rename it.")
-    arrays = {name: _plain(array) for name, array in host_arrays(variables).items()}
-    about = {
+    arrays = {name: _contiguous(array) for name, array in host_arrays(variables).items()}
+    metadata = {
         "format_version": FORMAT_VERSION,
         "arrays_sha256": _digest(arrays),
         "project_version": project_version(),
@@ -80,50 +80,53 @@ def write_safetensors(classifier: Classifier, path: str | Path) -> None:
         "step": classifier.step,
         "config": classifier.config,
     }
-    # A single entry: several would be written in another order each time.
-    metadata = {_ENTRY: json.dumps(about, allow_nan=False, ensure_ascii=False)}
-    replace_file(Path(path), safetensors.numpy.save(arrays, metadata))
+    # One entry, because several would be written in a different order each time.
+    entries = {_ENTRY: json.dumps(metadata, allow_nan=False, ensure_ascii=False)}
+    replace_file(Path(path), safetensors.numpy.save(arrays, entries))
 
 
-def read_safetensors(path: str | Path) -> Saved:
-    """Reads what `write_safetensors` has written.
+def read_safetensors(path: str | Path) -> SavedNetwork:
+    """Reads a file that `write_safetensors` has written.
 
     Raises:
-      InputError: the file is missing, damaged, cut short, from elsewhere or of a newer version.
+      InputError: the file is missing, damaged, not written by `write_safetensors`, or of a newer
+        version.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} is not a file")
     try:
-        # The format's reader holds all sizes against that of the file before it reads any array.
+        # The reader checks all sizes against the size of the file before it reads any array.
         with safetensors.safe_open(path, framework="np") as file:
-            about = _about(path, file.metadata())
+            metadata = _parse_metadata(path, file.metadata())
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         message = f"{path} is damaged or no safetensors file: {reason(error)}"
-        raise InputError(f"{message}; export it once more") from error
+        raise InputError(f"{message}; export it again") from error
     except OSError as error:
         raise InputError(f"{path} can't be read: {reason(error)}") from error
-    if about["arrays_sha256"] != _digest(arrays):
-        raise InputError(f"{path} is damaged: its arrays have changed; export it once more")
+    if metadata["arrays_sha256"] != _digest(arrays):
+        raise InputError(f"{path} is damaged: its arrays have changed; export it again")
     variables: dict[str, Variables] = {"params": {}, "state": {}}
     for name, array in arrays.items():
         kind, _, rest = name.partition("/")
-        module, _, own_name = rest.rpartition("/")
+        module, _, parameter = rest.rpartition("/")
         if kind not in variables or not module:
-            raise InputError(f"{path} is damaged: {name!r} is no array of a network's")
-        variables[kind].setdefault(module, {})[own_name] = array
-    return Saved(
+            raise InputError(
+                f"{path} is damaged: {name!r} is not the name of an array of a network"
+            )
+        variables[kind].setdefault(module, {})[parameter] = array
+    return SavedNetwork(
         **variables,
-        config=about["config"],
-        num_classes=about["num_classes"],
-        class_names=tuple(about["class_names"]),
-        step=about["step"],
+        config=metadata["config"],
+        num_classes=metadata["num_classes"],
+        class_names=tuple(metadata["class_names"]),
+        step=metadata["step"],
     )
 
 
 def is_written_here(path: str | Path) -> bool:
-    """Whether a file is one that `write_safetensors` has written, of whatever version."""
+    """Returns whether `write_safetensors` wrote a file, in any version."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
             return _ENTRY in (file.metadata() or {})
@@ -132,7 +135,7 @@ def is_written_here(path: str | Path) -> bool:
 
 
 def project_version() -> str | None:
-    """The version of this project; None where it is run without being installed."""
+    """Returns the version of this project; None if it is not installed."""
     try:
         return importlib.metadata.version("perceiver-jax")
     except importlib.metadata.PackageNotFoundError:
@@ -140,48 +143,48 @@ def project_version() -> str | None:
 
 
 def reason(error: Exception) -> str:
-    """What an error of a library says, in one line, or its kind if it says nothing."""
+    """Returns the message of an error in one line, or its type if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _about(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """What the header says, once it is known to be ours and whole."""
-    text = (metadata or {}).get(_ENTRY)
+def _parse_metadata(path: Path, entries: Mapping[str, str] | None) -> dict[str, Any]:
+    """Parses the metadata in the header and checks that `write_safetensors` wrote it."""
+    text = (entries or {}).get(_ENTRY)
     if text is None:
         raise InputError(
             f"{path} is a safetensors file from elsewhere: it does not say which network its "
             "arrays belong to; give one that experiments.export has written"
         )
-    damaged = f"{path} is damaged: its metadata can't be read; export it once more"
+    damaged = f"{path} is damaged: its metadata can't be read; export it again"
     try:
-        about = json.loads(text)
-        version = about["format_version"]
+        metadata = json.loads(text)
+        version = metadata["format_version"]
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise InputError(
                 f"{path} has format {version} and this version of the project reads up to "
-                f"{FORMAT_VERSION}; take a newer version"
+                f"{FORMAT_VERSION}; use a newer version"
             )
-        whole = version == FORMAT_VERSION and all(
-            isinstance(about[fact], kind) for fact, kind in _FACTS.items()
+        valid = version == FORMAT_VERSION and all(
+            isinstance(metadata[entry], kind) for entry, kind in _METADATA_TYPES.items()
         )
-        whole = whole and all(isinstance(name, str) for name in about["class_names"])
-        about["arrays_sha256"]  # that it is there
+        valid = valid and all(isinstance(name, str) for name in metadata["class_names"])
+        metadata["arrays_sha256"]  # raises a KeyError if it is missing
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(damaged) from error
-    if not whole:
+    if not valid:
         raise InputError(damaged)
-    return about
+    return metadata
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
-    """The array as it is written: C order, which `ascontiguousarray` would give an axis more."""
+def _contiguous(array: np.ndarray) -> np.ndarray:
+    """Returns an array in C order; `ascontiguousarray` would add an axis to a scalar."""
     return np.require(array, requirements="C")
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of all names, dtypes, shapes and values, in hexadecimal."""
+    """Returns the SHA-256 of all names, dtypes, shapes and values in hexadecimal."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]

@@ -1,18 +1,18 @@
-"""Mean average precision over classes, AudioSet's figure (Sec. 4.2, Table 3)."""
+"""Mean average precision over classes, the metric of AudioSet (Sec. 4.2, Table 3)."""
 
 import numpy as np
 
 
 def average_precisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The average precision of each class, float64 [classes]; NaN where it has no positive example.
+    """Returns the average precision of each class, float64 [classes]; NaN without positives.
 
     Args:
-      scores: [examples, classes], higher is likelier.
-      labels: [examples, classes] of 0 and 1.
+      scores: scores [examples, classes]; higher is more likely.
+      labels: labels [examples, classes] of 0 and 1.
 
     Raises:
-      ValueError: shapes that differ.
-      FloatingPointError: scores that are no numbers, or no class has a positive.
+      ValueError: the shapes differ.
+      FloatingPointError: a score is not finite, or no class has a positive example.
     """
     if scores.shape != labels.shape or scores.ndim != 2:
         raise ValueError(
@@ -26,7 +26,7 @@ def average_precisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
         raise FloatingPointError(
             f"the scores of {broken.sum():,} of {len(scores):,} examples are no numbers"
         )
-    from sklearn.metrics import average_precision_score  # it takes most of a second to import
+    from sklearn.metrics import average_precision_score  # the import takes most of a second
 
     precisions = np.full(len(present), np.nan)
     precisions[present] = average_precision_score(
@@ -36,22 +36,25 @@ def average_precisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
-    """The mean of the average precisions of the classes that have a positive example.
+    """Returns the mean average precision over the classes that have a positive example.
 
-    The first version of the paper had examples and classes exchanged here, which gave wrong
-    figures. A class without positives has no average precision and is left out.
+    The first version of the paper exchanged examples and classes here, which gave wrong numbers. A
+    class without positive examples has no average precision and is left out.
 
     Args:
-      scores: see `average_precisions`, as for what it raises.
-      labels: see there.
+      scores: scores [examples, classes]; higher is more likely.
+      labels: labels [examples, classes] of 0 and 1.
 
     Returns:
-      The mean, and how many classes it is over.
+      (the mean, the number of classes in it).
+
+    Raises:
+      ValueError, FloatingPointError: see `average_precisions`.
     """
     return mean_of(average_precisions(scores, labels))
 
 
 def mean_of(precisions: np.ndarray) -> tuple[float, int]:
-    """The mean of what `average_precisions` gives, and how many classes it is over."""
+    """Returns the mean of `average_precisions` without NaN, and the number of classes in it."""
     present = precisions[~np.isnan(precisions)]
     return float(present.mean()), len(present)

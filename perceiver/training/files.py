@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writes files atomically."""
 
 import os
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def disk_errors(path: str | Path) -> Iterator[None]:
-    """A context whose OSErrors name the file, as those of writing to an open one do not.
+    """Adds the path to an OSError of the context: errors of writing to an open file lack it.
 
     Raises:
-      OSError: as inside, with the path.
+      OSError: the error of the context, with the path.
     """
     try:
         yield
@@ -22,20 +22,20 @@ def disk_errors(path: str | Path) -> Iterator[None]:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Writes `data` to a temporary file beside `path`, then renames it to `path`.
+    """Writes `data` to a temporary file in the folder of `path`, then renames it to `path`.
 
-    A process killed at any moment leaves the old file or the new one, and perhaps the temporary
-    file, which the next call overwrites. One process at a time may write a path.
+    A process killed at any moment leaves the old or the new file, and perhaps the temporary file,
+    which the next call overwrites. Only one process at a time may write a path.
 
     Raises:
-      OSError: the folder is missing, full or read-only; `path` is then as it was.
+      OSError: the folder is missing, full or read-only; `path` is then unchanged.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with disk_errors(path), open(temporary, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())  # or a crash of the machine could leave the new name on no data
+            os.fsync(file.fileno())  # otherwise a crash of the machine could leave an empty file
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""Which part of a training step is no longer a number, to name it where a run has to end.
+"""Finds the parts of a training step that have a NaN or an infinity, to report the first cause.
 
-The parts are in the order in which one spoils the next: inputs, parameters, loss, gradient.
+The parts are in causal order: inputs, parameters, loss, gradient.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,44 +11,46 @@ import jax.numpy as jnp
 import numpy as np
 
 Tree = Any
-_SHOWN = 3  # parts in a message
+_MAX_SHOWN = 3  # parts in a message
 
 
 def not_finite(
     inputs: Mapping[str, jax.Array], params: Tree, loss: jax.Array, grads: Tree
 ) -> jax.Array:
-    """Returns, bool [parts], which parts have a NaN or an infinity; for use inside a step.
+    """Returns whether each part has a NaN or an infinity, bool [parts]; for use inside a step.
 
-    Parameters and gradients are looked at module by module, by their sums of squares, which are
-    infinite too where their norm is.
+    Parameters and gradients are checked by module, through their sums of squares, which are also
+    infinite if their norm is.
 
     Args:
-      inputs: arrays of the batch by name; those of whole numbers always pass.
-      params: the parameters that the step began with, {module: {name: array}} or any other tree.
-      loss: a scalar.
-      grads: as `params`.
+      inputs: arrays of the batch by name; integer arrays always pass.
+      params: parameters at the beginning of the step, {module: {name: array}} or any other tree.
+      loss: the loss, a scalar.
+      grads: gradient with the structure of `params`.
     """
-    of_inputs = [jnp.all(jnp.isfinite(x)) for _, x in _floating(inputs)]
-    of_modules = [jnp.isfinite(_square(x)) for tree in (params, grads) for _, x in _modules(tree)]
-    count = len(of_inputs) + len(of_modules) // 2
-    finite = [*of_inputs, *of_modules]
-    finite.insert(count, jnp.isfinite(loss))
+    inputs_finite = [jnp.all(jnp.isfinite(x)) for _, x in _floating(inputs)]
+    modules_finite = [
+        jnp.isfinite(_sum_of_squares(x)) for tree in (params, grads) for _, x in _modules(tree)
+    ]
+    num_before_loss = len(inputs_finite) + len(modules_finite) // 2
+    finite = [*inputs_finite, *modules_finite]
+    finite.insert(num_before_loss, jnp.isfinite(loss))
     return ~jnp.stack(finite)
 
 
 def blame(
     flags: np.ndarray, inputs: Mapping[str, jax.Array], params: Tree
 ) -> tuple[str, str] | None:
-    """Says what spoiled the rest.
+    """Names the first parts that are not finite, which caused the rest.
 
     Args:
-      flags: what `not_finite` returned.
-      inputs: as there; arrays or anything else with a dtype.
-      params: as there; the leaves do not matter.
+      flags: result of `not_finite`.
+      inputs: inputs of the step; arrays or other objects with a dtype.
+      params: parameters of the step; only the names of the modules are used.
 
     Returns:
-      'inputs', 'parameters', 'loss' or 'gradient', and the parts of it by name, in one line; None
-      where all is finite.
+      (kind, names): the kind is 'inputs', 'parameters', 'loss' or 'gradient', and the names of its
+      parts are joined in one line. None if all parts are finite.
     """
     modules = [name for name, _ in _modules(params)]
     groups = {
@@ -59,10 +61,10 @@ def blame(
     }
     begin = 0
     for kind, names in groups.items():
-        of_kind = flags[begin : begin + len(names)]
+        kind_flags = flags[begin : begin + len(names)]
         begin += len(names)
-        if of_kind.any():
-            return kind, _listed([n for n, bad in zip(names, of_kind, strict=True) if bad], names)
+        if kind_flags.any():
+            return kind, _join([n for n, bad in zip(names, kind_flags, strict=True) if bad], names)
     return None
 
 
@@ -78,12 +80,12 @@ def _modules(params: Tree) -> list[tuple[str, Tree]]:
     return sorted(params.items()) if isinstance(params, Mapping) else [("the network", params)]
 
 
-def _square(tree: Tree) -> jax.Array:
+def _sum_of_squares(tree: Tree) -> jax.Array:
     return sum(jnp.sum(jnp.square(x.astype(jnp.float32))) for x in jax.tree.leaves(tree))
 
 
-def _listed(bad: Sequence[str], names: Sequence[str]) -> str:
+def _join(bad: Sequence[str], names: Sequence[str]) -> str:
     if len(bad) == len(names) > 1:
         return f"all {len(names)} parts"
-    more = len(bad) - _SHOWN
-    return ", ".join(bad[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(bad) - _MAX_SHOWN
+    return ", ".join(bad[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")

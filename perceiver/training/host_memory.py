@@ -1,59 +1,59 @@
-"""Host memory that a step keeps for the next one.
+"""Makes glibc keep freed host memory from step to step.
 
-XLA allocates the temporaries of a program anew for every execution on a CPU. glibc gives blocks of
-their size back to the operating system as they are freed, and the next step faults every page of
-them in again: 20,000 page faults a step in the gradient of a small network, a third of its time.
+On a CPU, XLA allocates the temporaries of a program again for every execution. glibc returns blocks
+of their size to the operating system when they are freed, and the next step faults in every page
+again: 20,000 page faults per step in the gradient of a small network, a third of its time.
 """
 
 import ctypes
 import os
 from collections.abc import Mapping
 
-# Of glibc's malloc.h.
+# Constants of glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 
-# Larger blocks still come from and go back to the system: kept as well, they would leave holes
-# between them that the next larger block does not fit in, and twice the peak memory was seen.
-_LARGEST_KEPT = 128 << 20
-_MOST_KEPT = 256 << 20  # bytes at the end of the heap; what is free inside it is kept anyway
+# Larger blocks are still returned to the system. If they were kept, the holes between them would be
+# too small for the next larger block; twice the peak memory was observed.
+_MAX_KEPT_BLOCK = 128 << 20  # bytes
+_MAX_KEPT_AT_END = 256 << 20  # bytes at the end of the heap; free memory inside it is always kept
 
-_CHOSEN_BY_USER = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
+_USER_SETTINGS = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
 def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
-    """Lets the process keep freed blocks of up to 128 MB, so that steps need not fault them in.
+    """Makes the process keep freed blocks of up to 128 MB, so that a step does not fault them in.
 
-    Works with glibc, and where no environment variable says that the user has chosen an allocator
-    or its settings himself; does nothing elsewhere. Call it before there are threads: those that
-    have an arena of their own by then keep it.
+    Has no effect without glibc, or if an environment variable shows that the user has chosen an
+    allocator or its settings. Must be called before threads are started: a thread that already has
+    a separate arena keeps it.
 
     Args:
-      environment: variables of the process.
+      environment: environment variables of the process.
 
     Returns:
-      Whether it has done anything.
+      True if the settings were changed.
     """
-    if any(name.startswith(_CHOSEN_BY_USER) for name in environment):
+    if any(name.startswith(_USER_SETTINGS) for name in environment):
         return False
     process = ctypes.CDLL(None)
     if not (hasattr(process, "gnu_get_libc_version") and hasattr(process, "mallopt")):
         return False
-    # An older glibc refuses a threshold above 32 MB; without it the others would be of no use.
-    if not process.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT):
+    # An older glibc rejects a threshold above 32 MB; without it the other settings are useless.
+    if not process.mallopt(_M_MMAP_THRESHOLD, _MAX_KEPT_BLOCK):
         return False
-    process.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
-    # Arenas of threads, XLA's among them, are unmapped whatever the threshold is.
+    process.mallopt(_M_TRIM_THRESHOLD, _MAX_KEPT_AT_END)
+    # Arenas of threads, for example those of XLA, are unmapped whatever the threshold is.
     process.mallopt(_M_ARENA_MAX, 1)
     return True
 
 
 def release_freed_memory() -> None:
-    """Gives the system back what is free inside the heap, where glibc can.
+    """Returns the free memory of the heap to the operating system, if glibc can.
 
-    To be called before the first step: what setting up has freed would stay beside a step's
-    temporaries, which do not fit into it.
+    Call it before the first step: the memory that the set-up has freed would be kept in addition to
+    the temporaries of a step, which do not fit into it.
     """
     process = ctypes.CDLL(None)
     if hasattr(process, "malloc_trim"):

@@ -1,6 +1,6 @@
-"""What the processes of a run decide and do together, so that none of them goes on alone.
+"""Communication between the processes of a run, so that all of them decide and fail together.
 
-Every process makes the same calls in the same order. A run of one process talks to nobody.
+Every process makes the same calls in the same order. A run of one process does not communicate.
 """
 
 import json
@@ -14,16 +14,17 @@ from jax.experimental import multihost_utils
 T = TypeVar("T")
 
 
-def from_first(decide: Callable[[], T]) -> T:
-    """Returns in every process what `decide` returned in process 0, which alone calls it.
+def broadcast_from_first(compute: Callable[[], T]) -> T:
+    """Calls `compute` in process 0 and returns its result in every process.
 
     Args:
-      decide: returns what JSON can hold, and does not raise: the others would wait for ever.
+      compute: function whose result can be written as JSON. It must not raise an error, because the
+        other processes would wait forever.
     """
     if jax.process_count() == 1:
-        return decide()
+        return compute()
     first = jax.process_index() == 0
-    message = np.frombuffer(json.dumps(decide()).encode() if first else b"", np.uint8)
+    message = np.frombuffer(json.dumps(compute()).encode() if first else b"", np.uint8)
     size = int(multihost_utils.broadcast_one_to_all(np.asarray(message.size, np.int32)))
     if not first:
         message = np.zeros(size, np.uint8)
@@ -31,10 +32,10 @@ def from_first(decide: Callable[[], T]) -> T:
 
 
 def exchange(message: Any) -> list[Any]:
-    """Returns what each process has to say, in their order.
+    """Returns the messages of all processes, in the order of the processes.
 
     Args:
-      message: what JSON can hold.
+      message: message of this process, which can be written as JSON.
     """
     text = np.frombuffer(json.dumps(message).encode(), np.uint8)
     if jax.process_count() == 1:
@@ -46,26 +47,26 @@ def exchange(message: Any) -> list[Any]:
     return [json.loads(x[:n].tobytes()) for x, n in zip(received, sizes, strict=True)]
 
 
-def together(action: Callable[[], T]) -> T:
-    """Returns what `action` returns in this process, if it succeeded in all of them.
+def run_together(action: Callable[[], T]) -> T:
+    """Returns the result of `action` in this process if `action` succeeded in all processes.
 
     Raises:
-      Exception: whatever `action` raised here.
-      RuntimeError: it raised in another process; the message has its number.
+      Exception: the error that `action` raised in this process.
+      RuntimeError: `action` failed in another process; the message has its number.
     """
     if jax.process_count() == 1:
         return action()
     try:
         result = action()
     except Exception:
-        _failed(here=True)
+        _gather_failures(failed=True)
         raise
-    failed = _failed(here=False)
+    failed = _gather_failures(failed=False)
     if failed.any():
-        raise RuntimeError(f"process {int(np.argmax(failed))} could not")
+        raise RuntimeError(f"process {int(np.argmax(failed))} failed")
     return result
 
 
-def _failed(*, here: bool) -> np.ndarray:
-    """Which processes failed, as a boolean each."""
-    return np.asarray(multihost_utils.process_allgather(np.asarray(here)))
+def _gather_failures(*, failed: bool) -> np.ndarray:
+    """Returns whether each process failed, bool [processes]."""
+    return np.asarray(multihost_utils.process_allgather(np.asarray(failed)))

@@ -1,6 +1,6 @@
-"""Data parallelism: the one place that knows of `jax.pmap`.
+"""Data parallelism with `jax.pmap`, which no other module uses.
 
-The rest of the code sees host arrays, and a step function that averages over a named axis. Every
+Other code works with host arrays, and with step functions that average over a named axis. Every
 device holds the whole model and takes an equal part of the batch.
 """
 
@@ -18,37 +18,37 @@ Tree = Any
 
 
 class DataParallel:
-    """Maps a step over the devices of all processes, and moves arrays to and from this one's."""
+    """Maps a step over the devices of all processes, and moves arrays to and from local devices."""
 
     def __init__(self):
-        """Takes every device there is."""
-        # `jax.pmap` is given no devices: a list of this process's own would leave the others out.
+        """Uses all devices of all processes."""
+        # `jax.pmap` gets no list of devices: a list of the local ones would exclude others.
         self._replicate = jax.pmap(lambda _, tree: tree, axis_name=AXIS, in_axes=(0, None))
         self._any = jax.pmap(lambda flag: jax.lax.pmax(flag, AXIS), axis_name=AXIS)
 
     @property
     def num_devices(self) -> int:
-        """Devices of this process."""
+        """The number of devices of this process."""
         return jax.local_device_count()
 
     def map(self, step: Callable, *, donate: tuple[int, ...] = ()) -> Callable:
-        """Compiles a step for all devices; it averages with `jax.lax.pmean(..., AXIS)`.
+        """Compiles a step for all devices; the step averages with `jax.lax.pmean(..., AXIS)`.
 
         Args:
           step: function of trees whose leaves lack the leading device axis.
-          donate: arguments whose memory the step may reuse.
+          donate: indices of the arguments whose memory the step may reuse.
         """
         return jax.pmap(step, axis_name=AXIS, donate_argnums=donate)
 
     def replicate(self, tree: Tree) -> Tree:
-        """Host arrays to every device: leaves gain a leading axis of devices."""
+        """Copies host arrays to every device; leaves gain a leading device axis."""
         return self._replicate(np.zeros(self.num_devices), tree)
 
     def shard(self, batch: Tree) -> Tree:
-        """Host arrays [b, ...] of this process to [devices, b / devices, ...].
+        """Splits host arrays [b, ...] of this process into [devices, b / devices, ...].
 
         Raises:
-          InputError: the devices do not divide the batch.
+          InputError: the batch is not divisible by the number of devices.
         """
 
         def split(x):
@@ -61,11 +61,11 @@ class DataParallel:
         return jax.tree.map(split, batch)
 
     def any(self, flag: bool) -> jax.Array:
-        """Whether the flag is up in any process, to be read by `first`; all of them call it."""
+        """Returns whether any process has the flag, for `first`; all processes must call it."""
         return self._any(np.full(self.num_devices, flag))
 
     def first(self, tree: Tree) -> Tree:
-        """The first device's copy of a replicated tree, as host arrays of their own."""
+        """Returns the copy of a replicated tree on the first device, as new host arrays."""
         shards = jax.tree.map(lambda x: x.addressable_shards[0].data, tree)
-        # Copied, as on CPU they may be views of memory that the next step reuses.
+        # Copied, because on CPU they may be views of memory that the next step reuses.
         return jax.tree.map(lambda x: np.array(x[0]), jax.device_get(shards))

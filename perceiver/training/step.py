@@ -1,6 +1,6 @@
-"""One step of training and of evaluation, as functions of trees (Sec. 4.1, 'Optimization').
+"""Builds the training step and the evaluation step, functions of trees (Sec. 4.1, 'Optimization').
 
-They know of devices only by the name of an axis to average over.
+The steps depend on devices only through the name of an axis to average over.
 """
 
 from collections.abc import Callable
@@ -10,47 +10,47 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from perceiver.training.example_scores import of_one_label
 from perceiver.training.finite import not_finite
+from perceiver.training.losses import top_predictions
 from perceiver.training.objectives import Objective
 from perceiver.training.optimizer import ema_update
 
-# What a batch has beside the network's inputs.
-_NO_INPUTS = ("label", "labels", "other_label", "label_weight", "index", "mask")
+# Entries of a batch that are not inputs of the network.
+_NON_INPUTS = ("label", "labels", "other_label", "label_weight", "index", "mask")
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 
 
 def inputs_of(batch: Batch) -> Batch:
-    """What of a batch the network takes in."""
-    return {name: x for name, x in batch.items() if name not in _NO_INPUTS}
+    """Returns the entries of a batch that are inputs of the network."""
+    return {name: x for name, x in batch.items() if name not in _NON_INPUTS}
 
 
 class Variables(NamedTuple):
-    """What a model has learned.
+    """The variables of a model.
 
     Attributes:
-      params: its parameters.
-      state: what it gathers while it is trained, BatchNorm's averages; empty for a Perceiver.
+      params: parameters.
+      state: the Haiku state, moving averages of BatchNorm; empty for a Perceiver.
     """
 
     params: Any
     state: Any
 
 
-# The parts of a `TrainState` that are evaluated: the first that is there.
+# Parts of a `TrainState` for evaluation; the first one that is not empty is used.
 EVALUATED = ("ema", "variables")
 
 
 class TrainState(NamedTuple):
-    """All that a training step reads and writes.
+    """The state that a training step reads and writes.
 
     Attributes:
-      step: int32, steps completed.
-      variables: the model's.
-      opt_state: the optimiser's.
-      ema: exponential moving average of the variables; empty where there is none.
+      step: number of completed steps, int32.
+      variables: variables of the model.
+      opt_state: state of the optimiser.
+      ema: exponential moving average of the variables; empty if it is not used.
     """
 
     step: jax.Array
@@ -59,14 +59,14 @@ class TrainState(NamedTuple):
     ema: Any
 
     def for_evaluation(self) -> Variables:
-        """The averaged variables where there are any."""
+        """Returns the averaged variables if they exist, else the variables."""
         return self.ema or self.variables
 
 
 def init_state(
     variables: Variables, optimizer: optax.GradientTransformation, *, ema: bool
 ) -> TrainState:
-    """The state before the first step; the average starts at the initial variables."""
+    """Returns the state before the first step; the average starts at the initial variables."""
     return TrainState(
         step=jnp.zeros([], jnp.int32),
         variables=variables,
@@ -89,49 +89,51 @@ def make_train_step(
     """Builds the training step.
 
     Args:
-      apply: of parameters, state, a random key, a batch and True: class logits [b, classes] and the
-        next state, the same on all devices.
-      optimizer: gradient to update.
-      learning_rate: the schedule, for reporting.
+      apply: function of (params, state, random key, batch, True) that returns class logits
+        [b, classes] and the next state, which must be the same on all devices.
+      optimizer: optimiser.
+      learning_rate: schedule of the learning rate, for the metrics.
       objective: loss and metrics.
-      seed: decides, with the step, the model's random key.
-      ema_decay: of the variables' moving average, 0 for none.
-      accumulate: parts that a device's share of the batch is taken in, one after another, for less
-        memory. The gradient is that of the whole, except with BatchNorm, which normalises each part
-        by itself. The state sees one part after another.
-      axis: name of the axis of devices.
+      seed: seed that, with the step, determines the random key of the model.
+      ema_decay: decay of the moving average of the variables, 0 for no average.
+      accumulate: number of parts into which the batch of a device is split, to save memory. The
+        gradient is that of the whole batch, except with BatchNorm, which normalises each part
+        separately. The state is updated by one part after another.
+      axis: name of the device axis.
 
     Returns:
-      A function of the state and a device's share of the batch, inputs and labels, to the next
-      state and metrics averaged over all devices: loss, those of the objective, gradient_norm,
+      A function of (state, batch of a device with inputs and labels) that returns the next state
+      and metrics averaged over all devices: loss, the metrics of the objective, gradient_norm and
       learning_rate; and not_finite, bool [parts], see `perceiver.training.finite`.
     """
 
     def loss_fn(params, model_state, rng, batch):
         logits, model_state = apply(params, model_state, rng, batch, True)
-        each = {"loss": objective.loss(logits, batch), **objective.metrics(logits, batch)}
-        means = {name: x.mean() for name, x in each.items()}
+        per_example = {"loss": objective.loss(logits, batch), **objective.metrics(logits, batch)}
+        means = {name: x.mean() for name, x in per_example.items()}
         return means["loss"], (means, model_state)
 
     def gradient(variables, rng, batch):
-        """The gradient, the metrics and the model's next state."""
+        """Returns the gradient, the metrics and the next state of the model."""
 
-        def of_part(model_state, part):
+        def part_gradient(model_state, part):
             grads, (metrics, model_state) = jax.grad(loss_fn, has_aux=True)(
                 variables.params, model_state, rng, part
             )
             return model_state, (grads, metrics)
 
         if accumulate == 1:
-            model_state, means = of_part(variables.state, batch)
+            model_state, means = part_gradient(variables.state, batch)
             return *means, model_state
         parts = jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:]), batch)
-        _, first = jax.eval_shape(of_part, variables.state, jax.tree.map(lambda x: x[0], parts))
+        _, first = jax.eval_shape(
+            part_gradient, variables.state, jax.tree.map(lambda x: x[0], parts)
+        )
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
 
         def add(carry, part):
             model_state, total = carry
-            model_state, means = of_part(model_state, part)
+            model_state, means = part_gradient(model_state, part)
             return (model_state, jax.tree.map(jnp.add, total, means)), None
 
         (model_state, total), _ = jax.lax.scan(add, (variables.state, zeros), parts)
@@ -145,8 +147,8 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
         variables = Variables(optax.apply_updates(params, updates), model_state)
         ema = ema_update(state.ema, variables, state.step, ema_decay) if ema_decay else state.ema
-        wrong = not_finite(inputs_of(batch), params, metrics["loss"], grads)
-        metrics["not_finite"] = jax.lax.pmax(wrong, axis)  # inputs differ from device to device
+        flags = not_finite(inputs_of(batch), params, metrics["loss"], grads)
+        metrics["not_finite"] = jax.lax.pmax(flags, axis)  # devices have different inputs
         metrics["gradient_norm"] = optax.global_norm(grads)
         metrics["learning_rate"] = jnp.asarray(learning_rate(state.step))
         return TrainState(state.step + 1, variables, opt_state, ema), metrics
@@ -164,39 +166,39 @@ def make_eval_step(
     """Builds the evaluation step.
 
     Args:
-      apply: class logits [b, classes] of `Variables` and a batch.
-      objective: loss and metrics; give it no label smoothing.
-      windows: whether the inputs are [b, W, ...], W windows of each example, whose scores are
-        averaged. The windows are taken one after another.
-      axis: name of the axis of devices.
+      apply: function of (`Variables`, batch) that returns class logits [b, classes].
+      objective: loss and metrics, without label smoothing.
+      windows: True if the inputs are [b, W, ...], W windows per example, whose scores are averaged.
+        The windows are processed one after another.
+      axis: name of the device axis.
 
     Returns:
-      A function of the variables and a device's share of the batch, inputs, labels and 'mask',
-      float [b], to two dicts: sums over the examples of all devices where the mask is 1, of loss,
-      the objective's metrics and num_examples; and of the examples of all devices 'index' and
-      'mask' [B], with 'logits' and 'labels' [B, classes] where the objective keeps scores, else
-      what `perceiver.training.example_scores.of_one_label` gives.
+      A function of (variables, batch of a device with inputs, labels and 'mask', float [b]) that
+      returns two dicts. The first has sums over the examples of all devices with mask 1: loss, the
+      metrics of the objective and num_examples. The second has 'index' and 'mask' [B] of the
+      examples of all devices, and 'logits' and 'labels' [B, classes] if the objective keeps scores,
+      else the result of `perceiver.training.losses.top_predictions`.
     """
 
     def all_logits(variables, batch):
         if not windows:
             return apply(variables, batch)
-        others = {name: x for name, x in batch.items() if name in _NO_INPUTS}
+        others = {name: x for name, x in batch.items() if name in _NON_INPUTS}
         inputs = {name: jnp.moveaxis(x, 1, 0) for name, x in inputs_of(batch).items()}
-        of_windows = jax.lax.map(lambda window: apply(variables, others | window), inputs)
-        return objective.average(of_windows)
+        window_logits = jax.lax.map(lambda window: apply(variables, others | window), inputs)
+        return objective.average(window_logits)
 
     def step(variables, batch):
         logits, mask = all_logits(variables, batch), batch["mask"]
-        each = {"loss": objective.loss(logits, batch), **objective.metrics(logits, batch)}
-        each["num_examples"] = jnp.ones_like(mask)
-        # A padded example may have any loss, NaN as well, which times 0 would not be 0.
-        sums = {name: jnp.sum(jnp.where(mask > 0, x, 0)) for name, x in each.items()}
+        per_example = {"loss": objective.loss(logits, batch), **objective.metrics(logits, batch)}
+        per_example["num_examples"] = jnp.ones_like(mask)
+        # The loss of a padded example may be NaN, and NaN times 0 is not 0.
+        sums = {name: jnp.sum(jnp.where(mask > 0, x, 0)) for name, x in per_example.items()}
         if objective.keeps_scores:
-            kept = {"logits": logits, "labels": batch["labels"]}
+            predictions = {"logits": logits, "labels": batch["labels"]}
         else:
-            kept = of_one_label(logits, batch["label"])
-        kept |= {"index": batch["index"], "mask": mask}
-        return jax.lax.psum(sums, axis), jax.lax.all_gather(kept, axis, tiled=True)
+            predictions = top_predictions(logits, batch["label"])
+        predictions |= {"index": batch["index"], "mask": mask}
+        return jax.lax.psum(sums, axis), jax.lax.all_gather(predictions, axis, tiled=True)
 
     return step

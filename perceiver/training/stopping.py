@@ -1,28 +1,32 @@
-"""Signals that ask a run to save and end.
+"""Handles signals that ask a run to save and stop.
 
-SIGTERM and SIGUSR1, as clusters send them before they take a machine away, and Ctrl-C.
+Clusters send SIGTERM or SIGUSR1 before they take a machine away; Ctrl-C sends SIGINT.
 """
 
 import os
 import signal
 import time
 
-# Of its own, so that a launcher can tell 'saved, start me again' from success and from failure.
+# A separate exit status, so that a launcher can distinguish 'saved, restart' from success and
+# failure.
 EXIT_STOPPED = 75
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-# A launcher that signals a process and its group sends everything twice.
+# A launcher that signals a process and its group sends every signal twice.
 _SAME_REQUEST_SECONDS = 0.5
 
 
 class StopRequest:
-    """A context in which the first signal sets `requested`, and a later one ends the process.
+    """A context in which the first signal sets `requested` and a second one ends the process.
 
-    What comes within half a second of the first belongs to it.
+    Signals within half a second of the first one count as the same request.
+
+    Attributes:
+      requested: name of the first signal, None before it.
     """
 
     def __init__(self):
-        """Listens only once entered."""
+        """Installs no handlers yet; entering the context does."""
         self.requested: str | None = None
         self._since = 0.0
         self._before = {}
@@ -46,5 +50,5 @@ class StopRequest:
 
 
 def _write(text: str) -> None:
-    """To stderr, past Python's buffer, which the signal may have found in use."""
+    """Writes to stderr without the buffer of Python, which the signal may have interrupted."""
     os.write(2, text.encode())

@@ -320,9 +320,9 @@ def test_clips_are_decoded_whatever_they_are_called(elsewhere, capsys):
         None,
         str(elsewhere / "clips"),
         str(elsewhere / "-out; 'x'"),
-        want="sound",
+        need="sound",
         num_shards=1,
-        run=runners.in_threads,
+        runner=runners.run_in_threads,
     )
     assert (report.listed, report.found, report.decoded) == (8, 8, 8)
     data = registry.load(
@@ -338,7 +338,7 @@ def test_clips_are_decoded_whatever_they_are_called(elsewhere, capsys):
 
 def test_a_split_is_never_part_of_a_path(tmp_path):
     (tmp_path / "evil_segments.csv").touch()
-    with pytest.raises(InputError, match="what to call its split"):
+    with pytest.raises(InputError, match="give --split=NAME"):
         audioset_lists.split_name(str(tmp_path / "..-evil_segments.csv"))
 
 

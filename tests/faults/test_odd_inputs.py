@@ -147,7 +147,7 @@ def test_videos_without_sound_and_shorter_than_a_window(tmp_path):
     assert batch["video"].shape == (2, 2, 8, 16, 16, 3)
     np.testing.assert_allclose(batch["video"], 80, atol=3)  # one frame stands still
     with pytest.raises(ClipError, match="no sound: the file has no such stream"):
-        decode(str(folder / "val" / "a" / "silent.mp4"), want="both", seconds=1)
+        decode(str(folder / "val" / "a" / "silent.mp4"), need="both", seconds=1)
 
 
 def test_an_empty_clip_is_named_before_any_is_decoded(tmp_path):

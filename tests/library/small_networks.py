@@ -1,4 +1,4 @@
-"""Networks as the project's configs have them, but small, with parameters that all matter."""
+"""Small versions of configured networks, with random values for all parameters."""
 
 import functools
 import importlib.resources
@@ -11,8 +11,8 @@ from perceiver import library, networks
 
 _PERCEIVER = {"num_latents": 5, "latent_channels": 8, "self_heads": 2, "self_attends_per_tower": 1}
 
-# A Perceiver, one of fused modalities with their encodings, and a network with BatchNorm: config,
-# sizes of the network, sizes of its inputs.
+# A Perceiver, one with fused modalities, and a network with BatchNorm. Values: the config, sizes of
+# the network, sizes of its inputs.
 SMALL = {
     "image": ("digits", _PERCEIVER, {}),
     "sound_video": ("folder:sound_video", _PERCEIVER, {"image_size": 16, "clip_frames": 4}),
@@ -26,7 +26,7 @@ SMALL = {
 
 @functools.cache
 def small(name):
-    """One of `SMALL`, with three classes; every parameter is drawn, those of the head too."""
+    """Returns a network of `SMALL` with three classes and random parameters, even in the head."""
     config, model, data = SMALL[name]
     resource = importlib.resources.files("perceiver.library").joinpath("networks.json")
     values = json.loads(resource.read_text("utf-8"))[config]
@@ -50,7 +50,7 @@ def small(name):
 
 
 def examples(classifier, batch_size, seed=3):
-    """Random inputs as the network takes them."""
+    """Returns random inputs of a network."""
     draw = np.random.default_rng(seed)
 
     def drawn(spec):

@@ -1,4 +1,4 @@
-"""Networks by name, runs loaded, and what is asked of them, against what training itself says."""
+"""Networks built by name and loaded from runs, compared with training and evaluation."""
 
 import json
 import shutil
@@ -22,21 +22,21 @@ IMAGES = np.uint8(load_digits().images[:5, :, :, None] * 255 / 16)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The workdir of a short run, whose moving average is not its newest parameters."""
+    """The workdir of a short run, whose moving average differs from its parameters."""
     workdir = tmp_path_factory.mktemp("runs") / "digits"
     run("train", *TINY, f"--workdir={workdir}")
     return workdir
 
 
 class TestByName:
-    def test_says_what_the_configs_say(self):
+    def test_file_agrees_with_the_configs(self):
         assert named_networks.FILE.read_text() == named_networks.text(), (
             f"networks.json is out of date: {named_networks.RUN_HERE}"
         )
         assert len(library.names()) == len(list(all_configs()))
 
     @pytest.mark.parametrize("name", ["digits", "folder:sound"])
-    def test_is_what_training_starts_with(self, name):
+    def test_parameters_are_the_initial_ones_of_training(self, name):
         file, _, variant = name.partition(":")
         config = load_config(f"{ROOT}/configs/{file}.py:{variant}")
         ours = library.build(name, num_classes=7, seed=3)
@@ -44,17 +44,17 @@ class TestByName:
         theirs = jax.jit(from_config(config, num_classes=7).initial_variables)()
         jax.tree.map(np.testing.assert_array_equal, (ours.params, ours.state), tuple(theirs))
 
-    def test_of_the_paper(self):
-        """Table 6 and the text: 44.9 million parameters; nothing is computed here."""
+    def test_number_of_parameters_of_the_paper(self):
+        """Table 6 and the text state 44.9 million parameters; no parameter is computed here."""
         shapes = jax.eval_shape(lambda: library.build("imagenet").params)
         assert hk.data_structures.tree_size(shapes) == 44_912_254
 
-    def test_other_values_of_the_model(self):
+    def test_changed_values_of_the_model(self):
         classifier = library.build("digits", num_classes=3, num_latents=5, latent_channels=12)
         assert classifier.logits(IMAGES).shape == (5, 3)
         assert classifier.latents(IMAGES).shape == (5, 5, 12)
 
-    def test_of_another_name_or_key(self):
+    def test_unknown_name_or_key_is_refused(self):
         with pytest.raises(ValueError, match="unknown network 'imagnet': did you mean 'imagenet'"):
             library.build("imagnet")
         with pytest.raises(ValueError, match="did you mean 'num_latents'"):
@@ -62,8 +62,8 @@ class TestByName:
 
 
 class TestRuns:
-    def test_uses_what_evaluation_uses(self, trained):
-        """The moving average, read in the way that a resumed run reads its whole state."""
+    def test_load_uses_the_parameters_of_evaluation(self, trained):
+        """These are the moving average, here read as part of the whole state of the run."""
         config = load_config(f"{ROOT}/configs/digits.py")
         for argument in TINY[1:]:
             key, value = argument.removeprefix("--config.").split("=")
@@ -83,14 +83,14 @@ class TestRuns:
         assert classifier.step == step == 12
         assert classifier.class_names == tuple("0123456789")
 
-    def test_the_best_and_one_by_its_step(self, trained):
+    def test_load_the_best_and_one_by_its_step(self, trained):
         steps = sorted(int(f.name) for f in (trained / "checkpoints").iterdir())
         assert library.load(trained, steps[0]).step == steps[0]
         assert library.load(trained, "best").step in steps
         with pytest.raises(CheckpointError, match="there is no step 5"):
             library.load(trained, 5)
 
-    def test_folders_that_are_no_runs(self, trained, tmp_path):
+    def test_folders_without_a_run_are_refused(self, trained, tmp_path):
         for path, message in (
             (tmp_path, "is not a run: it has no config.json"),
             (tmp_path / "missing", "is not a run: it has no config.json"),
@@ -114,7 +114,7 @@ class TestRuns:
 
 
 class TestCalls:
-    def test_probabilities_are_those_of_the_loss(self):
+    def test_probabilities_match_the_loss(self):
         one = library.build("digits")
         logits = np.asarray(np.random.default_rng(0).normal(size=(4, 10)), np.float64)
         exp = np.exp(logits)
@@ -128,13 +128,13 @@ class TestCalls:
         assert not one.multi_label
         np.testing.assert_allclose(several.probabilities_of(logits), 1 / (1 + 1 / exp), rtol=1e-5)
 
-    def test_bytes_and_floats_of_a_picture(self, trained):
+    def test_bytes_and_floats_of_an_image(self, trained):
         classifier = library.load(trained)
         logits = classifier.logits(IMAGES)
         np.testing.assert_allclose(classifier.logits(IMAGES / 255.0), logits, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(classifier.logits({"image": IMAGES}), logits)
 
-    def test_the_head_sees_the_mean_of_the_latents(self, trained):
+    def test_head_gets_the_mean_of_the_latents(self, trained):
         classifier = library.load(trained)
         mean = np.asarray(classifier.latents(IMAGES)).mean(1)
         head = classifier.params["perceiver/head"]
@@ -149,7 +149,7 @@ class TestCalls:
         some = classifier.attention_logits(IMAGES, (1,), (3, 0))
         np.testing.assert_allclose(some[1], every[1][:, :, (3, 0), :], rtol=1e-4, atol=1e-5)
 
-    def test_inputs_that_do_not_fit(self):
+    def test_inputs_that_do_not_match_are_refused(self):
         classifier = library.build("digits")
         config = json.loads(named_networks.FILE.read_text())["folder:sound_video"]
         fused = library.Classifier(config, {}, {}, num_classes=10)

@@ -1,4 +1,4 @@
-"""The forward function in a file: run where this project is not, read back, and gone wrong."""
+"""The exported forward function: run without this project, loaded again, and damaged."""
 
 import json
 import pickle
@@ -14,12 +14,11 @@ from perceiver import library
 from perceiver.library import exported
 from tests.library.small_networks import examples, small
 
-# To float32 rounding: sums are taken in another order.
+# Equal to float32 rounding: sums are computed in another order.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
-# What a stranger needs, in a process that has nothing of this project's but NumPy, JAX and what
-# JAX reads its files with.
-STRANGER = """
+# Runs a function in a process with NumPy, JAX and its dependencies, but without this project.
+PROGRAM = """
 import sys
 for name in ("perceiver", "experiments", "haiku", "optax", "ml_collections", "tensorflow"):
     sys.modules[name] = None  # importing it fails
@@ -39,7 +38,7 @@ print(about["class_names"][int(outputs["probabilities"][0].argmax())])
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The path of a file of the small Perceiver's."""
+    """The path of an exported small Perceiver."""
     path = tmp_path_factory.mktemp("exported") / "image.jax"
     exported.export_forward(small("image"), path)
     return path
@@ -53,14 +52,14 @@ def softmax(logits):
 @pytest.mark.parametrize(
     "name", ["image", *(pytest.param(n, marks=pytest.mark.slow) for n in ("sound_video", "resnet"))]
 )
-def test_function_runs_where_this_project_is_not(name, tmp_path):
+def test_function_runs_without_this_project(name, tmp_path):
     network = small(name)
     exported.export_forward(network, tmp_path / "network.jax")
     batch = examples(network, 3)
     np.savez(tmp_path / "batch.npz", **batch)
     files = [tmp_path / file for file in ("network.jax", "batch.npz", "outputs.npz")]
     done = subprocess.run(
-        [sys.executable, "-I", "-c", STRANGER, *files],
+        [sys.executable, "-I", "-c", PROGRAM, *files],
         cwd=tmp_path,
         env={"JAX_PLATFORMS": "cpu", "PYTHONUTF8": "1"},
         capture_output=True,
@@ -77,7 +76,7 @@ def test_function_runs_where_this_project_is_not(name, tmp_path):
     assert done.stdout.strip() == network.class_names[int(expected[0].argmax())]
 
 
-def test_read_back_it_gives_the_networks_outputs_for_any_batch(written):
+def test_loaded_function_gives_the_outputs_of_the_network_for_any_batch(written):
     network, function = small("image"), exported.load(written)
     assert function.inputs == network.inputs
     assert function.class_names == ("a dog", "Katze", "鳥")
@@ -94,7 +93,7 @@ def test_read_back_it_gives_the_networks_outputs_for_any_batch(written):
 
 @pytest.mark.parametrize("way", ["dense", "blockwise", "separable"])
 @pytest.mark.parametrize("batch_size", [None, 2])
-def test_every_way_of_attention_can_be_exported(way, batch_size, tmp_path):
+def test_every_attention_can_be_exported(way, batch_size, tmp_path):
     network = small("image")
     config = network.config | {"model": network.model | {"attention": way}}
     other = library.Classifier(config, network.params, network.state, num_classes=3)
@@ -104,7 +103,7 @@ def test_every_way_of_attention_can_be_exported(way, batch_size, tmp_path):
     np.testing.assert_allclose(logits, network.logits(batch), **CLOSE)
 
 
-def test_classes_that_do_not_exclude_each_other_have_probabilities_of_their_own(tmp_path):
+def test_multi_label_function_gives_independent_probabilities(tmp_path):
     network = small("image")
     config = network.config | {"train": {"loss": "sigmoid"}}
     other = library.Classifier(config, network.params, network.state, num_classes=3)
@@ -123,7 +122,7 @@ def test_function_of_one_batch_size_refuses_others(tmp_path):
         function.logits(examples(small("image"), 3))
 
 
-def test_file_says_in_json_what_goes_in_and_what_comes_out(written):
+def test_model_json_describes_inputs_and_outputs(written):
     with zipfile.ZipFile(written) as file:
         assert file.testzip() is None
         about = json.loads(file.read("model.json"))
@@ -136,7 +135,7 @@ def test_file_says_in_json_what_goes_in_and_what_comes_out(written):
     assert str(image).endswith("uint8[B,8,8,1]")
 
 
-def test_same_network_gives_the_same_bytes_which_tell_nothing_of_this_machine(written, tmp_path):
+def test_same_network_gives_the_same_bytes_without_paths_of_this_machine(written, tmp_path):
     before = jax.config.jax_traceback_in_locations_limit
     exported.export_forward(small("image"), tmp_path / "again")
     data = (tmp_path / "again").read_bytes()
@@ -160,7 +159,7 @@ def test_wrong_options_are_refused_before_anything_is_written(options, message, 
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_inputs_are_told_from_right_ones(written):
+def test_wrong_inputs_are_refused(written):
     function = exported.load(written)
     image = np.zeros((2, 8, 8, 1), np.uint8)
     for wrong in (image[..., 0], image[:, :7], image.astype(np.float32), image[:0]):
@@ -171,7 +170,7 @@ def test_wrong_inputs_are_told_from_right_ones(written):
 
 
 def refusal(path):
-    """What reading a file says, which is one line with its path."""
+    """Returns the message of the refusal, one line with the path."""
     with pytest.raises(library.InputError) as caught:
         exported.load(path)
     message = str(caught.value)
@@ -180,7 +179,7 @@ def refusal(path):
     return message
 
 
-def test_damaged_files_are_refused_and_never_run(written, tmp_path):
+def test_damaged_files_are_refused_and_not_run(written, tmp_path):
     path, data = tmp_path / "file.jax", written.read_bytes()
     for size in (0, 10, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:size])
@@ -195,7 +194,7 @@ def test_damaged_files_are_refused_and_never_run(written, tmp_path):
         assert "Bad CRC-32" in refusal(path)
 
 
-def test_noise_anywhere_ends_in_a_line_and_never_in_another_error(written, tmp_path):
+def test_random_damage_gives_a_one_line_message_and_no_other_error(written, tmp_path):
     path, data = tmp_path / "file.jax", written.read_bytes()
     draw = np.random.default_rng(1)
     messages = []
@@ -205,7 +204,7 @@ def test_noise_anywhere_ends_in_a_line_and_never_in_another_error(written, tmp_p
         noisy[place] = draw.integers(0, 256)
         path.write_bytes(noisy)
         try:
-            exported.load(path)  # a time or an attribute may be another
+            exported.load(path)  # the damage may be in an unused field
         except library.InputError as error:
             messages.append(str(error))
     assert len(messages) > 20
@@ -218,7 +217,7 @@ def archive(path, compression=zipfile.ZIP_STORED, **members):
             file.writestr(name.replace("_", "."), data)
 
 
-def test_files_from_elsewhere_newer_or_odd_are_refused_with_the_reason(written, tmp_path):
+def test_foreign_newer_or_invalid_files_are_refused_with_the_reason(written, tmp_path):
     path = tmp_path / "other.jax"
     path.write_bytes(pickle.dumps([1, 2]))
     assert "not an exported function" in refusal(path)
@@ -239,7 +238,7 @@ def test_files_from_elsewhere_newer_or_odd_are_refused_with_the_reason(written, 
         assert "another's or damaged" in refusal(path), wrong
     archive(path, model_json="[" * 100_000, forward_bin=b"x")
     assert "another's or damaged" in refusal(path)
-    # A small archive may unpack to any size.
+    # A small compressed archive may unpack to any size.
     archive(path, zipfile.ZIP_DEFLATED, model_json=json.dumps(about), forward_bin=bytes(10**6))
     assert "is compressed" in refusal(path)
 
@@ -251,7 +250,7 @@ def test_files_from_elsewhere_newer_or_odd_are_refused_with_the_reason(written, 
 def test_function_of_the_full_network_agrees_at_50176_inputs(tmp_path):
     network = library.build("imagenet", num_classes=10)
     draw = np.random.default_rng(5)
-    params = jax.tree.map(  # the head is zero at first
+    params = jax.tree.map(  # the head is initialised with zeros
         lambda x: (np.asarray(x) + 0.02 * draw.normal(size=x.shape)).astype(np.float32),
         network.params,
     )

@@ -1,4 +1,4 @@
-"""Parameters as safetensors: the format as it is specified, round trips, and files gone wrong."""
+"""Networks as safetensors files: the specified format, round trips, and damaged files."""
 
 import hashlib
 import json
@@ -21,14 +21,14 @@ from tests.library.small_networks import examples, small
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The bytes of a file of the small Perceiver."""
+    """The bytes of the file of a small Perceiver."""
     path = tmp_path_factory.mktemp("written") / "image.safetensors"
     write_safetensors(small("image"), path)
     return path.read_bytes()
 
 
 def parsed(data):
-    """Header and arrays of float32, read as the format's specification says."""
+    """Returns the header and the float32 arrays, parsed by the specification of the format."""
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     arrays = {}
@@ -42,13 +42,13 @@ def parsed(data):
 
 
 def edited(data, change):
-    """The file with another entry of ours in its metadata, all else as it was."""
+    """Returns the file with changed metadata of this project."""
     header, arrays = parsed(data)
     about = json.loads(header["__metadata__"]["perceiver"])
     return safetensors.numpy.save(arrays, {"perceiver": json.dumps(change(about))})
 
 
-def test_file_is_as_the_format_says_and_tells_what_it_belongs_to(written):
+def test_file_follows_the_format_and_describes_the_network(written):
     header, arrays = parsed(written)
     network = small("image")
     expected = {
@@ -82,7 +82,7 @@ def test_loaded_network_gives_the_same_logits_bit_for_bit(name, tmp_path):
     assert np.ptp(logits) > 1e-3
     np.testing.assert_array_equal(loaded.logits(batch), logits, strict=True)
     assert (loaded.class_names, loaded.step) == (network.class_names, 1234)
-    # What was gathered beside the parameters matters, where there is any.
+    # Only the network with BatchNorm has a state.
     assert bool(jax.tree.leaves(loaded.state)) == (name == "resnet")
 
 
@@ -102,7 +102,7 @@ def test_every_dtype_and_shape_comes_back(tmp_path):
         "empty": np.zeros((0, 4), np.float32),
         "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
     }
-    # Modules that only the place of a slash tells apart.
+    # Modules whose names differ only in the position of a slash.
     params = {"a": arrays, "a/b": {"w": np.float32([1])}, "a/b/~/c": {"w": np.float32([2])}}
     network = small("image")
     other = library.Classifier(network.config, params, {}, num_classes=3)
@@ -116,7 +116,7 @@ def test_every_dtype_and_shape_comes_back(tmp_path):
     assert (saved.class_names, saved.num_classes, saved.step, saved.state) == ((), 3, None, {})
 
 
-def test_name_that_would_be_taken_for_a_module_is_refused(tmp_path):
+def test_parameter_name_with_a_slash_is_refused(tmp_path):
     network = small("image")
     other = library.Classifier(network.config, {"a": {"b/w": np.float32([1])}}, {}, num_classes=3)
     with pytest.raises(ValueError, match="'b/w' of a has a '/'"):
@@ -125,7 +125,7 @@ def test_name_that_would_be_taken_for_a_module_is_refused(tmp_path):
 
 
 def refusal(path):
-    """What reading a file says, which is one line with its path."""
+    """Returns the message of the refusal, one line with the path."""
     with pytest.raises(library.InputError) as caught:
         read_safetensors(path)
     message = str(caught.value)
@@ -141,7 +141,7 @@ def test_file_cut_short_is_refused_wherever_it_ends(written, tmp_path):
         assert "damaged" in refusal(path)
 
 
-def test_every_flipped_bit_of_the_arrays_is_noticed(written, tmp_path):
+def test_every_flipped_bit_of_the_arrays_is_detected(written, tmp_path):
     path = tmp_path / "flipped.safetensors"
     header = 8 + int.from_bytes(written[:8], "little")
     for place in np.random.default_rng(0).integers(header, len(written), 10):
@@ -151,7 +151,7 @@ def test_every_flipped_bit_of_the_arrays_is_noticed(written, tmp_path):
         assert "its arrays have changed" in refusal(path)
 
 
-def test_damaged_header_ends_in_a_line_and_never_in_another_error(written, tmp_path):
+def test_damaged_header_gives_a_one_line_message_and_no_other_error(written, tmp_path):
     path = tmp_path / "noise.safetensors"
     header = 8 + int.from_bytes(written[:8], "little")
     draw = np.random.default_rng(1)
@@ -161,7 +161,7 @@ def test_damaged_header_ends_in_a_line_and_never_in_another_error(written, tmp_p
         data[draw.integers(0, header)] = draw.integers(0, 256)
         path.write_bytes(data)
         try:
-            read_safetensors(path)  # a letter of the config may be another
+            read_safetensors(path)  # the damage may be in a letter of the config
         except library.InputError as error:
             messages.append(str(error))
     assert len(messages) > 20
@@ -169,7 +169,7 @@ def test_damaged_header_ends_in_a_line_and_never_in_another_error(written, tmp_p
 
 
 class Touch:
-    """Makes a file if it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -178,7 +178,7 @@ class Touch:
         return open, (str(self.path), "w")
 
 
-def test_pickle_under_our_name_is_refused_and_not_run(tmp_path):
+def test_pickle_with_the_suffix_is_refused_and_not_run(tmp_path):
     path, mark = tmp_path / "evil.safetensors", tmp_path / "mark"
     path.write_bytes(pickle.dumps(Touch(mark)))
     assert "no safetensors file" in refusal(path)
@@ -187,14 +187,14 @@ def test_pickle_under_our_name_is_refused_and_not_run(tmp_path):
 
 def test_sizes_beyond_the_file_are_refused_before_anything_is_allocated(tmp_path):
     path = tmp_path / "huge.safetensors"
-    # A petabyte of zeros in 200 bytes.
+    # 200 bytes that claim a petabyte of zeros.
     entry = {"dtype": "F32", "shape": [2**48], "data_offsets": [0, 2**50]}
     header = json.dumps({"params/a/w": entry}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     assert "damaged" in refusal(path)
 
 
-def test_file_from_elsewhere_newer_or_odd_is_refused_with_the_reason(written, tmp_path):
+def test_foreign_newer_or_invalid_file_is_refused_with_the_reason(written, tmp_path):
     path = tmp_path / "other.safetensors"
     path.write_bytes(safetensors.numpy.save({"w": np.zeros(3)}, {"format": "pt"}))
     assert "from elsewhere" in refusal(path)
@@ -220,7 +220,7 @@ def test_file_from_elsewhere_newer_or_odd_is_refused_with_the_reason(written, tm
     assert "its metadata can't be read" in refusal(path)
 
 
-def test_names_that_are_no_networks_are_refused_though_the_digest_is_right(tmp_path):
+def test_invalid_array_names_are_refused_despite_a_correct_digest(tmp_path):
     array = np.zeros(2, np.float32)
     digest = hashlib.sha256(b"w float32 (2,)\n" + array.tobytes()).hexdigest()
     about = {"format_version": 1, "arrays_sha256": digest, "config": {}, "num_classes": 1}

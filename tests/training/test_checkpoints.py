@@ -1,4 +1,4 @@
-"""Checkpoints: what goes in comes out bit for bit, or one line says why not."""
+"""Checkpoints are restored bit for bit, or a one-line error says why not."""
 
 import logging
 
@@ -13,7 +13,7 @@ from perceiver.training.checkpoints import CheckpointError, Checkpoints
 
 
 def make_state(step):
-    """Every kind of leaf and node a training state has, with values that depend on the step."""
+    """Returns a state with all types of leaves and nodes, whose values depend on the step."""
     rng = np.random.default_rng(step)
     params = {
         "perceiver/~/cross_attend/linear": {
@@ -100,7 +100,7 @@ def test_keeps_the_newest_and_the_best(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["6", "7"]
 
 
-def test_without_a_metric_only_the_newest_stay(tmp_path):
+def test_without_a_metric_only_the_newest_are_kept(tmp_path):
     with Checkpoints(tmp_path, keep=2, best_of=None) as checkpoints:
         for step in (1, 2, 3):
             checkpoints.save(step, make_state(step), b"", {"accuracy": 1 / step})
@@ -110,7 +110,7 @@ def test_without_a_metric_only_the_newest_stay(tmp_path):
             checkpoints.restore(ABSTRACT, "best")
 
 
-def test_a_smaller_model_is_refused_too(tmp_path):
+def test_smaller_model_is_refused(tmp_path):
     smaller = make_state(0)
     del smaller["flags"]
     with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
@@ -119,7 +119,7 @@ def test_a_smaller_model_is_refused_too(tmp_path):
             checkpoints.restore(abstract(smaller))
 
 
-def test_an_array_without_elements_must_fit_too(tmp_path):
+def test_shape_of_an_array_without_elements_must_match(tmp_path):
     other = {**make_state(0), "nothing": np.zeros((0, 4), np.float32)}
     with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
         checkpoints.save(1, make_state(1), b"")
@@ -153,7 +153,7 @@ def test_only_numbers_are_saved(tmp_path, leaf):
         checkpoints.save(1, {"a": {"b": leaf}}, b"")
 
 
-def test_leftovers_are_removed_and_never_counted(tmp_path):
+def test_leftovers_are_removed_and_not_counted(tmp_path):
     with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
         checkpoints.save(1, make_state(1), b"")
     (tmp_path / "2.unfinished" / "state").mkdir(parents=True)
@@ -163,7 +163,7 @@ def test_leftovers_are_removed_and_never_counted(tmp_path):
         assert checkpoints.steps() == [1]
 
 
-def test_a_reader_beside_the_writer_sees_new_checkpoints_and_touches_nothing(tmp_path):
+def test_reader_sees_new_checkpoints_of_the_writer_and_changes_nothing(tmp_path):
     with (
         Checkpoints(tmp_path, keep=1, best_of=None) as writer,
         Checkpoints(tmp_path, keep=1, best_of=None, read_only=True) as reader,
@@ -183,7 +183,7 @@ def test_a_reader_beside_the_writer_sees_new_checkpoints_and_touches_nothing(tmp
         assert unfinished.exists()
 
 
-def test_orbax_is_quiet_and_others_are_not(tmp_path, caplog):
+def test_log_of_orbax_is_dropped_and_other_logs_are_not(tmp_path, caplog):
     absl = logging.getLogger("absl")
     absl.addHandler(caplog.handler)
     verbosity = absl_logging.get_verbosity()
@@ -207,7 +207,7 @@ def test_keep_must_be_positive(tmp_path):
 
 class TestParts:
     @pytest.mark.parametrize("names", [("params",), ("ema", "params", "opt_state")])
-    def test_the_first_that_is_there_is_read_alone(self, tmp_path, names):
+    def test_only_the_first_existing_part_is_read(self, tmp_path, names):
         with Checkpoints(tmp_path, keep=2, best_of=None) as checkpoints:
             state = make_state(3)
             checkpoints.save(3, state, b"here")

@@ -1,4 +1,4 @@
-"""Checkpoints of several real processes: any number of them reads what any number has saved."""
+"""Checkpoints saved and restored by different numbers of real processes."""
 
 import re
 import socket
@@ -31,7 +31,7 @@ RESTORE = """
 import sys
 import jax
 import numpy as np
-from perceiver.training.multiprocess import together
+from perceiver.training.multiprocess import run_together
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
 
 directory, port, index = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -47,7 +47,7 @@ with Checkpoints(directory, keep=1, best_of="accuracy") as checkpoints:
         print(step, iterator, state["w"].tolist())
     checkpoints.save(3, {"w": np.zeros(10)}, b"again")
 try:
-    together(lambda: 1 / (index - 2))
+    run_together(lambda: 1 / (index - 2))
 except (ZeroDivisionError, RuntimeError) as error:
     print(error)
 jax.distributed.shutdown()
@@ -55,7 +55,7 @@ jax.distributed.shutdown()
 
 
 def outputs_of(script, count, directory):
-    """Runs the script in as many processes and returns what each printed."""
+    """Runs the script in several processes and returns the output of each."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -82,15 +82,15 @@ def test_saved_by_two_processes_and_restored_by_one_and_by_four(tmp_path):
         assert (step, iterator) == (3, b"after 3")
         assert state["w"].tolist() == (np.arange(10.0) + 3).tolist()
 
-    # Four processes take the same one when the newest is damaged, and say and move it once. What
-    # fails in one of them fails in all.
+    # If the newest is damaged, four processes choose the same fallback, and one warns and moves the
+    # damaged one. An error in one process is an error in all.
     (tmp_path / "3" / "iterator").write_bytes(b"after 4")
     outputs = outputs_of(RESTORE, 4, tmp_path)
     restored = f"1 b'after 1' {(np.arange(10.0) + 1).tolist()}\n"
     refused = f"step 3 in {tmp_path} is damaged: iterator is changed. Take another, or the newest, "
     refused += "which falls back on one that is whole.\n"
     printed = [re.sub(r"\[Gloo\].*\n", "", out) for out, _ in outputs]
-    failures = ["process 2 could not\n"] * 4
+    failures = ["process 2 failed\n"] * 4
     failures[2] = "division by zero\n"
     assert printed == [refused + 2 * restored + failure for failure in failures]
     warnings = re.findall(r"warning: step 3 .*", "".join(err for _, err in outputs))

@@ -1,4 +1,4 @@
-"""Which part of a step is to blame, in a real training step of two modules."""
+"""The first cause of a non-finite loss, in a real training step of two modules."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from perceiver.training.step import Variables, init_state, make_train_step
 
 
 def apply(params, state, rng, batch, is_training):
-    """Two linear layers; the root's slope at 0 is infinite, and its value is 0."""
+    """Applies two linear layers; the square root has an infinite slope at 0."""
     del rng, is_training
     hidden = batch["cloud"] @ params["first"]["w"]
     return jnp.sqrt(jnp.abs(hidden)) @ params["last"]["w"], state

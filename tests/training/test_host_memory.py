@@ -1,4 +1,4 @@
-"""Page faults of a step, in real processes."""
+"""Page faults of a step, measured in real processes."""
 
 import os
 import platform
@@ -12,8 +12,8 @@ from perceiver.training.host_memory import keep_freed_memory
 
 ROOT = Path(__file__).parents[2]
 
-# 8 layers whose backward pass has about 60 MB of temporaries. The heap still grows in a step whose
-# threads interleave as in none before it, on a busy machine in up to 4 of 30: hence the median.
+# 8 layers, whose backward pass has about 60 MB of temporaries. The heap grows in a step whose
+# threads interleave in a new way, on a busy machine in up to 4 of 30 steps, so the median is used.
 PROGRAM = """
 import resource, statistics, sys
 from perceiver.training.host_memory import keep_freed_memory
@@ -45,7 +45,7 @@ def environment():
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_a_step_faults_no_pages_in_that_those_before_had():
+def test_step_does_not_fault_in_pages_of_earlier_steps():
     faults = {
         mode: int(
             subprocess.run(
@@ -59,10 +59,10 @@ def test_a_step_faults_no_pages_in_that_those_before_had():
         )
         for mode in ("kept", "default")
     }
-    assert faults["default"] > 5000  # 20 MB in pages of 4 KB, or the test shows nothing
+    assert faults["default"] > 5000  # 20 MB in pages of 4 KB; otherwise the test shows nothing
     assert faults["kept"] < 0.02 * faults["default"]
 
 
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])
-def test_what_the_user_has_chosen_stays(name):
+def test_settings_of_the_user_are_kept(name):
     assert not keep_freed_memory({"PATH": "/bin", name: "1"})

@@ -1,4 +1,4 @@
-"""Mapping over devices, of one process and of two."""
+"""Mapping over the devices of one and of two processes."""
 
 import socket
 import subprocess
@@ -13,7 +13,7 @@ from perceiver.training.parallel import AXIS, DataParallel
 
 ROOT = Path(__file__).parents[2]
 
-# Each device gives the sum of its part; the mean over all devices comes back.
+# Each device sums its part; the result is the mean over all devices.
 PROGRAM = """
 import sys
 import jax
@@ -40,7 +40,7 @@ def free_address():
 
 
 def on_four_devices(program, count):
-    """Starts a program in so many processes, given its number, their count and an address."""
+    """Starts a program in `count` processes; its arguments are index, count and an address."""
     address = free_address()
     return [
         subprocess.Popen(
@@ -76,14 +76,14 @@ def test_shard_and_first_are_inverse_up_to_the_first_device():
     np.testing.assert_array_equal(out["x"], batch[:2])
 
 
-def test_a_batch_that_devices_do_not_divide_is_refused(monkeypatch):
+def test_batch_that_is_not_divisible_is_refused(monkeypatch):
     monkeypatch.setattr(jax, "local_device_count", lambda: 4)
     with pytest.raises(ValueError, match="batch of 6 is not divisible among 4 devices"):
         DataParallel().shard(np.zeros([6, 2]))
 
 
-def test_what_first_returns_is_not_overwritten_by_the_next_step():
-    """With the state donated, as in training."""
+def test_result_of_first_is_not_overwritten_by_the_next_step():
+    """The state is donated, as in training."""
     devices = DataParallel()
     step = devices.map(lambda x: jax.lax.pmean(x + 1, AXIS), donate=(0,))
     state = step(devices.replicate(np.zeros(1000, np.float32)))

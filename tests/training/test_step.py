@@ -1,4 +1,4 @@
-"""The training step: the model's state, its random keys, and parts of a batch."""
+"""The training step: state of the model, random keys, and accumulation over parts of a batch."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ RATE, B = 0.1, 6
 
 
 def apply(params, state, rng, batch, is_training):
-    """A linear model whose state counts its calls and averages its inputs, with noise on demand."""
+    """Applies a linear model with optional noise, whose state counts calls and averages inputs."""
     assert is_training
     inputs = batch["x"]
     noise = params["noise"] * jax.random.normal(rng, (inputs.shape[0], 3))
@@ -36,7 +36,7 @@ def first_state(noise=0.0, ema=False):
 
 
 def steps(state, batches, *, seed=0, accumulate=1, ema_decay=0.0):
-    """Runs the step over batches; returns the last state."""
+    """Runs the step over batches and returns the last state."""
     devices = DataParallel()
     step = devices.map(
         make_train_step(
@@ -56,7 +56,7 @@ def steps(state, batches, *, seed=0, accumulate=1, ema_decay=0.0):
     return devices.first(state)
 
 
-def test_state_goes_from_step_to_step():
+def test_state_is_passed_from_step_to_step():
     batches = [batch(i) for i in range(3)]
     state = steps(first_state(), batches)
     mean = np.zeros(4)
@@ -68,7 +68,7 @@ def test_state_goes_from_step_to_step():
 
 
 @pytest.mark.parametrize("accumulate", [2, 3])
-def test_parts_of_a_batch_give_its_gradient_and_each_moves_the_state(accumulate):
+def test_accumulation_gives_the_gradient_of_the_batch_and_updates_the_state_per_part(accumulate):
     each = batch()
     whole, parts = (steps(first_state(), [each], accumulate=n) for n in (1, accumulate))
     np.testing.assert_allclose(
@@ -81,22 +81,22 @@ def test_parts_of_a_batch_give_its_gradient_and_each_moves_the_state(accumulate)
     assert parts.variables.state["calls"] == accumulate
 
 
-def test_randomness_depends_on_seed_and_step_alone():
+def test_randomness_depends_on_seed_and_step_only():
     one, same, other = (
         steps(first_state(noise=1.0), [batch()], seed=seed).variables.params["w"]
         for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 1e-3
-    # The same batch at another step: other noise.
+    # The same batch at another step gets other noise.
     start = first_state(noise=1.0)
     later = start._replace(step=jnp.int32(7))
     resumed = steps(later, [batch()], seed=3).variables.params["w"]
     assert np.abs(one - resumed).max() > 1e-3
 
 
-def test_the_average_is_of_parameters_and_state_but_not_of_what_counts():
-    """At step 0 the ramp keeps 1 / 10 of the old."""
+def test_average_covers_parameters_and_state_but_not_integers():
+    """At step 0 the warm-up of the decay keeps 1/10 of the old values."""
     start = first_state(ema=True)
     state = steps(start, [batch()], ema_decay=0.99)
     old, new = start.variables, state.variables

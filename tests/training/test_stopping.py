@@ -1,4 +1,4 @@
-"""Signals, sent to a real process."""
+"""Signals sent to a real process."""
 
 import signal
 import subprocess
@@ -36,11 +36,11 @@ def listening():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_the_first_signal_asks_and_the_second_ends(number):
+def test_first_signal_requests_a_stop_and_second_ends_the_process(number):
     process = listening()
     process.send_signal(number)
     assert process.stdout.readline() == f"{signal.Signals(number).name}\n"
-    process.send_signal(number)  # as of a launcher that signals the process and its group
+    process.send_signal(number)  # like a launcher that signals the process and its group
     time.sleep(0.6)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)

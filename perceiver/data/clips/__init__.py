@@ -1,1 +1,1 @@
-"""Sound and video: preparing AudioSet and one's own clips, and windows of them (Sec. 4.2)."""
+"""Loads clips of sound and video: AudioSet and folders of clips (Sec. 4.2)."""

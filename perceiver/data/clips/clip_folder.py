@@ -1,8 +1,8 @@
-"""One's own sound or video files in a folder of classes, with the recipe of Sec. 4.2.
+"""Loads a folder of classes of sound or video files, with the recipe of Sec. 4.2.
 
-Compressed files cannot be entered at any window, so on first use they are prepared as AudioSet is:
-decoded, brought to 25 frames a second and 48 kHz, and written as records. What was prepared is
-found again as long as the files are the same.
+Decoding of a compressed file cannot begin at any window. On first use the files are therefore
+prepared like AudioSet: decoded, converted to 25 frames per second and 48 kHz, and written as
+records. The prepared records are reused as long as the files do not change.
 """
 
 import contextlib
@@ -18,17 +18,18 @@ from collections.abc import Collection, Iterator
 
 from perceiver.data import class_folders
 from perceiver.data.clips import schema
-from perceiver.data.clips.preparation import prepare, runners
 from perceiver.data.clips.preparation.decoding import JPEG_QUALITY
+from perceiver.data.clips.preparation.prepare import CLIP_FILES, SplitReport, prepare_folder
+from perceiver.data.clips.preparation.runners import run_in_threads
 from perceiver.data.clips.prepared import open_prepared
 from perceiver.data.clips.recipe import ClipRecipe
 from perceiver.data.dataset import Dataset, Features, takes_recipe
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
-PREPARE = "python -m experiments.prepare_data clips --dir=FOLDER --out=DIR"
+PREPARE_COMMAND = "python -m experiments.prepare_data clips --dir=FOLDER --out=DIR"
 
-MAX_SECONDS = 10.0  # of a clip, as AudioSet's
+MAX_SECONDS = 10.0  # longest duration of a clip, as in AudioSet
 _FILES_PER_SHARD = 16  # a shard is the work of one thread
 
 Splits = tuple[class_folders.Files, class_folders.Files]
@@ -47,48 +48,50 @@ def load(
 ) -> Dataset:
     """Prepares the clips of a folder, unless that was done before, and opens them.
 
-    What `modalities` do not need, frames or sound, is not prepared. Processes that start together
-    wait for the first of them to do it. Progress and clips that are left out are told on stderr.
+    Only the streams that `modalities` need, frames or sound, are prepared. Processes that start
+    together wait until the first of them has prepared the clips. Progress and the number of clips
+    left out are printed to stderr.
 
     Args:
       dir: folder with train/<class>/* and val/<class>/*, or <class>/*, of sound or video files.
-      prepared: folder for what is prepared: each folder of clips gets a folder in it, whose name
-        ends in a fingerprint of the files and their split. Once the files have changed, the old
-        one can be deleted.
-      val_fraction: share of the files held out where `dir` has no split; not used otherwise.
-      split_seed: decides which are held out.
-      max_seconds: the longest that a clip may be; of longer ones the beginning is taken.
+      prepared: folder for the prepared clips. Each folder of clips gets a subfolder, whose name
+        ends in a fingerprint of the files and their split. After the files have changed, the old
+        subfolder can be deleted.
+      val_fraction: share of the files to hold out if `dir` has no folders train and val.
+      split_seed: seed that decides which files are held out.
+      max_seconds: longest duration of a clip; only the beginning of a longer file is used.
       max_failed: largest share of the files of a split that may be left out because they cannot be
-        decoded, or lack sound or frames where these are needed.
-      recipe: its attributes are options as well.
+        decoded or lack a needed stream.
+      recipe: options of `ClipRecipe`, each of which is an option of this function.
 
     Returns:
-      The inputs that `modalities` names, see `ClipRecipe.reader`, and 'label', int32 [].
+      The splits, whose examples have the inputs in `modalities`, see `ClipRecipe.reader`, and
+      'label', int32 [].
 
     Raises:
-      InputError: options that cannot be, a folder that is not as above, or more files that cannot
-        be used than `max_failed`; one of them is named.
+      InputError: an option is invalid, the folder does not have this layout, or a larger share of
+        the files than `max_failed` fails; the message names one of them.
     """
     if not prepared:
         raise InputError("prepared is '': give a folder to keep prepared clips in")
     if not 0 <= max_failed < 1:
         raise InputError(f"max_failed is {max_failed}: give a share from 0 to less than 1")
-    found = class_folders.find(dir, prepare.CLIP_FILES, val_fraction, split_seed)
-    want = wanted(recipe.modalities)
-    out = _folder(dir, prepared, found, (want, max_seconds))
-    with _alone(out):
+    splits = class_folders.find(dir, CLIP_FILES, val_fraction, split_seed)
+    need = needed_streams(recipe.modalities)
+    out = _prepared_folder(dir, prepared, splits, (need, max_seconds))
+    with _locked(out):
         if not (out / "dataset_info.json").exists():
-            count = sum(len(paths) for files in found for paths in files.values())
+            count = sum(len(paths) for files in splits for paths in files.values())
             print(f"preparing the {count} clips of {dir}, once, in {out}", file=sys.stderr)
-        reports = prepare.prepare_folder(
+        reports = prepare_folder(
             dir,
             str(out),
             val_fraction=val_fraction,
             split_seed=split_seed,
-            want=want,
+            need=need,
             seconds=max_seconds,
-            num_shards=_num_shards(found),
-            run=runners.in_threads,
+            num_shards=_num_shards(splits),
+            runner=run_in_threads,
         )
     for report in reports:
         _check_failures(report, dir, max_failed)
@@ -96,7 +99,7 @@ def load(
     def label(indices: tf.Tensor) -> Features:
         return {"label": tf.cast(tf.reshape(indices, []), tf.int32)}
 
-    data = open_prepared(str(out), PREPARE)
+    data = open_prepared(str(out), PREPARE_COMMAND)
     return Dataset(
         train=data.source("train", recipe, label),
         eval=data.source("val", recipe, label),
@@ -104,38 +107,38 @@ def load(
     )
 
 
-def wanted(modalities: Collection[str]) -> str:
-    """What of the clips is to be decoded for these inputs, as `decoding.decode` takes it."""
+def needed_streams(modalities: Collection[str]) -> str:
+    """Returns the argument `need` of `decoding.decode` for these inputs."""
     if "video" not in modalities:
         return "sound"
     return "video" if set(modalities) == {"video"} else "both"
 
 
-def _folder(dir: str, prepared: str, found: Splits, options: tuple) -> pathlib.Path:
-    """Where the clips are prepared: a name of its own for each state of the files."""
+def _prepared_folder(dir: str, prepared: str, splits: Splits, options: tuple) -> pathlib.Path:
+    """Returns the folder of the prepared clips, whose name is a fingerprint of the files."""
     root = pathlib.Path(dir).resolve()
-    listing = hashlib.sha256()
-    listing.update(repr((options, schema.SHORT_SIDE, JPEG_QUALITY)).encode())
-    for split in found:
+    fingerprint = hashlib.sha256()
+    fingerprint.update(repr((options, schema.SHORT_SIDE, JPEG_QUALITY)).encode())
+    for split in splits:
         for name, paths in split.items():
             for path in paths:
                 stat = os.stat(path)
                 entry = (name, os.path.relpath(path, dir), stat.st_size, stat.st_mtime_ns)
-                listing.update(repr(entry).encode(errors="surrogateescape"))
-        listing.update(b"/")
+                fingerprint.update(repr(entry).encode(errors="surrogateescape"))
+        fingerprint.update(b"/")
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", root.name)
-    return pathlib.Path(prepared) / f"{plain}-{listing.hexdigest()[:12]}"
+    return pathlib.Path(prepared) / f"{plain}-{fingerprint.hexdigest()[:12]}"
 
 
-def _num_shards(found: Splits) -> int:
-    """Enough for all cores, and none without a clip."""
-    train, val = (sum(map(len, files.values())) for files in found)
+def _num_shards(splits: Splits) -> int:
+    """Returns a number of shards that keeps all cores busy and leaves no shard empty."""
+    train, val = (sum(map(len, files.values())) for files in splits)
     return max(1, min(val, math.ceil(train / _FILES_PER_SHARD)))
 
 
 @contextlib.contextmanager
-def _alone(out: pathlib.Path) -> Iterator[None]:
-    """Waits until no other process prepares in this folder; a process that ends gives it free."""
+def _locked(out: pathlib.Path) -> Iterator[None]:
+    """Holds the lock of a folder, which is released when the process ends."""
     lock = out.with_name(f"{out.name}.lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +153,7 @@ def _alone(out: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _check_failures(report: prepare.Report, dir: str, max_failed: float) -> None:
+def _check_failures(report: SplitReport, dir: str, max_failed: float) -> None:
     failed = report.listed - report.decoded
     if failed > max_failed * report.listed:
         with open(report.failures, encoding="utf-8", errors="surrogateescape") as file:
@@ -162,7 +165,7 @@ def _check_failures(report: prepare.Report, dir: str, max_failed: float) -> None
         )
     if failed:
         print(
-            f"{report.split}: {failed} of {report.listed} clips are left out; they are named in "
-            f"{report.failures}",
+            f"{report.split}: {failed} of {report.listed} clips are left out; {report.failures} "
+            "names them",
             file=sys.stderr,
         )

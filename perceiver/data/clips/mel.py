@@ -1,13 +1,13 @@
-"""The log-mel spectrogram of sound, made with `tf.signal` (Sec. 4.2).
+"""Computes log-mel spectrograms with `tf.signal` (Sec. 4.2).
 
-The paper prints only its size: 4,800 inputs for 1.28 seconds. At 48 kHz, frames of 2,048 samples
-every 1,024, with the end padded, and 80 bins are exactly 60 x 80 = 4,800; 80 to 7,600 Hz, a Hann
-window and log(x + 1e-6) are the usual settings that go with these.
+The paper gives only the size: 4,800 inputs for 1.28 seconds. At 48 kHz, windows of 2,048 samples
+every 1,024 samples, with a padded end, and 80 bins give exactly 60 x 80 = 4,800. The range of 80 to
+7,600 Hz, the Hann window and log(x + 1e-6) are the usual settings for this size.
 
-Mel scales come in several kinds. This is HTK's, with triangles that peak at 1 (not normalised by
-their width, as librosa's are unless told otherwise) and are straight on the mel axis, as HTK has
-them (librosa's are straight in Hz, which moves weights by less than 0.004). They weigh the
-magnitude of the spectrum, not the power.
+The mel scale is that of HTK. Its triangular filters peak at 1; librosa normalises them by their
+width unless told otherwise. They are straight on the mel axis; librosa's are straight in Hz, and
+the weights differ by less than 0.004. The filters are applied to the magnitude of the spectrum, not
+to the power.
 """
 
 from collections.abc import Callable
@@ -22,26 +22,26 @@ _FULL_SCALE = 32768.0  # int16
 def log_mel(
     *, frame: int, hop: int, bins: int, low: float, high: float, offset: float
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Makes the front end.
+    """Makes a function that computes log-mel spectrograms.
 
     Args:
-      frame: samples under one window; the FFT is the next power of two.
-      hop: samples from one window to the next.
-      bins: mel bins.
+      frame: number of samples per window; the FFT length is the next power of two.
+      hop: number of samples from one window to the next.
+      bins: number of mel bins.
       low: lower edge of the first bin, in Hz.
       high: upper edge of the last bin, in Hz, at most 24,000.
-      offset: added before the logarithm. Sound is within [-1, 1).
+      offset: value added before the logarithm, for sound in [-1, 1).
 
     Returns:
-      A function of int16 [..., samples] at 48 kHz that gives float32 [..., T, bins] with
+      A function from int16 [..., samples] at 48 kHz to float32 [..., T, bins], where
       T = ceil(samples / hop): a window begins at every hop, and silence follows the end.
 
     Raises:
-      InputError: settings that cannot be.
+      InputError: a setting is invalid.
     """
     _check(frame, hop, bins, low, high, offset)
     fft = 1 << (frame - 1).bit_length()
-    # Made once, in double precision, so that they are right to the last bit of single precision.
+    # Computed in double precision, so that they are exact to the last bit of single precision.
     weights = tf.signal.linear_to_mel_weight_matrix(
         bins, fft // 2 + 1, SAMPLE_RATE, low, high, dtype=tf.float64
     )

@@ -1,4 +1,4 @@
-"""Opens a prepared data set of clips, a plain TFDS data set with the features of `schema`."""
+"""Opens a prepared data set of clips: a TFDS data set with the features of `schema`."""
 
 import dataclasses
 import os
@@ -15,14 +15,14 @@ from perceiver.names import look_up
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A prepared data set.
+class PreparedClips:
+    """A prepared data set of clips.
 
     Attributes:
-      dir: its folder.
-      class_names: in the order of the labels.
-      splits: what there are, with the numbers of their clips.
-      files: the TFRecord files of each split.
+      dir: folder of the data set.
+      class_names: names of the classes, in the order of the labels.
+      splits: number of clips of each split.
+      files: paths of the TFRecord files of each split.
     """
 
     dir: str
@@ -33,17 +33,17 @@ class Prepared:
     def source(
         self, split: str, recipe: ClipRecipe, labels: Callable[[tf.Tensor], Features]
     ) -> Source:
-        """The clips of one split.
+        """Returns the source of the clips of a split.
 
         Args:
-          split: its name, or several names joined by '+', one after another.
-          recipe: what is made of each clip.
-          labels: int64 [n], the indices of a clip's classes -> its label as a feature.
+          split: name of the split, or several names joined by '+', whose clips are concatenated.
+          recipe: pre-processing and augmentation of the clips.
+          labels: function from the class indices of a clip, int64 [n], to its label features.
 
         Raises:
-          InputError: an unknown split, or one whose files are missing, damaged or too few.
+          InputError: a split is unknown, or its files are missing, damaged or too few.
         """
-        records = self._records(split)
+        records = self._open_records(split)
         read = recipe.reader()
 
         def example(index: tf.Tensor, seed: tf.Tensor | None) -> Features:
@@ -53,11 +53,11 @@ class Prepared:
         return Source(
             records.num_records,
             example,
-            lambda index: _name(records, index),
+            lambda index: _describe(records, index),
             eval_windows=recipe.eval_windows,
         )
 
-    def _records(self, split: str) -> Records:
+    def _open_records(self, split: str) -> Records:
         names = split.split("+")
         try:
             files = [file for name in names for file in look_up(self.files, name, what="split")]
@@ -77,33 +77,33 @@ class Prepared:
         return records
 
 
-def open_prepared(dir: str, prepare: str) -> Prepared:
-    """Opens the data set in a folder, on this machine or wherever TensorFlow reads from.
+def open_prepared(dir: str, command: str) -> PreparedClips:
+    """Opens the data set in a folder, local or with an address that TensorFlow opens.
 
     Args:
-      dir: the folder.
-      prepare: the command that prepares it, for messages.
+      dir: folder of the data set.
+      command: command that prepares it, for messages.
 
     Raises:
-      InputError: there is none, or one of another kind.
+      InputError: the folder has no data set, or one that does not contain clips.
     """
     errors.check_listable(str(dir))
     for needed in tfds_folder.INFO_FILES:
         if not dir or not tf.io.gfile.exists(os.path.join(dir, needed)):
             raise InputError(
                 f"no prepared clips in {str(dir)!r} ({needed} is missing): prepare them with "
-                f"`{prepare}`"
+                f"`{command}`"
             )
     info = tfds_folder.open_folder(
-        str(dir), "run the command that prepared it again, which writes it anew"
+        str(dir), "run the command that prepared the data set again"
     ).info
     lacking = [name for name in schema.features([]) if name not in info.features]
     if lacking:
         raise InputError(
             f"{str(dir)!r} is a data set of another kind (it has no {lacking[0]!r}): prepare clips "
-            f"with `{prepare}`"
+            f"with `{command}`"
         )
-    return Prepared(
+    return PreparedClips(
         dir=str(dir),
         class_names=tuple(info.features["labels"].feature.names),
         splits={name: split.num_examples for name, split in info.splits.items()},
@@ -114,8 +114,8 @@ def open_prepared(dir: str, prepare: str) -> Prepared:
     )
 
 
-def _name(records: Records, index: int) -> str:
-    """The id of a clip where its record can still be read, and the place of the record."""
+def _describe(records: Records, index: int) -> str:
+    """Returns the file and number of a record, after the id of its clip if it can be read."""
     place = records.name(index)
     try:
         clip = tf.train.Example.FromString(records.read(tf.constant(index, tf.int64)).numpy())

@@ -1,7 +1,7 @@
-"""From the record of a clip to a network's inputs: the recipe of Sec. 4.2, for any source.
+"""Turns the record of a clip into inputs of a network, with the recipe of Sec. 4.2.
 
-Training takes a random window and augments it; evaluation takes windows evenly spaced over the
-clip. The window is the same whatever is asked for: sound, spectrogram and frames are in step.
+Training takes a random window and augments it. Evaluation takes windows evenly spaced over the
+clip. All modalities share the window: sound, spectrogram and frames are in step.
 """
 
 import dataclasses
@@ -20,35 +20,35 @@ MODALITIES = ("audio", "spectrogram", "video")
 
 @dataclasses.dataclass(frozen=True)
 class ClipRecipe:
-    """What is made of each clip.
+    """Options of the pre-processing and augmentation of clips.
 
-    The paper prints no strengths for its colour augmentation and SpecAugment: 0 leaves them out.
+    The paper gives no strengths for its colour augmentation and SpecAugment; 0 disables them.
 
     Attributes:
-      modalities: the inputs, of MODALITIES.
-      clip_frames: T, the window in frames, 25 a second.
-      eval_windows: W, how many windows evaluation takes of a clip.
-      image_size: S, side of the frames that come out.
-      crop_area: range of a training crop's share of the frame's area, within (0, 1].
-      crop_aspect: range of a training crop's width over height.
-      flip: whether training mirrors half of the clips left to right.
-      brightness: strength of the augmentation, see `video.random_colour`; 0 for none.
-      contrast: likewise.
-      saturation: likewise.
-      hue: likewise, at most 0.5.
-      mel_frame: samples under one window of the spectrogram.
-      mel_hop: samples from one window to the next.
-      mel_bins: bins of the mel scale.
+      modalities: names of the inputs, from MODALITIES.
+      clip_frames: T, length of a window in frames, at 25 frames per second.
+      eval_windows: W, number of evaluation windows per clip.
+      image_size: S, side of the resized frames.
+      crop_area: range of the area of a training crop as a share of the frame, within (0, 1].
+      crop_aspect: range of the ratio of width to height of a training crop.
+      flip: True to mirror half of the training clips left to right.
+      brightness: strength of the brightness augmentation, see `video.random_colour`; 0 for none.
+      contrast: strength of the contrast augmentation; 0 for none.
+      saturation: strength of the saturation augmentation; 0 for none.
+      hue: strength of the hue augmentation, at most 0.5; 0 for none.
+      mel_frame: number of samples per window of the spectrogram.
+      mel_hop: number of samples from one window to the next.
+      mel_bins: number of mel bins.
       mel_low: lower edge of the first bin, in Hz.
       mel_high: upper edge of the last bin, in Hz.
-      mel_offset: added before the logarithm.
-      spec_time_masks: SpecAugment's masks over time; 0 for none.
-      spec_time_width: the largest width of these, in cells of the spectrogram.
-      spec_frequency_masks: SpecAugment's masks over frequency; 0 for none.
-      spec_frequency_width: the largest width of these, in cells of the spectrogram.
+      mel_offset: value added before the logarithm.
+      spec_time_masks: number of time masks of SpecAugment; 0 for none.
+      spec_time_width: largest width of a time mask, in cells of the spectrogram.
+      spec_frequency_masks: number of frequency masks of SpecAugment; 0 for none.
+      spec_frequency_width: largest width of a frequency mask, in cells of the spectrogram.
 
     Raises:
-      InputError: a value that cannot be.
+      InputError: a value is invalid.
     """
 
     modalities: tuple[str, ...]
@@ -96,26 +96,26 @@ class ClipRecipe:
         """Makes the function that turns clips into inputs.
 
         Returns:
-          (clip, seed) -> inputs, to run in a tf.data graph. `clip` has 'frames' and 'sound' as
-          `schema.parse` gives them. With a seed, int32 [2], the inputs are a training window and
-          a function of the seed; without, they have a leading axis of W windows. They are those of
-          'audio', int16 [1920 T], 'spectrogram', float16 [ceil(1920 T / hop), bins], and 'video',
-          uint8 [T, S, S, 3], that `modalities` names. A clip that has no sound, or no frames,
-          where an input needs it fails with tf.errors.InvalidArgumentError.
+          (clip, seed) -> inputs, a function for a tf.data graph. `clip` has 'frames' and 'sound'
+          from `schema.parse`. With a seed, int32 [2], the inputs are one training window, drawn
+          and augmented with the seed; with None they have a leading axis of W windows. They are the
+          ones in `modalities`: 'audio', int16 [1920 T]; 'spectrogram', float16
+          [ceil(1920 T / hop), bins]; 'video', uint8 [T, S, S, 3]. A clip without the sound or the
+          frames that an input needs fails with tf.errors.InvalidArgumentError.
         """
         log_mel = mel.log_mel(**self._mel)
 
         def read(clip: Features, seed: tf.Tensor | None) -> Features:
-            clip = self._with_all_that_is_needed(clip)
+            clip = self._require_streams(clip)
             length = windows.clip_length(clip["frames"], clip["sound"])
             if seed is None:
                 starts = windows.even_starts(length, self.clip_frames, self.eval_windows)
-                for_spectrogram = for_video = None
+                spectrogram_seed = video_seed = None
             else:
-                # Each has a seed of its own, so that one option does not change what others draw.
+                # Separate seeds, so that one option does not change the draws of another.
                 seeds = tf.unstack(tf.random.split(seed, 3))
-                for_window, for_spectrogram, for_video = seeds
-                starts = windows.random_start(length, self.clip_frames, for_window)
+                window_seed, spectrogram_seed, video_seed = seeds
+                starts = windows.random_start(length, self.clip_frames, window_seed)
             numbers = windows.frame_numbers(starts, length, self.clip_frames)
 
             inputs = {}
@@ -127,21 +127,21 @@ class ClipRecipe:
                 spectrogram = log_mel(sound)
                 if seed is not None and (self.spec_time_masks or self.spec_frequency_masks):
                     spectrogram = spec_augment.spec_augment(
-                        spectrogram, for_spectrogram, **self._masks
+                        spectrogram, spectrogram_seed, **self._masks
                     )
                 inputs["spectrogram"] = tf.cast(spectrogram, tf.float16)
             if "video" in self.modalities:
-                inputs["video"] = self._video(clip["frames"], numbers, for_video)
+                inputs["video"] = self._video(clip["frames"], numbers, video_seed)
             return inputs
 
         return read
 
-    def _with_all_that_is_needed(self, clip: Features) -> Features:
-        """The clip, which is not looked at before it is known to have what is needed."""
+    def _require_streams(self, clip: Features) -> Features:
+        """Returns the clip, after a check that it has the streams that the inputs need."""
         checks = []
-        for stream, takers in (("frames", ("video",)), ("sound", ("audio", "spectrogram"))):
-            if taking := [modality for modality in takers if modality in self.modalities]:
-                message = f"the clip has no {stream}, which {taking[0]!r} needs"
+        for stream, inputs in (("frames", ("video",)), ("sound", ("audio", "spectrogram"))):
+            if needing := [modality for modality in inputs if modality in self.modalities]:
+                message = f"the clip has no {stream}, which {needing[0]!r} needs"
                 checks.append(tf.debugging.assert_positive(tf.size(clip[stream]), message=message))
         with tf.control_dependencies(checks):
             return {stream: tf.identity(clip[stream]) for stream in ("frames", "sound")}
@@ -149,17 +149,19 @@ class ClipRecipe:
     def _video(self, frames: tf.Tensor, numbers: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         if seed is None:
             return video.read_frames(frames, numbers, pictures.central_window, self.image_size)
-        for_crop, for_flip, for_colour = tf.unstack(tf.random.split(seed, 3))
+        crop_seed, flip_seed, colour_seed = tf.unstack(tf.random.split(seed, 3))
         clip = video.read_frames(
             frames,
             numbers,
-            lambda shape: pictures.random_window(shape, for_crop, self.crop_area, self.crop_aspect),
+            lambda shape: pictures.random_window(
+                shape, crop_seed, self.crop_area, self.crop_aspect
+            ),
             self.image_size,
         )
         if self.flip:
-            clip = video.random_flip(clip, for_flip)
+            clip = video.random_flip(clip, flip_seed)
         if any(self._colours.values()):
-            clip = video.random_colour(clip, for_colour, **self._colours)
+            clip = video.random_colour(clip, colour_seed, **self._colours)
         return clip
 
     @property

@@ -1,9 +1,9 @@
-"""The record of one clip, as preparation writes it and reading finds it.
+"""The record of one clip: its TFDS features, and functions that write and parse it.
 
-A prepared data set is a plain TFDS data set of TFRecord files, a `tf.train.Example` a clip, which
-`tfds.builder_from_directory` opens. Sec. 4.2 takes 32-frame windows out of 10-second clips, at 25
-frames a second and with sound at 48 kHz: one frame lasts exactly 1,920 samples. Frames are kept as
-JPEG, so that a window of a clip is read without decoding the rest of it.
+A prepared data set is a plain TFDS data set of TFRecord files with one `tf.train.Example` per clip,
+which `tfds.builder_from_directory` opens. Sec. 4.2 takes 32-frame windows out of 10-second clips,
+at 25 frames per second and with sound at 48 kHz, so one frame lasts exactly 1,920 samples. Frames
+are stored as JPEG, so that a window is read without decoding the rest of the clip.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ import tensorflow_datasets as tfds
 
 from perceiver.data.tensorflow_cpu import tf
 
-FRAME_RATE = 25  # frames a second
-SAMPLE_RATE = 48_000  # samples a second, one channel
+FRAME_RATE = 25  # frames per second
+SAMPLE_RATE = 48_000  # samples per second, one channel
 SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
 SHORT_SIDE = 256  # pixels
 
 
 def features(class_names: Sequence[str]) -> tfds.features.FeaturesDict:
-    """The TFDS features of a clip.
+    """Returns the TFDS features of a clip.
 
-    'id' tells the clip from all others: `<video>_<start in seconds>` in AudioSet, the path below
-    the root where clips come from a folder. 'start_seconds' is where it begins in its video.
-    'frames' or 'sound' are empty where the clip has none. Both begin at the same moment.
+    'id' is unique: `<video>_<start in seconds>` in AudioSet, the path below the root in a folder of
+    clips. 'start_seconds' is the start of the clip in its video. 'frames' and 'sound' begin at the
+    same time; each is empty if the clip has none.
     """
     return tfds.features.FeaturesDict(
         {
@@ -48,16 +48,16 @@ def serialize(
     frames: Sequence[bytes],
     sound: np.ndarray,
 ) -> bytes:
-    """The record of a clip, the same bytes for the same clip.
+    """Returns the record of a clip; the same clip always gives the same bytes.
 
     Args:
-      id: what to call it.
-      start_seconds: where it begins in its video.
+      id: name of the clip.
+      start_seconds: start of the clip in its video, in seconds.
       labels: indices of its classes.
-      frames: JPEG files, 25 a second.
+      frames: JPEG files, 25 per second.
       sound: int16 [samples] at 48 kHz.
     """
-    name = id.encode(errors="surrogateescape")  # a file's name can be any bytes
+    name = id.encode(errors="surrogateescape")  # a file name can contain any bytes
     feature = {
         "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[name])),
         "start_seconds": tf.train.Feature(float_list=tf.train.FloatList(value=[start_seconds])),
@@ -72,10 +72,10 @@ def serialize(
 
 
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Takes a record apart in a tf.data graph, without decoding a frame.
+    """Parses a record in a tf.data graph, without decoding any frame.
 
     Args:
-      serialized: string [], as `serialize` gives it.
+      serialized: string [], a record that `serialize` returned.
 
     Returns:
       'labels': int64 [n]; 'frames': string [F], JPEG files; 'sound': int16 [samples].

@@ -1,7 +1,7 @@
-"""SpecAugment: masks over stretches of time and over bands of a spectrogram.
+"""SpecAugment: masks ranges of time and ranges of frequency in a spectrogram.
 
-From Park et al., 2019, without time warping. The paper of this project trains on mel spectrograms
-with it (Sec. 4.2), and without it in its best run.
+Implements Park et al., 2019, without time warping. The Perceiver paper trains on mel spectrograms
+with SpecAugment (Sec. 4.2), but its best run does not use it.
 """
 
 from perceiver.data.tensorflow_cpu import tf
@@ -19,25 +19,25 @@ def spec_augment(
 ) -> tf.Tensor:
     """Masks a spectrogram.
 
-    The width of each mask is uniform over 0 to the largest, both included, and its place is
-    uniform over all that fit; masks may overlap. Masked cells take the spectrogram's mean, which
-    is the zero of Park et al., whose spectrograms have zero mean.
+    The width of each mask is uniform from 0 to the largest width, both included. Its position is
+    uniform over all positions where it fits, and masks may overlap. Masked cells are set to the
+    mean of the spectrogram; Park et al. set them to zero, the mean of their spectrograms.
 
     Args:
-      spectrogram: float [T, F], of static shape.
+      spectrogram: float [T, F], with a static shape.
       seed: int32 [2].
-      time_masks: how many masks over time.
-      time_width: the largest width of these, in cells, at most T.
-      frequency_masks: how many masks over frequency.
-      frequency_width: the largest width of these, in cells, at most F.
+      time_masks: number of time masks.
+      time_width: largest width of a time mask, in cells, at most T.
+      frequency_masks: number of frequency masks.
+      frequency_width: largest width of a frequency mask, in cells, at most F.
 
     Returns:
-      Of the same shape and type.
+      The masked spectrogram, with the same shape and type.
     """
     num_times, num_bins = spectrogram.shape
-    for_time, for_frequency = tf.unstack(tf.random.split(seed, 2))
-    masked_times = _masked(num_times, time_masks, time_width, for_time)  # [T]
-    masked_bins = _masked(num_bins, frequency_masks, frequency_width, for_frequency)  # [F]
+    time_seed, frequency_seed = tf.unstack(tf.random.split(seed, 2))
+    masked_times = _covered_cells(num_times, time_masks, time_width, time_seed)  # [T]
+    masked_bins = _covered_cells(num_bins, frequency_masks, frequency_width, frequency_seed)  # [F]
     masked = masked_times[:, tf.newaxis] | masked_bins  # [T, F]
     return tf.where(masked, tf.reduce_mean(spectrogram), spectrogram)
 
@@ -60,16 +60,16 @@ def check(
             raise InputError(f"spec_{name}_masks is {count}: give 0 for none, or more")
         if not 0 <= width <= cells:
             raise InputError(
-                f"spec_{name}_width is {width}: give 0 to {cells}, the cells there are"
+                f"spec_{name}_width is {width}: give 0 to {cells}, the number of cells"
             )
 
 
-def _masked(cells: int, count: int, width: int, seed: tf.Tensor) -> tf.Tensor:
-    """Which of `cells` are under at least one of `count` masks; bool [cells]."""
-    for_width, for_place = tf.unstack(tf.random.split(seed, 2))
-    widths = tf.random.stateless_uniform([count], for_width, 0, width + 1, tf.int32)
-    places = tf.random.stateless_uniform([count], for_place)
-    # A draw in [0, 1) spread over the places that fit, whose number differs between the masks.
-    starts = tf.cast(places * tf.cast(cells - widths + 1, tf.float32), tf.int32)
+def _covered_cells(cells: int, count: int, width: int, seed: tf.Tensor) -> tf.Tensor:
+    """Draws `count` masks and returns the cells that they cover, bool [cells]."""
+    width_seed, start_seed = tf.unstack(tf.random.split(seed, 2))
+    widths = tf.random.stateless_uniform([count], width_seed, 0, width + 1, tf.int32)
+    draws = tf.random.stateless_uniform([count], start_seed)
+    # A draw in [0, 1) is scaled to the positions where the mask fits, which depend on its width.
+    starts = tf.cast(draws * tf.cast(cells - widths + 1, tf.float32), tf.int32)
     cell = tf.range(cells)[:, tf.newaxis]
     return tf.reduce_any((starts <= cell) & (cell < starts + widths), axis=1)

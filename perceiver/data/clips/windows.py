@@ -1,8 +1,8 @@
-"""Windows of a clip, in which frames and sound stay in step (Sec. 4.2).
+"""Selects windows of a clip, in which frames and sound stay in step (Sec. 4.2).
 
-A network sees 32 frames at 25 frames a second, 1.28 of a clip's 10 seconds: one random window in
-training, and in evaluation several that overlap, whose scores are averaged. Windows begin at whole
-frames, and the window of frames [f, f + n) has the samples [1920 f, 1920 (f + n)).
+An input has 32 frames at 25 frames per second, 1.28 of the 10 seconds of a clip. Training takes one
+random window. Evaluation takes several overlapping windows, whose scores are averaged. Windows
+begin at whole frames, and the window of frames [f, f + n) has the samples [1920 f, 1920 (f + n)).
 """
 
 from perceiver.data.clips.schema import SAMPLES_PER_FRAME
@@ -10,31 +10,31 @@ from perceiver.data.tensorflow_cpu import tf
 
 
 def clip_length(frames: tf.Tensor, sound: tf.Tensor) -> tf.Tensor:
-    """How many frames a clip lasts.
+    """Returns the length of a clip in frames.
 
-    Frames decide where there are any: the sound of a recording is often a little longer or
-    shorter. Sound alone lasts as many frames as it fills, and at least one.
+    If the clip has frames, it is their number: the sound of a recording is often slightly longer or
+    shorter. If it has sound only, it is the number of frames that the sound fills, at least 1.
 
     Args:
-      frames: string [F], empty where the clip has none.
-      sound: int16 [samples], empty where the clip has none.
+      frames: string [F], empty if the clip has none.
+      sound: int16 [samples], empty if the clip has none.
 
     Returns:
       int32 []; at least 1 unless the clip is empty.
     """
     num_frames, num_samples = tf.size(frames), tf.size(sound)
-    filled = tf.maximum(num_samples // SAMPLES_PER_FRAME, tf.minimum(num_samples, 1))
-    return tf.where(num_frames > 0, num_frames, filled)
+    sound_length = tf.maximum(num_samples // SAMPLES_PER_FRAME, tf.minimum(num_samples, 1))
+    return tf.where(num_frames > 0, num_frames, sound_length)
 
 
 def random_start(length: tf.Tensor, clip_frames: int, seed: tf.Tensor) -> tf.Tensor:
-    """The first frame of a training window, uniform over all that there are.
+    """Draws the first frame of a training window, uniformly over all windows.
 
-    A clip that is shorter than a window loops, and may be entered at any frame.
+    A clip that is shorter than a window loops, and the window may begin at any of its frames.
 
     Args:
-      length: int32 [], of the clip in frames.
-      clip_frames: T, of the window.
+      length: int32 [], length of the clip in frames.
+      clip_frames: T, length of the window in frames.
       seed: int32 [2].
 
     Returns:
@@ -45,15 +45,16 @@ def random_start(length: tf.Tensor, clip_frames: int, seed: tf.Tensor) -> tf.Ten
 
 
 def even_starts(length: tf.Tensor, clip_frames: int, num_windows: int) -> tf.Tensor:
-    """The first frames of the evaluation windows: evenly spaced, rounded to whole frames.
+    """Returns the first frames of the evaluation windows, evenly spaced and rounded to frames.
 
-    The first begins where the clip does, and the last ends where it does; a single one is in the
-    middle. In a clip that is shorter than a window they begin all around the loop.
+    The first window begins at the start of the clip and the last one ends at its end; a single
+    window is in the middle. In a clip that is shorter than a window, the first frames are spread
+    over the whole loop.
 
     Args:
-      length: int32 [], of the clip in frames.
-      clip_frames: T, of a window.
-      num_windows: W.
+      length: int32 [], length of the clip in frames.
+      clip_frames: T, length of a window in frames.
+      num_windows: W, number of windows.
 
     Returns:
       int32 [W].
@@ -66,12 +67,12 @@ def even_starts(length: tf.Tensor, clip_frames: int, num_windows: int) -> tf.Ten
 
 
 def frame_numbers(starts: tf.Tensor, length: tf.Tensor, clip_frames: int) -> tf.Tensor:
-    """Which frames of the clip a window shows; beyond its end the clip begins again.
+    """Returns the frame numbers of windows; after its end, the clip begins again.
 
     Args:
-      starts: int32 [...], first frames.
-      length: int32 [], of the clip in frames.
-      clip_frames: T, of a window.
+      starts: int32 [...], first frames of the windows.
+      length: int32 [], length of the clip in frames.
+      clip_frames: T, length of a window in frames.
 
     Returns:
       int32 [..., T] in [0, length).
@@ -80,22 +81,22 @@ def frame_numbers(starts: tf.Tensor, length: tf.Tensor, clip_frames: int) -> tf.
 
 
 def sound_of_frames(sound: tf.Tensor, numbers: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """The sound that belongs to frames.
+    """Returns the sound of the given frames.
 
     Args:
-      sound: int16 [samples]; where it ends before the frames do, silence follows.
-      numbers: int32 [..., T], from `frame_numbers`; T is static.
-      length: int32 [], of the clip in frames.
+      sound: int16 [samples]; if it ends before the frames, silence follows.
+      numbers: int32 [..., T], frame numbers from `frame_numbers`; T is static.
+      length: int32 [], length of the clip in frames.
 
     Returns:
       int16 [..., 1920 T].
     """
-    wanted = length * SAMPLES_PER_FRAME
-    sound = sound[:wanted]
-    sound = tf.pad(sound, [[0, wanted - tf.size(sound)]])
+    num_samples = length * SAMPLES_PER_FRAME
+    sound = sound[:num_samples]
+    sound = tf.pad(sound, [[0, num_samples - tf.size(sound)]])
     by_frame = tf.reshape(sound, [-1, SAMPLES_PER_FRAME])
-    picked = tf.gather(by_frame, numbers)  # [..., T, 1920]
-    return tf.reshape(picked, [*numbers.shape[:-1], numbers.shape[-1] * SAMPLES_PER_FRAME])
+    selected = tf.gather(by_frame, numbers)  # [..., T, 1920]
+    return tf.reshape(selected, [*numbers.shape[:-1], numbers.shape[-1] * SAMPLES_PER_FRAME])
 
 
 def _num_starts(length: tf.Tensor, clip_frames: int) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written in the background, verified when read."""
+"""Saves and restores checkpoints of a run: written in the background, verified when read."""
 
 from perceiver.training.checkpoints.checkpointer import (
     CheckpointError,

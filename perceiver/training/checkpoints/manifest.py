@@ -1,7 +1,7 @@
-"""The SHA-256 sums of a checkpoint's files, by which a damaged checkpoint is told from a whole one.
+"""Writes and verifies manifests: SHA-256 sums of the files of a checkpoint, which detect damage.
 
-`manifest.json` in the checkpoint's folder lists every other file below it with its size and sum,
-and has a sum of its own list, so that a change anywhere shows, in the manifest too.
+`manifest.json` in the folder of a checkpoint lists the size and sum of every other file below the
+folder. It also has a sum of this list, so that a change anywhere is detected, even in the manifest.
 """
 
 import hashlib
@@ -12,49 +12,49 @@ from pathlib import Path
 from perceiver.training.files import replace_file
 
 NAME = "manifest.json"
-_CHUNK = 1 << 20  # bytes; hashing anything longer lets other Python threads run
+_CHUNK = 1 << 20  # bytes; hashing larger blocks lets other Python threads run
 
 
 def write_manifest(folder: Path) -> None:
-    """Writes the manifest of a folder that nobody changes any more.
+    """Writes the manifest of a folder that is complete.
 
-    Every file is on the disk, not only in the cache of the operating system, when this returns.
+    On return every file is on the disk, not only in the cache of the operating system.
 
     Raises:
-      OSError: a file cannot be read, or the manifest not written.
+      OSError: a file cannot be read, or the manifest cannot be written.
     """
     files = {
-        name: {"bytes": path.stat().st_size, "sha256": _sum(path, sync=True)}
-        for name, path in _files(folder).items()
+        name: {"bytes": path.stat().st_size, "sha256": _sha256(path, sync=True)}
+        for name, path in _list_files(folder).items()
     }
     replace_file(folder / NAME, _serialize(files))
 
 
-def damage(folder: Path) -> str | None:
-    """Says what is wrong with a folder that has a manifest, None where it is as it was written.
+def find_damage(folder: Path) -> str | None:
+    """Compares a folder with its manifest and describes the first difference; None if intact.
 
     Reads every byte, unless a missing file or a wrong size is found first.
 
     Returns:
-      For example "state/d/5f is cut short, 10 of 905 bytes"; the first fault found.
+      For example "state/d/5f is cut short, 10 of 905 bytes", or None.
     """
     try:
-        expected = _read(folder)
-        there = _files(folder)
+        expected = _read_manifest(folder)
+        present = _list_files(folder)
         for name in expected:
-            if name not in there:
+            if name not in present:
                 return f"{name} is missing"
-        for name in there:
+        for name in present:
             if name not in expected:
                 return f"{name} does not belong there"
         for name, entry in expected.items():
-            size = there[name].stat().st_size
+            size = present[name].stat().st_size
             if size < entry["bytes"]:
                 return f"{name} is cut short, {size} of {entry['bytes']} bytes"
             if size > entry["bytes"]:
                 return f"{name} is too long, {size} instead of {entry['bytes']} bytes"
         for name, entry in expected.items():
-            if _sum(there[name]) != entry["sha256"]:
+            if _sha256(present[name]) != entry["sha256"]:
                 return f"{name} is changed"
     except FileNotFoundError as error:
         return f"{Path(error.filename).relative_to(folder)} is missing"
@@ -65,15 +65,16 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def read_listed(folder: Path, name: str) -> bytes:
-    """Returns the contents of one file, having checked that they are those of the manifest.
+def read_verified(folder: Path, name: str) -> bytes:
+    """Returns the contents of one file after a check against the manifest.
 
     Raises:
-      ValueError: they are not, or one of the two is missing; the message names the file.
-      OSError: one of the two cannot be read.
+      ValueError: the contents differ, or the file or the manifest is missing; the message names the
+        file.
+      OSError: the file or the manifest cannot be read.
     """
     try:
-        expected = _read(folder)[name]["sha256"]
+        expected = _read_manifest(folder)[name]["sha256"]
         contents = (folder / name).read_bytes()
     except FileNotFoundError as error:
         raise ValueError(f"{error.filename} is missing") from error
@@ -84,15 +85,15 @@ def read_listed(folder: Path, name: str) -> bytes:
     return contents
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """All files below the folder but the manifest, by relative path."""
+def _list_files(folder: Path) -> dict[str, Path]:
+    """Returns all files below the folder except the manifest, by relative path."""
     paths = sorted(path for path in folder.rglob("*") if not path.is_dir())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     return {name: path for name, path in names.items() if name != NAME}
 
 
-def _sum(path: Path, *, sync: bool = False) -> str:
-    """The file's SHA-256 in hexadecimal digits; with `sync` the file is forced to the disk."""
+def _sha256(path: Path, *, sync: bool = False) -> str:
+    """Returns the SHA-256 of a file in hexadecimal; with `sync` forces the file to the disk."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         if sync:
@@ -103,17 +104,17 @@ def _sum(path: Path, *, sync: bool = False) -> str:
 
 
 def _serialize(files: dict[str, dict]) -> bytes:
-    own = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-    contents = {"sha256 of files": own, "files": files}
+    sum_of_list = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    contents = {"sha256 of files": sum_of_list, "files": files}
     return (json.dumps(contents, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _read(folder: Path) -> dict[str, dict]:
-    """The manifest's files.
+def _read_manifest(folder: Path) -> dict[str, dict]:
+    """Returns the sizes and sums of the files in the manifest, by relative path.
 
     Raises:
-      FileNotFoundError: there is none.
-      ValueError: it is not, to the byte, what `write_manifest` writes.
+      FileNotFoundError: there is no manifest.
+      ValueError: the manifest differs from the bytes that `write_manifest` writes.
     """
     written = (folder / NAME).read_bytes()
     contents = json.loads(written)

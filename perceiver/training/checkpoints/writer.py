@@ -1,10 +1,11 @@
-"""Writes checkpoints in the background: Orbax the arrays, then the rest, the manifest and the name.
+"""Writes checkpoints in the background: arrays with Orbax, then the other files and the manifest.
 
-Host arrays are the same in all processes of a run, so process 0 alone writes; the others wait for
-it, in the background too.
+All processes of a run have the same host arrays, so only process 0 writes. The other processes wait
+for it, in the background too.
 """
 
 import itertools
+import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
@@ -15,31 +16,43 @@ from etils import epath
 
 from perceiver.training.checkpoints.folders import CheckpointFolders
 
-STATE = "state"  # the folder, inside a checkpoint's, of the arrays
-_BARRIER_SECONDS = 1200  # as long as Orbax gives itself to write
-_BARRIER_NUMBERS = itertools.count()  # all processes make the same calls, so theirs agree
-# How long a shared file system may take to show one machine what another has renamed.
+STATE = "state"  # the subfolder of the arrays in a checkpoint
+_BARRIER_SECONDS = 1200  # as long as Orbax waits for its own writes
+_BARRIER_NUMBERS = itertools.count()  # all processes make the same calls, so the numbers agree
+# Longest time until a shared file system shows a rename to another machine.
 _VISIBLE_SECONDS = 30
+
+
+class _OrbaxFilter(logging.Filter):
+    """Drops log records of Orbax below a warning, and the tracebacks that its threads log.
+
+    The next call of Orbax raises the error of such a traceback.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "orbax" not in record.pathname:
+            return True
+        return record.levelno >= logging.WARNING and not record.exc_info
+
+
+_ORBAX_FILTER = _OrbaxFilter()
 
 
 class CheckpointWriter:
     """Writes one checkpoint at a time."""
 
     def __init__(self, folders: CheckpointFolders):
-        """Touches nothing.
-
-        Args:
-          folders: where checkpoints go.
-        """
+        """Starts the background threads; writes nothing to `folders` yet."""
+        logging.getLogger("absl").addFilter(_ORBAX_FILTER)  # adding it again has no effect
         self._folders = folders
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._saving: Future | None = None
         self._orbax = None
         if jax.process_index() == 0:
-            alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+            only_first = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
             self._orbax = ocp.AsyncCheckpointer(
-                ocp.PyTreeCheckpointHandler(multiprocessing_options=alone),
-                multiprocessing_options=alone,
+                ocp.PyTreeCheckpointHandler(multiprocessing_options=only_first),
+                multiprocessing_options=only_first,
             )
 
     def start(
@@ -49,24 +62,24 @@ class CheckpointWriter:
         metrics: dict[str, float],
         files: dict[str, bytes],
     ) -> None:
-        """Returns once the arrays are copied; whatever fails is raised by the next `wait`.
+        """Starts a checkpoint and returns once the arrays are copied; `wait` raises its errors.
 
         Args:
-          step: what the checkpoint is named by.
-          leaves: its arrays, by path.
-          metrics: figures of that step.
-          files: what else belongs into its folder, by name.
+          step: step of the checkpoint, which names its folder.
+          leaves: arrays by path.
+          metrics: metrics of the step.
+          files: content of the other files of the checkpoint, by name.
         """
         started = self._thread.submit(self._start, step, leaves)
         wait([started])
         self._saving = self._thread.submit(self._finish, step, metrics, files, started)
 
     def wait(self) -> None:
-        """Waits until the checkpoint that was started is there, and the old ones are deleted.
+        """Waits until the started checkpoint is finished and the expired ones are deleted.
 
         Raises:
-          Exception: whatever went wrong since `start`, once. In a process other than 0, an OSError
-            that says that process 0 failed.
+          Exception: the error of the save, once. In a process other than 0, an OSError with the
+            message that process 0 failed.
         """
         saving, self._saving = self._saving, None
         if saving:
@@ -83,17 +96,17 @@ class CheckpointWriter:
             self._folders.remove_leftovers()
             self._orbax.save(
                 epath.Path(self._folders.unfinished(step) / STATE),
-                # Orbax refuses arrays without elements; the index has all there is to them.
+                # Orbax rejects arrays without elements; the index describes them fully.
                 args=ocp.args.PyTreeSave({path: x for path, x in leaves.items() if x.size}),
             )
 
     def _finish(
         self, step: int, metrics: dict[str, float], files: dict[str, bytes], started: Future
     ) -> None:
-        """Makes a checkpoint of the arrays once they are written.
+        """Finishes the checkpoint once the arrays are written.
 
-        No process takes a step for saved before process 0 has finished it, and where that fails it
-        fails in all, so that they end together.
+        No process regards a step as saved before process 0 has finished it. If process 0 fails, all
+        processes fail, so that they end together.
         """
         try:
             started.result()
@@ -106,7 +119,7 @@ class CheckpointWriter:
                     key=f"checkpoint_{next(_BARRIER_NUMBERS)}", timeout_ms=1000 * _BARRIER_SECONDS
                 )
         end = time.monotonic() + _VISIBLE_SECONDS
-        # Or a later one, for which process 0 may already have deleted this.
+        # A later step counts too: process 0 may have deleted this one for it.
         while max(self._folders.steps(), default=-1) < step:
             if time.monotonic() > end:
                 raise OSError(f"process 0 could not save step {step}; its own message says why")

@@ -1,20 +1,20 @@
-"""Sound and video files made for tests, with content that can be told apart after decoding."""
+"""Writes sound and video files for tests, with content that can be recognised after decoding."""
 
 import av
 import numpy as np
 
 
 def write(path, *, frames=None, rate=30, size=(64, 48), sound=None, layout="mono", options=None):
-    """Writes a file, its kind being that of its name.
+    """Writes a file in the format of its suffix.
 
     Args:
       path: the file.
-      frames: grey levels, one a frame, or None for no video.
-      rate: frames a second.
+      frames: grey level of each frame, or None for no video.
+      rate: frames per second.
       size: (width, height).
       sound: (codec, sample rate, sample format, samples [channels, n] from -1 to 1), or None.
-      layout: of the channels.
-      options: of the container.
+      layout: layout of the channels.
+      options: options of the container.
     """
     with av.open(str(path), "w", options=options or {}) as container:
         streams = []

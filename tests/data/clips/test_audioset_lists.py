@@ -1,4 +1,4 @@
-"""AudioSet's own lists, read whole; lists with a mistake in them; and files under many names."""
+"""The official lists of AudioSet, lists with mistakes, and the names of clip files."""
 
 import os
 
@@ -47,7 +47,7 @@ LIST = "# a\n# b\n# c\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "message"),
     [
         (LIST + 'aaaaaaaaaaa, 0.000, 10.000, "/m/1"\nb, 0, 10, "/m/1,/m/7"\n', r":5: class '/m/7'"),
         (LIST + "aaaaaaaaaaa, 0.000, 10.000\n", r":4: .* is not a segment"),
@@ -60,10 +60,10 @@ LIST = "# a\n# b\n# c\n"
         (LIST + "a,0," + "b," * 20_000 + "\n", r":4: 'a,0,b,.*'\.\.\. is not a segment"),
     ],
 )
-def test_a_mistake_in_a_list_is_named_with_its_line(tmp_path, text, named):
+def test_message_names_the_line_of_a_mistake_in_a_list(tmp_path, text, message):
     path = tmp_path / "some_segments.csv"
     path.write_text(text)
-    with pytest.raises(InputError, match=named) as error:
+    with pytest.raises(InputError, match=message) as error:
         audioset_lists.read_segments(str(path), {"/m/1": 0})
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
@@ -71,7 +71,7 @@ def test_a_mistake_in_a_list_is_named_with_its_line(tmp_path, text, named):
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "message"),
     [
         ("a,b\n1,2\n", "not the list of classes"),
         ("", "not the list of classes"),
@@ -83,32 +83,32 @@ def test_a_mistake_in_a_list_is_named_with_its_line(tmp_path, text, named):
         ('index,mid,display_name\n0,/m/1,"' + "A\n" * 70_000, "not a list of classes"),
     ],
 )
-def test_a_mistake_in_the_classes_is_named(tmp_path, text, named):
+def test_message_names_a_mistake_in_the_classes(tmp_path, text, message):
     path = tmp_path / "classes.csv"
     path.write_text(text)
-    with pytest.raises(InputError, match=named):
+    with pytest.raises(InputError, match=message):
         audioset_lists.read_classes(str(path))
 
 
-def test_the_classes_beside_a_list(tmp_path):
+def test_finds_the_classes_in_the_folder_of_a_list(tmp_path):
     path = tmp_path / "some_segments.csv"
     with pytest.raises(InputError, match=r"'.*/some_segments\.csv' does not exist"):
-        audioset_lists.classes_beside(str(path))
+        audioset_lists.find_classes(str(path))
     path.touch()
-    with pytest.raises(InputError, match=r"no class_labels_indices\.csv beside it.*--classes"):
-        audioset_lists.classes_beside(str(path))
+    with pytest.raises(InputError, match=r"folder has no class_labels_indices\.csv: .*--classes"):
+        audioset_lists.find_classes(str(path))
     (tmp_path / "class_labels_indices.csv").touch()
-    assert audioset_lists.classes_beside(str(path)) == str(tmp_path / "class_labels_indices.csv")
+    assert audioset_lists.find_classes(str(path)) == str(tmp_path / "class_labels_indices.csv")
 
 
 @pytest.mark.parametrize("read", [audioset_lists.read_classes, audioset_lists.scan])
-def test_what_is_absent_is_named(tmp_path, read):
+def test_missing_file_or_folder_is_named(tmp_path, read):
     with pytest.raises(InputError, match=r"nothing.*does not exist"):
         read(str(tmp_path / "nothing"))
 
 
 @pytest.mark.parametrize("name", ["segments.csv", "my list_segments.csv", "_segments.csv"])
-def test_a_list_that_names_no_split(name):
+def test_list_name_without_a_split_is_refused(name):
     with pytest.raises(InputError, match="--split"):
         audioset_lists.split_name(f"lists/{name}")
 
@@ -117,7 +117,7 @@ SEGMENT = Segment("-a_3b-Xyz_0", 30.0, 40.0, (0,))
 
 
 @pytest.mark.parametrize(
-    ("name", "cut"),
+    ("name", "trimmed"),
     [
         ("-a_3b-Xyz_0.mp4", False),
         ("Y-a_3b-Xyz_0.wav", False),
@@ -137,15 +137,15 @@ SEGMENT = Segment("-a_3b-Xyz_0", 30.0, 40.0, (0,))
         (".-a_3b-Xyz_0_30.mp4", None),
     ],
 )
-def test_names_of_files(tmp_path, name, cut):
+def test_names_of_files(tmp_path, name, trimmed):
     below = tmp_path / "part 1" / "x"
     below.mkdir(parents=True)
     (below / name).touch()
     found = audioset_lists.find(SEGMENT, audioset_lists.scan(str(tmp_path)))
-    assert found == (None if cut is None else (f"part 1/x/{name}", cut))
+    assert found == (None if trimmed is None else (f"part 1/x/{name}", trimmed))
 
 
-def test_of_several_files_the_cut_one_then_the_first(tmp_path):
+def test_trimmed_file_is_preferred_then_the_first_path(tmp_path):
     names = ["z/-a_3b-Xyz_0_000030.mp4", "b/-a_3b-Xyz_0_000030.wav", "a/-a_3b-Xyz_0.mp4"]
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -156,19 +156,19 @@ def test_of_several_files_the_cut_one_then_the_first(tmp_path):
 
 
 @pytest.mark.parametrize("start", ["", "_30"])
-def test_sound_kept_with_its_video_is_not_taken_for_the_clip(tmp_path, start):
+def test_video_is_preferred_to_its_separate_sound(tmp_path, start):
     for name in ("audio", "video"):
         (tmp_path / name).mkdir()
     for name in ("audio/{}.flac", "audio/{}.m4a", "video/{}.WEBM", "video/{}.wav"):
         (tmp_path / name.format(f"-a_3b-Xyz_0{start}")).touch()
     files = audioset_lists.scan(str(tmp_path))
-    for video, taken in ((True, f"video/-a_3b-Xyz_0{start}.WEBM"),
+    for video, expected in ((True, f"video/-a_3b-Xyz_0{start}.WEBM"),
                          (False, f"audio/-a_3b-Xyz_0{start}.flac")):  # fmt: skip
-        found = audioset_lists.find(SEGMENT, files, video=video)
-        assert found == (taken, bool(start))
+        found = audioset_lists.find(SEGMENT, files, prefer_video=video)
+        assert found == (expected, bool(start))
 
 
-def test_of_several_ways_to_write_the_start_none_comes_first(tmp_path):
+def test_formats_of_the_start_have_no_priority(tmp_path):
     for name in ("b/-a_3b-Xyz_0_000030.mp4", "a/-a_3b-Xyz_0_30.000.mp4"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
@@ -198,11 +198,11 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    with pytest.raises(InputError, match=r"cannot be read whole.*denied.*closed"):
+    with pytest.raises(InputError, match=r"cannot be read completely.*denied.*closed"):
         audioset_lists.scan(str(tmp_path))
 
 
-def test_a_start_that_is_no_whole_second():
+def test_start_with_a_fraction_of_a_second():
     segment = Segment("CQKSstz9_hs", 202.7, 212.7, (0,))
     assert segment.id == "CQKSstz9_hs_0202.7"
     for stem in ("CQKSstz9_hs_202.7", "CQKSstz9_hs_202.700", "CQKSstz9_hs_202700"):

@@ -1,4 +1,4 @@
-"""Folders of sound and video files: prepared once, read as AudioSet is."""
+"""Folders of sound and video files, which are prepared once and read like AudioSet."""
 
 import pathlib
 import shutil
@@ -18,7 +18,7 @@ REPOSITORY = pathlib.Path(__file__).parents[3]
 
 
 def write_sound(path, value, seconds=2.0):
-    """A WAV file of 48 kHz whose samples are all `value`."""
+    """Writes a WAV file of 48 kHz whose samples are all `value`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 48_000, 0, "NONE", None))
@@ -64,7 +64,7 @@ def test_every_file_is_in_one_split_with_the_label_of_its_folder(sounds):
 def test_clips_are_prepared_once_and_again_when_files_change(sounds, capsys):
     load(sounds)
     assert "preparing the 8 clips" in capsys.readouterr().err
-    again = load(sounds, ("spectrogram",))  # needs the same of the files
+    again = load(sounds, ("spectrogram",))  # needs the same streams
     assert capsys.readouterr().err == ""
     assert again.train.num_examples == 6
     write_sound(sounds / "-a" / "0.wav", 500)
@@ -111,12 +111,12 @@ def test_a_file_that_cannot_be_decoded_is_named(sounds, capsys):
     capsys.readouterr()
     data = load(sounds, max_failed=0.5)
     assert data.train.num_examples + data.eval.num_examples == 7
-    assert "1 of" in (told := capsys.readouterr().err)
-    assert "left out" in told
+    assert "1 of" in (err := capsys.readouterr().err)
+    assert "left out" in err
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
+    ("options", "message"),
     [
         ({"prepared": ""}, "prepared is ''"),
         ({"max_failed": 1.0}, "max_failed is 1.0"),
@@ -125,12 +125,12 @@ def test_a_file_that_cannot_be_decoded_is_named(sounds, capsys):
         ({"modalities": ("sound",)}, "unknown modality 'sound'"),
     ],
 )
-def test_wrong_options_are_named(sounds, options, named):
-    with pytest.raises(InputError, match=named):
+def test_wrong_options_are_named(sounds, options, message):
+    with pytest.raises(InputError, match=message):
         load(sounds, **options)
 
 
-def test_a_place_that_cannot_be_written_to_is_named(sounds, tmp_path):
+def test_folder_that_cannot_be_written_is_named(sounds, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot be written to"):
         load(sounds, prepared=str(tmp_path / "file"))
@@ -184,4 +184,4 @@ def test_processes_that_start_together_prepare_once(sounds, tmp_path):
     ]
     ended = [process.communicate(timeout=120) for process in started]
     assert [out for out, _ in ended] == ["6\n"] * 3
-    assert sum("preparing the 8 clips" in told for _, told in ended) == 1
+    assert sum("preparing the 8 clips" in err for _, err in ended) == 1

@@ -1,4 +1,4 @@
-"""Clips out of real and made files: when each frame and sound comes, and what is refused."""
+"""Decoding of real and generated files: times of frames and sound, and refused files."""
 
 import io
 import math
@@ -38,7 +38,7 @@ REAL = sorted([
 @pytest.mark.parametrize("name", REAL)
 def test_frames_of_real_files_are_those_of_their_times(real_data, name):
     path = real_data / "av" / name
-    clip = decode(str(path), want="any", seconds=10)
+    clip = decode(str(path), need="any", seconds=10)
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         aspect = float(video.sample_aspect_ratio or 1)
@@ -62,7 +62,7 @@ def test_frames_of_real_files_are_those_of_their_times(real_data, name):
 @pytest.mark.parametrize("name", ["001 - Dog bark/1-100032-A.ogg", "002 - Rain/1-17367-A.ogg"])
 def test_sound_of_real_files_is_what_librosa_reads(real_data, name):
     path = real_data / "esc10" / name
-    clip = decode(str(path), want="sound", seconds=10)
+    clip = decode(str(path), need="sound", seconds=10)
     expected, _ = librosa.load(path, sr=48_000, mono=True)
     assert clip.frames == []
     assert clip.sound.dtype == np.int16
@@ -74,7 +74,7 @@ def test_sound_of_real_files_is_what_librosa_reads(real_data, name):
 
 def test_sound_that_begins_late_is_silent_until_then(real_data):
     path = real_data / "av/audioset/M1pPtg6a_g8_000230.mp4"  # its sound begins after 43.2 ms
-    clip = decode(str(path), want="both", seconds=10)
+    clip = decode(str(path), need="both", seconds=10)
     assert len(clip.sound) == 480_000
     assert not clip.sound[:2070].any()
     assert clip.sound[2080:2200].any()
@@ -91,7 +91,7 @@ def test_a_flash_and_a_beep_come_at_their_times(tmp_path, name):
     beep *= sum((moments >= t) & (moments < t + 0.05) for t in times)
     codec = {".mpg": ("mp2", "s16"), ".avi": ("libmp3lame", "fltp")}.get(name[1:], ("aac", "fltp"))
     media.write(tmp_path / name, frames=levels, sound=(codec[0], 44_100, codec[1], beep))
-    clip = decode(str(tmp_path / name), want="both", seconds=10)
+    clip = decode(str(tmp_path / name), need="both", seconds=10)
     for time in times:
         frame = time * 25
         near = grey(clip)[math.floor(frame) - 1 : math.ceil(frame) + 2]
@@ -103,7 +103,7 @@ def test_a_flash_and_a_beep_come_at_their_times(tmp_path, name):
 
 @pytest.fixture(scope="module")
 def staircase(tmp_path_factory):
-    """20 s of 30 frames a second, with a grey level for each second and the sine of its own."""
+    """A video of 20 s at 30 frames per second, with one grey level and one tone per second."""
     path = tmp_path_factory.mktemp("staircase") / "video.mp4"
     levels = np.repeat(np.arange(20) * 10 + 20, 30).astype(np.uint8)
     sound = np.concatenate([media.sine(16_000, 1, 200 + 50 * n) for n in range(20)], axis=1)
@@ -113,12 +113,12 @@ def staircase(tmp_path_factory):
 
 @pytest.mark.parametrize("start", [0.0, 3.04, 12.0])
 def test_a_segment_out_of_the_middle(staircase, start):
-    clip = decode(str(staircase), want="both", seconds=5, start=start)
+    clip = decode(str(staircase), need="both", seconds=5, start=start)
     assert len(clip.frames) == 125
     assert len(clip.sound) == 240_000
     assert clip.longer
     second = np.floor(start + np.arange(125) / 25 + 1e-6)
-    # Levels from 0 to 255 are kept within 16 to 235 in the file, and come back.
+    # The file stores levels in the range 16 to 235; decoding maps them back.
     np.testing.assert_allclose(grey(clip), second * 10 + 20, atol=3)
     for k in range(5):
         begin = math.ceil(start) - start + k  # of a whole second
@@ -129,9 +129,9 @@ def test_a_segment_out_of_the_middle(staircase, start):
             assert abs(peak - (200 + 50 * (start + begin))) < 3
 
 
-def test_what_is_not_wanted_is_left_out(staircase):
-    assert decode(str(staircase), want="sound", seconds=1).frames == []
-    assert len(decode(str(staircase), want="video", seconds=1).sound) == 0
+def test_streams_that_are_not_needed_are_left_out(staircase):
+    assert decode(str(staircase), need="sound", seconds=1).frames == []
+    assert len(decode(str(staircase), need="video", seconds=1).sound) == 0
 
 
 @pytest.mark.parametrize(
@@ -148,32 +148,32 @@ def test_what_is_not_wanted_is_left_out(staircase):
         (".mp4", "aac", 48_000, "fltp", "5.1", 6),
     ],
 )
-def test_all_kinds_of_sound(tmp_path, suffix, codec, rate, kind, layout, channels):
+def test_all_formats_of_sound(tmp_path, suffix, codec, rate, kind, layout, channels):
     path = tmp_path / f"sound{suffix}"
     samples = media.sine(rate, 2.0, channels=channels)
     if channels == 6:
         samples[3] = 0  # the low-frequency channel has no part in a downmix
     media.write(path, sound=(codec, rate, kind, samples), layout=layout)
-    clip = decode(str(path), want="any", seconds=10)
+    clip = decode(str(path), need="any", seconds=10)
     assert clip.frames == []
     assert abs(len(clip.sound) / 48_000 - 2) < 0.1
     middle = clip.sound[24_000:72_000] / 32768
     assert np.argmax(np.abs(np.fft.rfft(middle))) == 440
-    # A downmix of what is alike in all channels is that again.
+    # A downmix of equal channels equals one channel.
     np.testing.assert_allclose(np.sqrt(2) * middle.std(), 0.5, rtol=0.06)
 
 
-def test_the_name_does_not_tell_the_kind(real_data, tmp_path):
+def test_format_is_detected_from_the_content(real_data, tmp_path):
     path = real_data / "av/avsync15/dog_barking/dog_barking.mp4"
     wrong = tmp_path / "-dog; echo '$HOME'.wav"
     wrong.write_bytes(path.read_bytes())
-    assert decode(str(wrong), want="both", seconds=10).frames == (
-        decode(str(path), want="both", seconds=10).frames
+    assert decode(str(wrong), need="both", seconds=10).frames == (
+        decode(str(path), need="both", seconds=10).frames
     )
-    assert len(decode(f"file://{wrong}", want="both", seconds=10).frames) == 75
+    assert len(decode(f"file://{wrong}", need="both", seconds=10).frames) == 75
 
 
-def test_a_turned_video_is_set_upright(tmp_path):
+def test_a_rotated_video_is_turned_upright(tmp_path):
     path = tmp_path / "phone.mp4"
     media.write(path, frames=[90] * 30)
     content = bytearray(path.read_bytes())
@@ -181,7 +181,7 @@ def test_a_turned_video_is_set_upright(tmp_path):
     begin = content.index(b"tkhd") + 4 + 40
     content[begin : begin + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
     path.write_bytes(content)
-    assert pixels(decode(str(path), want="video", seconds=1).frames[0]).shape == (342, 256, 3)
+    assert pixels(decode(str(path), need="video", seconds=1).frames[0]).shape == (342, 256, 3)
 
 
 def test_a_quarter_turn_goes_clockwise(tmp_path):
@@ -198,7 +198,7 @@ def test_a_quarter_turn_goes_clockwise(tmp_path):
     begin = content.index(b"tkhd") + 4 + 40
     content[begin : begin + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
     path.write_bytes(content)
-    upright = pixels(decode(str(path), want="video", seconds=1).frames[0])
+    upright = pixels(decode(str(path), need="video", seconds=1).frames[0])
     assert upright[60, 190].min() > 230  # now the upper right one
     assert upright[60, 60].max() < 25
     assert upright[300, 190].max() < 25
@@ -233,7 +233,7 @@ def bad_files(folder, real_data):
 
 
 @pytest.mark.parametrize(
-    ("name", "want", "reason"),
+    ("name", "need", "reason"),
     [
         ("absent", "any", "cannot be read"),
         ("empty", "any", "empty file"),
@@ -249,24 +249,24 @@ def bad_files(folder, real_data):
         ("whole.wav", "both", "no video"),
     ],
 )
-def test_what_gives_no_clip_is_told_why(tmp_path, real_data, name, want, reason):
+def test_message_says_why_a_file_gives_no_clip(tmp_path, real_data, name, need, reason):
     bad_files(tmp_path, real_data)
     with pytest.raises(ClipError, match=reason):
-        decode(str(tmp_path / name), want=want, seconds=10)
+        decode(str(tmp_path / name), need=need, seconds=10)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
-def test_what_is_not_wanted_may_last_longer(tmp_path, suffix):
+def test_stream_that_is_not_needed_may_last_longer(tmp_path, suffix):
     path = tmp_path / f"clip{suffix}"
     sound = ("aac", 44_100, "fltp", media.sine(44_100, 8.0))
     media.write(path, frames=[50] * 250, rate=25, sound=sound)
-    assert abs(len(decode(str(path), want="sound", seconds=10).sound) / 48_000 - 8) < 0.1
+    assert abs(len(decode(str(path), need="sound", seconds=10).sound) / 48_000 - 8) < 0.1
     media.write(path, frames=[50] * 100, rate=25, sound=sound)
-    assert len(decode(str(path), want="video", seconds=10).frames) in (100, 101)
+    assert len(decode(str(path), need="video", seconds=10).frames) in (100, 101)
 
 
-@pytest.mark.parametrize("want", ["sound", "video"])
-def test_what_is_not_wanted_does_not_hide_that_a_file_is_cut_short(tmp_path, want):
+@pytest.mark.parametrize("need", ["sound", "video"])
+def test_truncated_file_is_detected_whichever_stream_is_needed(tmp_path, need):
     path = tmp_path / "clip.mp4"
     sound = ("aac", 44_100, "fltp", media.sine(44_100, 8.0))
     options = {"movflags": "faststart"}
@@ -274,7 +274,7 @@ def test_what_is_not_wanted_does_not_hide_that_a_file_is_cut_short(tmp_path, wan
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(ClipError, match=r"cut short: it should last until 8\.0 s but ends at [34]"):
-        decode(str(path), want=want, seconds=10)
+        decode(str(path), need=need, seconds=10)
 
 
 @pytest.mark.parametrize(
@@ -284,21 +284,21 @@ def test_what_is_not_wanted_does_not_hide_that_a_file_is_cut_short(tmp_path, wan
         *((".flac", "flac", "s16"), (".m4a", "aac", "fltp")),
     ],
 )
-def test_that_a_file_goes_on_is_known_in_every_format(tmp_path, suffix, codec, kind):
+def test_longer_file_is_detected_in_every_format(tmp_path, suffix, codec, kind):
     path = tmp_path / f"sound{suffix}"
     media.write(path, sound=(codec, 48_000, kind, media.sine(48_000, 4.0)))
-    assert decode(str(path), want="sound", seconds=2).longer
-    assert not decode(str(path), want="sound", seconds=4).longer
+    assert decode(str(path), need="sound", seconds=2).longer
+    assert not decode(str(path), need="sound", seconds=4).longer
 
 
-@pytest.mark.parametrize("want", ["sound", "both"])
-def test_a_clip_without_sound_where_sound_is_wanted(real_data, want):
+@pytest.mark.parametrize("need", ["sound", "both"])
+def test_clip_without_needed_sound_is_refused(real_data, need):
     path = str(real_data / "av/no_audio_track/demo.mp4")
     with pytest.raises(ClipError, match="no sound"):
-        decode(path, want=want, seconds=10)
-    assert len(decode(path, want="any", seconds=10).sound) == 0
+        decode(path, need=need, seconds=10)
+    assert len(decode(path, need="any", seconds=10).sound) == 0
 
 
 def test_a_segment_after_the_end(staircase):
     with pytest.raises(ClipError, match=r"ends too early: at 20.\d s, the clip would begin at 25"):
-        decode(str(staircase), want="both", seconds=5, start=25.0)
+        decode(str(staircase), need="both", seconds=5, start=25.0)

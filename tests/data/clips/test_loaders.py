@@ -1,4 +1,4 @@
-"""Prepared clips as a network gets them: windows in step, labels, and what is refused."""
+"""Inputs from prepared clips: windows in step, labels, and refused data."""
 
 import io
 import os
@@ -20,7 +20,7 @@ SMALL = {"clip_frames": 4, "eval_windows": 3, "image_size": 16}
 
 
 def grey_frames(count):
-    """JPEG files of 32 x 24 pixels; frame k has the grey level k."""
+    """Returns JPEG files of 32 x 24 pixels; frame k has the grey level k."""
     packed = []
     for level in range(count):
         packed.append(io.BytesIO())
@@ -29,7 +29,7 @@ def grey_frames(count):
 
 
 def frame_numbers_in_sound(num_frames):
-    """Sound whose every sample is the number of the frame that it belongs to."""
+    """Returns sound in which each sample is the number of its frame."""
     return np.repeat(np.arange(num_frames, dtype=np.int16), PER_FRAME)
 
 
@@ -85,7 +85,7 @@ def load(folder, modalities=("audio", "video"), **options):
 
 
 def in_step(batch):
-    """Checks that each window shows and sounds the same frames; returns their numbers."""
+    """Checks that video and sound of a window have the same frames, and returns the numbers."""
     shown = batch["video"][..., 8, 8, 0]  # the grey level is the number of the frame
     heard = batch["audio"].reshape(*shown.shape, PER_FRAME)
     np.testing.assert_array_equal(heard, np.broadcast_to(shown[..., None], heard.shape))
@@ -104,7 +104,7 @@ def test_evaluation_takes_even_windows_of_every_clip(prepared):
     np.testing.assert_array_equal(batch["mask"], [1, 1, 1, 0])
 
 
-def test_labels_are_all_those_of_the_clip(prepared):
+def test_all_labels_of_a_clip_are_set(prepared):
     data = load(prepared)
     assert data.class_names == CLASSES
     (batch,) = eval_batches(data.eval, batch_size=3)
@@ -120,7 +120,7 @@ def test_training_takes_random_windows_in_step(prepared):
     assert set(numbers[:, 0]) == {0, 1, 2, 3, 4, 5, 6}
 
 
-def test_a_window_does_not_depend_on_what_else_is_asked_for(prepared):
+def test_window_does_not_depend_on_the_other_modalities(prepared):
     both = next(train_iterator(load(prepared).train, batch_size=8, seed=3))
     for modality in ("audio", "video"):
         data = load(prepared, (modality,))
@@ -161,17 +161,17 @@ def test_the_paper_s_sizes(tmp_path):
     np.testing.assert_array_equal(numbers[0, 15], np.arange(218, 250))
 
 
-def test_the_spectrogram_is_that_of_the_window(prepared):
+def test_spectrogram_matches_the_window(prepared):
     options = {"mel_frame": 512, "mel_hop": 256, "mel_bins": 20}
     data = load(prepared, ("audio", "spectrogram"), **options)
     batch = next(train_iterator(data.train, batch_size=4, seed=0))
-    assert batch["spectrogram"].shape == (4, 30, 20)  # 7,680 samples, a step every 256
-    # Each frame of the sound is a constant: only the steps between two frames sound.
+    assert batch["spectrogram"].shape == (4, 30, 20)  # 7,680 samples, one step per 256
+    # The sound of each frame is constant: only the steps between frames are audible.
     steps = batch["spectrogram"].astype(np.float32).mean(axis=-1)
     assert (steps[:, 7] > steps[:, 3] + 1).all()
 
 
-def test_spec_augment_is_for_training_alone(prepared):
+def test_spec_augment_is_used_in_training_only(prepared):
     options = {"mel_frame": 512, "mel_hop": 256, "mel_bins": 20}
     masks = {"spec_time_masks": 2, "spec_time_width": 30}
     plain = load(prepared, ("spectrogram",), **options)
@@ -192,7 +192,7 @@ def test_splits_are_joined(prepared):
     assert data.train.name(2).startswith("third (")
 
 
-def test_a_shard_without_clips_is_passed_over(tmp_path):
+def test_empty_shard_is_skipped(tmp_path):
     shards = [[clip("a", [0])], [], [clip("b", [1])]]
     data = load(write(tmp_path, {"balanced_train": shards, "eval": shards}), ("audio",))
     (batch,) = eval_batches(data.eval, batch_size=2)
@@ -205,14 +205,14 @@ def test_an_example_is_named_by_its_id_and_its_record(prepared):
 
 
 @pytest.mark.parametrize(
-    ("lacking", "modalities", "named"),
+    ("lacking", "modalities", "message"),
     [
         ("sound", ("audio",), "has no sound, which 'audio' needs"),
         ("sound", ("video", "spectrogram"), "has no sound, which 'spectrogram' needs"),
         ("frames", ("audio", "video"), "has no frames, which 'video' needs"),
     ],
 )
-def test_a_clip_without_what_is_needed_is_named(tmp_path, lacking, modalities, named):
+def test_clip_without_a_needed_stream_is_named(tmp_path, lacking, modalities, message):
     there = {"with_sound": lacking != "sound", "with_frames": lacking != "frames"}
     records = [clip("whole", [0]), clip("the one", [0], **there)]
     folder = write(tmp_path, {"balanced_train": [records], "eval": [records]})
@@ -221,7 +221,7 @@ def test_a_clip_without_what_is_needed_is_named(tmp_path, lacking, modalities, n
         eval_batches(data.eval, batch_size=2),
         train_iterator(data.train, batch_size=8, seed=0),
     ):
-        with pytest.raises(InputError, match="the one .*record 1.*" + named) as raised:
+        with pytest.raises(InputError, match="the one .*record 1.*" + message) as raised:
             next(batches)
         assert len(str(raised.value).splitlines()) == 1
     other = ("video",) if lacking == "sound" else ("audio",)
@@ -243,14 +243,14 @@ def test_a_damaged_record_and_a_damaged_frame_are_named(tmp_path):
         next(train_iterator(data.train, batch_size=1, seed=0))
 
 
-def test_a_label_that_is_no_class_is_named(tmp_path):
+def test_label_out_of_range_is_named(tmp_path):
     folder = write(tmp_path, {"balanced_train": [[clip("a", [4])]], "eval": [[clip("b", [3])]]})
     with pytest.raises(InputError, match=r"a .*record 0"):
         next(train_iterator(load(folder, ("audio",)).train, batch_size=1, seed=0))
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
+    ("options", "message"),
     [
         ({"modalities": ()}, "modalities is empty"),
         ({"modalities": ("sound",)}, "unknown modality 'sound'"),
@@ -264,8 +264,8 @@ def test_a_label_that_is_no_class_is_named(tmp_path):
         ({"eval_split": "eval+eval"}, "twice"),
     ],
 )
-def test_wrong_options_are_named(prepared, options, named):
-    with pytest.raises(InputError, match=named) as raised:
+def test_wrong_options_are_named(prepared, options, message):
+    with pytest.raises(InputError, match=message) as raised:
         load(prepared, **options)
     assert len(str(raised.value).splitlines()) == 1
 
@@ -296,7 +296,7 @@ def test_a_damaged_description_is_named(prepared, name, content):
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_name_can_be_any_bytes(tmp_path):
+def test_name_can_contain_any_bytes(tmp_path):
     records = [clip(os.fsdecode(b"-\xff;.wav"), [0])]
     data = load(write(tmp_path, {"balanced_train": [records], "eval": [records]}))
     assert data.eval.name(0).startswith(r"-\xff;.wav (")

@@ -1,4 +1,4 @@
-"""The log-mel front end against librosa, and against HTK's formulae in NumPy."""
+"""Log-mel spectrograms against librosa and against the formulae of HTK in NumPy."""
 
 import librosa
 import numpy as np
@@ -22,14 +22,14 @@ def real_sound(request, real_data):
 
 
 def magnitudes(sound, frame, hop):
-    """librosa's spectrogram [frequencies, T] of windows from the first sample, end padded."""
+    """Returns the spectrogram of librosa [frequencies, T], from the first sample, end padded."""
     padded = np.pad(sound / 32_768, (0, frame))
     found = librosa.stft(padded, n_fft=frame, hop_length=hop, window="hann", center=False)
     return np.abs(found)[:, : -(-len(sound) // hop)]
 
 
 def htk_triangles(frame, bins, low, high):
-    """Triangles that are straight on the mel axis, from mel(f) = 1127 ln(1 + f / 700)."""
+    """Returns triangles that are straight on the mel axis, mel(f) = 1127 ln(1 + f / 700)."""
     edges = np.linspace(*(1127 * np.log1p(f / 700) for f in (low, high)), bins + 2)
     of_bins = 1127 * np.log1p(np.fft.rfftfreq(frame, 1 / 48_000) / 700)
     rising = (of_bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
@@ -37,7 +37,7 @@ def htk_triangles(frame, bins, low, high):
     return np.maximum(0, np.minimum(rising, falling))
 
 
-def test_librosa_agrees(real_sound):
+def test_agrees_with_librosa(real_sound):
     found = log_mel(**PAPER)(tf.constant(real_sound)).numpy()
     weights = librosa.filters.mel(
         sr=48_000, n_fft=2048, n_mels=80, fmin=80, fmax=7600, htk=True, norm=None
@@ -54,13 +54,13 @@ def test_librosa_agrees(real_sound):
     "change",
     [{}, {"frame": 1024, "hop": 480, "bins": 40}, {"low": 20.0, "high": 24_000.0, "bins": 64}],
 )
-def test_htk_agrees(real_sound, change):
+def test_agrees_with_htk(real_sound, change):
     settings = PAPER | change
     found = log_mel(**settings)(tf.constant(real_sound)).numpy()
     frame, hop, bins, low, high, offset = settings.values()
     spectrum = magnitudes(real_sound, frame, hop)
     expected = np.log(htk_triangles(frame, bins, low, high) @ spectrum + offset).T
-    # Single precision next to the offset: where the recording is all but silent.
+    # Limited by single precision where the recording is almost silent.
     np.testing.assert_allclose(found, expected, atol=2e-3)
     assert np.abs(found - expected).mean() < 5e-5
 
@@ -78,13 +78,13 @@ def test_silence_is_the_logarithm_of_the_offset():
     np.testing.assert_allclose(found, np.full((2, 60, 80), np.log(1e-6)), atol=1e-5)
 
 
-def test_float16_keeps_a_hundredth(real_sound):
+def test_float16_is_accurate_to_a_hundredth(real_sound):
     found = log_mel(**PAPER)(tf.constant(real_sound)).numpy()
     assert np.abs(found.astype(np.float16) - found).max() < 0.005
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "message"),
     [
         ({"hop": 0}, "mel_hop is 0"),
         ({"low": 8000.0}, "mel_low 8000.0 and mel_high 7600.0"),
@@ -93,6 +93,6 @@ def test_float16_keeps_a_hundredth(real_sound):
         ({"bins": 500}, "mel_bins 500 .* too narrow for mel_frame 2048"),
     ],
 )
-def test_wrong_settings_are_named(change, named):
-    with pytest.raises(InputError, match=named):
+def test_wrong_settings_are_named(change, message):
+    with pytest.raises(InputError, match=message):
         log_mel(**(PAPER | change))

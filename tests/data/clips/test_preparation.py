@@ -1,4 +1,4 @@
-"""Clips to a TFDS data set: what is in it, what is reported, and that work is never done twice."""
+"""Preparation of a TFDS data set: its content, its reports, and resuming of stopped work."""
 
 import csv
 import hashlib
@@ -12,9 +12,9 @@ import tensorflow_datasets as tfds
 
 from perceiver.data.clips import schema
 from perceiver.data.clips.preparation import decoder_process, runners, shards
-from perceiver.data.clips.preparation import prepare as preparation
-from perceiver.data.clips.preparation.decoder_process import Decoder, Listed
+from perceiver.data.clips.preparation.decoder_process import DecoderProcess, ListedClip
 from perceiver.data.clips.preparation.decoding import ClipError
+from perceiver.data.clips.preparation.prepare import prepare_audioset
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 from tests.data.clips import media
@@ -28,25 +28,25 @@ ROWS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def kept_decoders():
-    """Starting a decoder takes seconds: the tests share theirs."""
-    close = decoder_process.close_idle
-    decoder_process.close_idle = lambda: None
+def shared_decoders():
+    """Keeps decoders from test to test, because starting one takes seconds."""
+    close = decoder_process.close_idle_decoders
+    decoder_process.close_idle_decoders = lambda: None
     yield
-    decoder_process.close_idle = close
+    decoder_process.close_idle_decoders = close
     close()
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory):
-    """Lists of five segments; of their files one has no sound, one is broken and one absent."""
-    folder = tmp_path_factory.mktemp("given")
+def source(tmp_path_factory):
+    """A list of five segments: one file has no sound, one is broken and one is missing."""
+    folder = tmp_path_factory.mktemp("source")
     (folder / "classes.csv").write_text(CLASSES)
     lines = [f'{video}, {start}.000, {end}.000, "{mids}"\n' for video, start, end, mids in ROWS]
     (folder / "some_segments.csv").write_text("# 1\n# 2\n# 3\n" + "".join(lines))
     clips = folder / "clips"
     (clips / "x").mkdir(parents=True)
-    levels = np.repeat(np.arange(40) * 5 + 20, 25)  # a grey level a second
+    levels = np.repeat(np.arange(40) * 5 + 20, 25)  # one grey level per second
     sound = ("aac", 16_000, "fltp", media.sine(16_000, 40.0))
     media.write(clips / "-loud_Clip0.mp4", frames=levels, rate=25, sound=sound)  # the whole video
     sound = ("aac", 16_000, "fltp", media.sine(16_000, 3.0))
@@ -56,18 +56,18 @@ def given(tmp_path_factory):
     return folder
 
 
-def prepare(given, out, **options):
-    return preparation.prepare_audioset(
-        [str(given / "some_segments.csv")],
-        str(given / "classes.csv"),
-        str(given / "clips"),
+def prepare(source, out, **options):
+    return prepare_audioset(
+        [str(source / "some_segments.csv")],
+        str(source / "classes.csv"),
+        str(source / "clips"),
         str(out),
-        **({"run": runners.in_threads, "num_shards": 2} | options),
+        **({"runner": runners.run_in_threads, "num_shards": 2} | options),
     )
 
 
-def test_a_data_set_that_tfds_opens(given, tmp_path):
-    (report,) = prepare(given, tmp_path)
+def test_a_data_set_that_tfds_opens(source, tmp_path):
+    (report,) = prepare(source, tmp_path)
     assert (report.split, report.listed, report.found, report.decoded) == ("some", 5, 4, 2)
     assert report.failed == {"no sound": 1, "not a whole sound or video file": 1}
     assert report.longer == 0
@@ -97,8 +97,8 @@ def test_a_data_set_that_tfds_opens(given, tmp_path):
     ("need", "decoded", "frames", "sound"),
     [("sound", 2, (0, 0), (1, 1)), ("video", 3, (1, 1), (0, 0)), ("any", 3, (1, 1), (0, 1))],
 )
-def test_what_clips_need(given, tmp_path, need, decoded, frames, sound):
-    (report,) = prepare(given, tmp_path, want=need)
+def test_clips_have_the_needed_streams(source, tmp_path, need, decoded, frames, sound):
+    (report,) = prepare(source, tmp_path, need=need)
     assert report.decoded == decoded
     for path in tmp_path.glob("clips-some.tfrecord-*"):
         for record in tf.data.TFRecordDataset(str(path)):
@@ -135,60 +135,60 @@ def digests(out):
     }
 
 
-def test_beam_and_threads_write_the_same(given, tmp_path):
-    (by_threads,) = prepare(given, tmp_path / "threads")
-    (by_beam,) = prepare(given, tmp_path / "beam", run=runners.on_beam())
+def test_beam_and_threads_write_the_same(source, tmp_path):
+    (by_threads,) = prepare(source, tmp_path / "threads")
+    (by_beam,) = prepare(source, tmp_path / "beam", runner=runners.beam_runner())
     assert by_beam.decoded == by_threads.decoded
     assert digests(tmp_path / "beam") == digests(tmp_path / "threads")
 
 
-def test_what_is_done_is_not_done_again(given, tmp_path):
-    def refuse(split, todo):
+def test_existing_shards_are_not_written_again(source, tmp_path):
+    def refuse(split, shards):
         raise AssertionError
 
-    def only(wanted):
-        def run(split, todo):
-            assert todo == wanted
-            runners.in_threads(split, todo)
+    def only(expected):
+        def run(split, shards):
+            assert shards == expected
+            runners.run_in_threads(split, shards)
 
         return run
 
-    (first,) = prepare(given, tmp_path)
+    (first,) = prepare(source, tmp_path)
     whole = digests(tmp_path)
-    assert prepare(given, tmp_path, run=refuse) == [first]
-    # A report without its records, records without their report, and records cut short.
+    assert prepare(source, tmp_path, runner=refuse) == [first]
+    # A report without records, records without a valid report, and truncated records.
     (tmp_path / "clips-some.tfrecord-00001-of-00002").unlink()
-    assert prepare(given, tmp_path, run=only([1])) == [first]
+    assert prepare(source, tmp_path, runner=only([1])) == [first]
     assert digests(tmp_path) == whole
     report = tmp_path / "preparation/some/reports/00000.json"
     report.write_text(report.read_text()[:20])
-    assert prepare(given, tmp_path, run=only([0])) == [first]
+    assert prepare(source, tmp_path, runner=only([0])) == [first]
     with open(tmp_path / "clips-some.tfrecord-00000-of-00002", "r+b") as file:
         file.truncate(10)
-    assert prepare(given, tmp_path, run=only([0])) == [first]
+    assert prepare(source, tmp_path, runner=only([0])) == [first]
     assert digests(tmp_path) == whole
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "message"),
     [
         ({"seconds": 5.0}, "seconds 10.0 and not 5.0"),
-        ({"want": "sound"}, "need 'both' and not 'sound'"),
+        ({"need": "sound"}, "need 'both' and not 'sound'"),
         ({"num_shards": 3}, "shards 2 and not 3"),
     ],
 )
-def test_other_arguments_are_refused_with_the_difference(given, tmp_path, change, named):
-    prepare(given, tmp_path)
+def test_other_arguments_are_refused_with_the_difference(source, tmp_path, change, message):
+    prepare(source, tmp_path)
     before = digests(tmp_path)
-    with pytest.raises(InputError, match=named):
-        prepare(given, tmp_path, **change)
+    with pytest.raises(InputError, match=message):
+        prepare(source, tmp_path, **change)
     assert digests(tmp_path) == before
 
 
-def test_another_list_or_other_classes_are_refused(given, tmp_path):
-    prepare(given, tmp_path / "out")
+def test_another_list_or_other_classes_are_refused(source, tmp_path):
+    prepare(source, tmp_path / "out")
     other = tmp_path / "other"
-    shutil.copytree(given, other)
+    shutil.copytree(source, other)
     (other / "some_segments.csv").write_text('quiet_Clip1, 0.000, 3.000, "/m/b"\n')
     with pytest.raises(InputError, match="was begun with segments"):
         prepare(other, tmp_path / "out")
@@ -197,9 +197,9 @@ def test_another_list_or_other_classes_are_refused(given, tmp_path):
         prepare(other, tmp_path / "out", split="new")
 
 
-def test_a_split_is_added_to_a_data_set(given, tmp_path):
-    prepare(given, tmp_path)
-    prepare(given, tmp_path, split="more", num_shards=3)
+def test_a_split_is_added_to_a_data_set(source, tmp_path):
+    prepare(source, tmp_path)
+    prepare(source, tmp_path, split="more", num_shards=3)
     builder = tfds.builder_from_directory(str(tmp_path))
     assert {name: len(split.filenames) for name, split in builder.info.splits.items()} == (
         {"some": 2, "more": 3}
@@ -210,153 +210,154 @@ def test_a_split_is_added_to_a_data_set(given, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a-b", "all", "../x", "", "é"])
-def test_splits_have_names_that_tfds_takes(given, tmp_path, name):
+def test_splits_have_names_that_tfds_takes(source, tmp_path, name):
     if name:
         with pytest.raises(InputError, match="give a name of letters"):
-            prepare(given, tmp_path, split=name)
+            prepare(source, tmp_path, split=name)
 
 
-def test_no_clip_found_or_decoded(given, tmp_path):
+def test_no_clip_found_or_decoded(source, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match=r"none of the 5 clips.*-loud_Clip0_000030.mp4"):
-        preparation.prepare_audioset(
-            [str(given / "some_segments.csv")],
-            str(given / "classes.csv"),
+        prepare_audioset(
+            [str(source / "some_segments.csv")],
+            str(source / "classes.csv"),
             str(tmp_path / "none"),
             str(tmp_path / "out"),
-            run=runners.in_threads,
+            runner=runners.run_in_threads,
         )
     (tmp_path / "none" / "broken-Clp3.mp4").write_bytes(b"\0" * 100)
     with pytest.raises(InputError, match=r"none of 1 clips can be decoded.*broken-Clp3.mp4: not a"):
-        preparation.prepare_audioset(
-            [str(given / "some_segments.csv")],
-            str(given / "classes.csv"),
+        prepare_audioset(
+            [str(source / "some_segments.csv")],
+            str(source / "classes.csv"),
             str(tmp_path / "none"),
             str(tmp_path / "out2"),
-            run=runners.in_threads,
+            runner=runners.run_in_threads,
         )
     assert not (tmp_path / "out2" / "dataset_info.json").exists()
 
 
-def test_a_mistake_about_the_clips_binds_nobody_to_the_classes(given, tmp_path):
+def test_wrong_folder_of_clips_saves_no_classes(source, tmp_path):
     (tmp_path / "none").mkdir()
-    arguments = ([str(given / "some_segments.csv")], str(given / "classes.csv"))
+    arguments = ([str(source / "some_segments.csv")], str(source / "classes.csv"))
     for clips in ("none", "nowhere"):
         with pytest.raises(InputError, match=clips):
-            preparation.prepare_audioset(
-                *(*arguments, str(tmp_path / clips), str(tmp_path / "out")), run=runners.in_threads
+            prepare_audioset(
+                *(*arguments, str(tmp_path / clips), str(tmp_path / "out")),
+                runner=runners.run_in_threads,
             )
     assert not (tmp_path / "out").exists()
 
 
-def test_the_video_is_taken_where_its_sound_is_kept_too(given, tmp_path):
+def test_video_is_preferred_to_its_separate_sound(source, tmp_path):
     for name in ("audio", "video"):
         (tmp_path / "clips" / name).mkdir(parents=True)
     name = "quiet_Clip1_000000"
-    shutil.copy(given / f"clips/x/{name}.mp4", tmp_path / "clips/video")
+    shutil.copy(source / f"clips/x/{name}.mp4", tmp_path / "clips/video")
     media.write(
         tmp_path / f"clips/audio/{name}.wav",
         sound=("pcm_s16le", 8000, "s16", media.sine(8000, 3.0)),
     )
-    (report,) = preparation.prepare_audioset(
-        [str(given / "some_segments.csv")],
-        str(given / "classes.csv"),
+    (report,) = prepare_audioset(
+        [str(source / "some_segments.csv")],
+        str(source / "classes.csv"),
         str(tmp_path / "clips"),
         str(tmp_path / "out"),
-        run=runners.in_threads,
+        runner=runners.run_in_threads,
     )
     assert (report.found, report.decoded) == (1, 1)
 
 
-def test_another_process_may_do_the_same_work(given, tmp_path, monkeypatch):
-    (first,) = prepare(given, tmp_path)
+def test_another_process_may_do_the_same_work(source, tmp_path, monkeypatch):
+    (first,) = prepare(source, tmp_path)
     whole = digests(tmp_path)
-    split = shards.Split(str(tmp_path), "some", 2, str(given / "clips"), "both")
-    report = pathlib.Path(split.note(shards.REPORTS, 0))
+    split = shards.SplitShards(str(tmp_path), "some", 2, str(source / "clips"), "both")
+    report = pathlib.Path(split.json_path(shards.REPORTS, 0))
     done = report.read_text()
     report.unlink()
-    record = Decoder.record
+    decode = DecoderProcess.decode
 
     def overtaken(*arguments):
-        """While a clip is decoded, the other process ends, and clears away what is left."""
+        """Lets the other process finish, and remove the partial files, while a clip is decoded."""
         report.write_text(done)
         shutil.rmtree(report.parents[1] / shards.PARTIAL, ignore_errors=True)
-        return record(*arguments)
+        return decode(*arguments)
 
-    monkeypatch.setattr(Decoder, "record", overtaken)
-    shards.write(split, 0)
+    monkeypatch.setattr(DecoderProcess, "decode", overtaken)
+    shards.write_shard(split, 0)
     assert digests(tmp_path) == whole
-    assert prepare(given, tmp_path, run=None) == [first]
+    assert prepare(source, tmp_path, runner=None) == [first]
 
 
-def test_decoders_end_when_the_work_fails(given, tmp_path, monkeypatch):
+def test_decoders_end_when_the_work_fails(source, tmp_path, monkeypatch):
     closed = []
-    monkeypatch.setattr(decoder_process, "close_idle", lambda: closed.append(True))
+    monkeypatch.setattr(decoder_process, "close_idle_decoders", lambda: closed.append(True))
 
-    def fail(split, todo):
+    def fail(split, shards):
         raise InputError("the disk is full")
 
     with pytest.raises(InputError, match="the disk is full"):
-        prepare(given, tmp_path, run=fail)
+        prepare(source, tmp_path, runner=fail)
     assert closed == [True]
 
 
-def test_progress_counts_the_shards(given, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runners, "_REFRESH", 0.01)
+def test_progress_counts_the_shards(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runners, "_REFRESH_SECONDS", 0.01)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
 
     def run(split, todo):
         for shard in todo:
-            runners.in_threads(split, [shard])
+            runners.run_in_threads(split, [shard])
             time.sleep(0.2)
 
-    prepare(given, tmp_path, run=run)
-    told = capsys.readouterr().err.split("\r")
-    assert told[1] == "some: 0 of 2 shards"
-    assert "some: 1 of 2 shards" in told
-    assert told[-1] == "some: 2 of 2 shards\n"
+    prepare(source, tmp_path, runner=run)
+    output = capsys.readouterr().err.split("\r")
+    assert output[1] == "some: 0 of 2 shards"
+    assert "some: 1 of 2 shards" in output
+    assert output[-1] == "some: 2 of 2 shards\n"
 
 
-def test_a_runner_that_beam_does_not_know(given, tmp_path):
+def test_a_runner_that_beam_does_not_know(source, tmp_path):
     with pytest.raises(InputError, match=r"'--runner=Nonsense': .*DirectRunner") as raised:
-        prepare(given, tmp_path, run=runners.on_beam(["--runner=Nonsense"]))
+        prepare(source, tmp_path, runner=runners.beam_runner(["--runner=Nonsense"]))
     assert len(str(raised.value).splitlines()) == 1
 
 
-def listed(path, start, seconds, *, cut):
-    return Listed("id", path, (0,), start, seconds, cut)
+def listed(path, start, seconds, *, trimmed):
+    return ListedClip("id", path, (0,), start, seconds, trimmed)
 
 
-def test_a_plain_name_is_the_whole_video_or_the_segment(given):
-    clips = str(given / "clips")
-    with decoder_process.decoder() as decoder:
+def test_a_plain_name_is_the_whole_video_or_the_segment(source):
+    clips = str(source / "clips")
+    with decoder_process.borrow_decoder() as decoder:
         first = {}
         for path, start in (("-loud_Clip0.mp4", 30.0), ("x/quiet_Clip1_000000.mp4", 1.0)):
-            record, _ = decoder.record(listed(path, start, 3.0, cut=False), clips, "both")
+            record, _ = decoder.decode(listed(path, start, 3.0, trimmed=False), clips, "both")
             first[path] = tf.io.decode_jpeg(schema.parse(tf.constant(record))["frames"][0])
-        # 40 s are the whole video, and its 30th second is asked for; 3 s are the segment already.
+        # A file of 40 s is the whole video, cut from 30 s on; a file of 3 s already is the segment.
         assert abs(np.mean(first["-loud_Clip0.mp4"]) - 170) < 3
         assert abs(np.mean(first["x/quiet_Clip1_000000.mp4"]) - 20) < 3
         with pytest.raises(ClipError, match="wrong length: it lasts 40"):
-            decoder.record(listed("-loud_Clip0.mp4", 50.0, 10.0, cut=False), clips, "both")
+            decoder.decode(listed("-loud_Clip0.mp4", 50.0, 10.0, trimmed=False), clips, "both")
 
 
-def test_a_crash_is_the_failure_of_one_clip(given):
-    clips = str(given / "clips")
-    decoder = Decoder()
-    clip = listed("x/quiet_Clip1_000000.mp4", 0.0, 3.0, cut=True)
-    whole = decoder.record(clip, clips, "both")
-    decoder._process.kill()  # as a fault in a library would
+def test_a_crash_is_the_failure_of_one_clip(source):
+    clips = str(source / "clips")
+    decoder = DecoderProcess()
+    clip = listed("x/quiet_Clip1_000000.mp4", 0.0, 3.0, trimmed=True)
+    whole = decoder.decode(clip, clips, "both")
+    decoder._process.kill()  # like a crash of a library
     decoder._process.wait()
     with pytest.raises(ClipError, match="crash: decoding ends with SIGKILL"):
-        decoder.record(clip, clips, "both")
-    assert decoder.record(clip, clips, "both") == whole
+        decoder.decode(clip, clips, "both")
+    assert decoder.decode(clip, clips, "both") == whole
     decoder.close()
 
 
-def test_a_clip_that_never_ends_is_given_up(given, tmp_path):
-    decoder = Decoder(seconds=0.05)
-    clip = listed("-loud_Clip0.mp4", 0.0, 40.0, cut=True)
+def test_a_clip_that_takes_too_long_fails(source, tmp_path):
+    decoder = DecoderProcess(timeout=0.05)
+    clip = listed("-loud_Clip0.mp4", 0.0, 40.0, trimmed=True)
     with pytest.raises(ClipError, match="crash: decoding takes more than 0 s"):
-        decoder.record(clip, str(given / "clips"), "both")  # 40 s of video take longer than 50 ms
+        decoder.decode(clip, str(source / "clips"), "both")  # 40 s of video take longer than 50 ms
     decoder.close()

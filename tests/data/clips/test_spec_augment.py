@@ -1,4 +1,4 @@
-"""SpecAugment: what is masked, how wide, and with what."""
+"""SpecAugment: masked cells, widths of masks, and their value."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from perceiver.data.clips import spec_augment
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
-# Cells differ from each other and from their mean, 2399.5, which is what masks put there.
+# All cells differ from each other and from their mean, 2399.5, the value of masked cells.
 CELLS = np.arange(4800, dtype=np.float32).reshape(60, 80)
 
 
 def masked(count, **masks):
-    """Which cells are masked, bool [count, 60, 80], with `count` seeds."""
+    """Returns the masked cells for `count` seeds, bool [count, 60, 80]."""
     masks = {
         "time_masks": 0,
         "time_width": 0,
@@ -27,7 +27,7 @@ def masked(count, **masks):
     return changed
 
 
-def test_one_time_mask_is_one_stretch_of_any_width_and_place():
+def test_time_mask_is_one_range_with_uniform_width_and_position():
     cells = masked(3000, time_masks=1, time_width=10)
     times = cells.all(axis=2)
     assert (cells.any(axis=2) == times).all()  # over all frequencies
@@ -41,7 +41,7 @@ def test_one_time_mask_is_one_stretch_of_any_width_and_place():
     assert abs(starts.mean() - 25) < 3
 
 
-def test_frequency_masks_go_over_all_times():
+def test_frequency_masks_cover_all_times():
     cells = masked(300, frequency_masks=1, frequency_width=27)
     bins = cells.all(axis=1)
     assert (cells.any(axis=1) == bins).all()
@@ -50,7 +50,7 @@ def test_frequency_masks_go_over_all_times():
     assert bins[:, -1].any()
 
 
-def test_masks_are_as_many_as_asked_for():
+def test_number_of_masks():
     rises = np.diff(
         masked(500, time_masks=3, time_width=2).all(axis=2).astype(int), axis=1, prepend=0
     )
@@ -58,7 +58,7 @@ def test_masks_are_as_many_as_asked_for():
     both = masked(200, time_masks=2, time_width=10, frequency_masks=2, frequency_width=10)
     assert both.all(axis=2).any()
     assert both.all(axis=1).any()
-    # Means of 4 x 5 masked rows and columns, less overlaps: about 0.16 + 0.12.
+    # On average 2 x 5 rows and 2 x 5 columns minus overlaps: about 0.16 + 0.12.
     assert 0.2 < both.mean() < 0.35
 
 
@@ -69,19 +69,19 @@ def test_the_widest_masks_cover_everything():
 
 
 @pytest.mark.parametrize("masks", [{}, {"time_masks": 2}, {"frequency_width": 5}])
-def test_no_masks_or_no_width_leave_all_as_it_is(masks):
+def test_no_masks_or_no_width_change_nothing(masks):
     assert not masked(20, **masks).any()
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "message"),
     [
         ({"time_masks": -1}, "spec_time_masks is -1"),
         ({"time_width": 61}, "spec_time_width is 61: give 0 to 60"),
         ({"frequency_width": 81}, "spec_frequency_width is 81: give 0 to 80"),
     ],
 )
-def test_wrong_masks_are_named(change, named):
+def test_wrong_masks_are_named(change, message):
     masks = {"time_masks": 1, "time_width": 1, "frequency_masks": 1, "frequency_width": 1}
-    with pytest.raises(InputError, match=named):
+    with pytest.raises(InputError, match=message):
         spec_augment.check(60, 80, **(masks | change))

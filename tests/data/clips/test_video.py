@@ -1,4 +1,4 @@
-"""Frames of a clip: read once each, and all changed alike; colours as Pillow changes them."""
+"""Frames of a clip: each is read once, all are augmented alike, and colours match Pillow."""
 
 import colorsys
 import io
@@ -20,7 +20,7 @@ def jpeg(pixels, quality=100):
 
 
 def grey_frames(count, height=48, width=64):
-    """JPEG files; frame k has the grey level 5 k."""
+    """Returns JPEG files; frame k has the grey level 5 k."""
     return [jpeg(np.full((height, width, 3), 5 * k, np.uint8)) for k in range(count)]
 
 
@@ -32,7 +32,7 @@ def picture(real_data):
         return np.asarray(image.convert("RGB").resize((320, 256)))
 
 
-def test_frames_are_those_asked_for_in_their_order():
+def test_requested_frames_are_returned_in_order():
     numbers = tf.constant([[3, 4, 5], [5, 6, 3]])
     found = video.read_frames(tf.constant(grey_frames(8)), numbers, pictures.central_window, 16)
     assert found.shape == (2, 3, 16, 16, 3)
@@ -40,7 +40,7 @@ def test_frames_are_those_asked_for_in_their_order():
     np.testing.assert_array_equal(found.numpy(), np.broadcast_to(expected, found.shape))
 
 
-def test_frames_that_are_not_asked_for_are_not_decoded():
+def test_other_frames_are_not_decoded():
     frames = grey_frames(6)
     frames[4] = b"\xff\xd8 damaged"
     found = video.read_frames(tf.constant(frames), tf.range(4), pictures.central_window, 16)
@@ -50,7 +50,7 @@ def test_frames_that_are_not_asked_for_are_not_decoded():
 
 
 @pytest.mark.parametrize("image_size", [64, 224])
-def test_evaluation_is_what_pillow_makes_of_it(picture, image_size):
+def test_evaluation_frames_match_pillow(picture, image_size):
     frame = jpeg(picture)
     with Image.open(io.BytesIO(frame)) as image:
         crop = image.crop((48, 16, 272, 240))  # 224 of 256 pixels, in the middle of 320 x 256
@@ -59,12 +59,12 @@ def test_evaluation_is_what_pillow_makes_of_it(picture, image_size):
         tf.constant([frame, frame]), tf.constant([1]), pictures.central_window, image_size
     )
     difference = np.abs(found[0].numpy().astype(int) - np.asarray(expected))
-    # The last bits: Pillow rounds between its two passes.
+    # The last bits differ because Pillow rounds between its two passes.
     assert difference.max() <= (0 if image_size == 224 else 2)
 
 
 def test_one_crop_for_all_frames():
-    # A ramp over columns: what is left of it tells where the crop was.
+    # The values of a ramp over columns show the position of the crop.
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None], (128, 256, 3))
     frames = tf.constant([jpeg(ramp)] * 5)
     starts = []
@@ -82,7 +82,7 @@ def test_one_crop_for_all_frames():
     assert len(set(starts)) > 2
 
 
-def test_half_of_the_clips_are_mirrored_whole():
+def test_half_of_the_clips_are_mirrored():
     clip = tf.cast(tf.reshape(tf.range(3 * 4 * 5 * 3), [3, 4, 5, 3]), tf.uint8)
     seeds = tf.data.Dataset.range(400).map(lambda i: tf.stack([tf.cast(i, tf.int32), 0]))
     found = next(iter(seeds.map(lambda seed: video.random_flip(clip, seed)).batch(400))).numpy()
@@ -94,16 +94,16 @@ def test_half_of_the_clips_are_mirrored_whole():
 
 @pytest.mark.parametrize("factor", [0.0, 0.4, 0.8, 1.0, 1.3])
 @pytest.mark.parametrize("what", ["Brightness", "Contrast", "Color"])
-def test_colours_are_what_pillow_makes_of_them(picture, what, factor):
+def test_colours_match_pillow(picture, what, factor):
     expected = np.asarray(getattr(ImageEnhance, what)(Image.fromarray(picture)).enhance(factor))
     factors = {"Brightness": 1.0, "Contrast": 1.0, "Color": 1.0} | {what: factor}
     found = video.adjust_colour(tf.constant(picture[None]), *factors.values(), None)[0].numpy()
-    # Pillow rounds the luma, and cuts where this rounds.
+    # Pillow rounds the luma, and truncates the result instead of rounding it.
     assert np.abs(found.astype(int) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("shift", [-0.5, -0.1, 0.0, 0.25])
-def test_hues_turn_as_colorsys_turns_them(picture, shift):
+def test_hues_match_colorsys(picture, shift):
     few = picture[::32, ::32]
     found = video.adjust_colour(tf.constant(few[None]), 1.0, 1.0, 1.0, shift)[0].numpy()
     for before, after in zip(few.reshape(-1, 3), found.reshape(-1, 3), strict=True):
@@ -112,7 +112,7 @@ def test_hues_turn_as_colorsys_turns_them(picture, shift):
         np.testing.assert_allclose(after, expected, atol=0.51)
 
 
-def test_contrast_scales_about_one_level_for_the_whole_clip():
+def test_contrast_uses_one_mean_for_the_whole_clip():
     # Frames of 40 and 120: the mean is 80, so half the contrast brings them to 60 and 100.
     clip = np.full((2, 8, 8, 3), 40, np.uint8)
     clip[1] = 120
@@ -122,7 +122,7 @@ def test_contrast_scales_about_one_level_for_the_whole_clip():
 
 
 def coloured(strengths, count=200):
-    """Clips of two frames of one orange, augmented with `count` seeds."""
+    """Augments a clip of two orange frames with `count` seeds."""
     clip = tf.constant(np.broadcast_to(np.uint8([120, 60, 20]), (2, 4, 4, 3)))
     seeds = tf.data.Dataset.range(count).map(lambda i: tf.stack([tf.cast(i, tf.int32), 0]))
     found = seeds.map(lambda seed: video.random_colour(clip, seed, **strengths)).batch(count)
@@ -130,7 +130,7 @@ def coloured(strengths, count=200):
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
-def test_colour_is_random_over_clips_and_one_within_a_clip(name):
+def test_colour_change_is_random_and_constant_within_a_clip(name):
     strengths = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
     assert (coloured(strengths, 3) == (120, 60, 20)).all()
     found = coloured(strengths | {name: 0.4})
@@ -143,7 +143,7 @@ def test_colour_is_random_over_clips_and_one_within_a_clip(name):
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "message"),
     [
         ({"image_size": 0}, "image_size is 0"),
         ({"crop_area": (0.5, 1.1)}, "crop_area"),
@@ -153,7 +153,7 @@ def test_colour_is_random_over_clips_and_one_within_a_clip(name):
         ({"hue": 0.6}, "hue is 0.6: give 0 for none, up to 0.5"),
     ],
 )
-def test_wrong_options_are_named(change, named):
+def test_wrong_options_are_named(change, message):
     options = {
         "image_size": 224,
         "crop_area": (0.08, 1.0),
@@ -163,5 +163,5 @@ def test_wrong_options_are_named(change, named):
         "saturation": 0.0,
         "hue": 0.0,
     }
-    with pytest.raises(InputError, match=named):
+    with pytest.raises(InputError, match=message):
         video.check(**(options | change))

@@ -1,4 +1,4 @@
-"""Windows: where they begin, and that frames and sound stay in step."""
+"""Windows of a clip: their starts, and frames and sound in step."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from perceiver.data.clips import windows
 from perceiver.data.tensorflow_cpu import tf
 
-PER_FRAME = 1920  # 48,000 samples a second over 25 frames a second
+PER_FRAME = 1920  # 48,000 samples per second / 25 frames per second
 
 
 def length_of(num_frames, num_samples):
@@ -17,7 +17,7 @@ def length_of(num_frames, num_samples):
     ("num_frames", "num_samples", "length"),
     [
         (250, 480_000, 250),
-        (250, 470_000, 250),  # frames decide
+        (250, 470_000, 250),  # the frames determine the length
         (250, 0, 250),
         (0, 480_000, 250),
         (0, 481_919, 250),
@@ -51,7 +51,7 @@ def test_a_single_evaluation_window_is_in_the_middle():
     assert windows.even_starts(tf.constant(250), 32, 1).numpy().tolist() == [109]
 
 
-def test_training_windows_begin_everywhere_equally_often():
+def test_training_windows_begin_uniformly():
     seeds = tf.data.Dataset.range(8000).map(lambda i: tf.stack([tf.cast(i, tf.int32), 1]))
     found = seeds.map(lambda seed: windows.random_start(tf.constant(50), 32, seed)).batch(8000)
     counts = np.bincount(next(iter(found)).numpy())
@@ -82,7 +82,7 @@ def sound_of(sound, starts, length, clip_frames):
     return windows.sound_of_frames(tf.constant(sound), numbers, length).numpy()
 
 
-def test_sound_is_that_of_the_frames():
+def test_sound_matches_the_frames():
     sound = (np.arange(250 * PER_FRAME) % 30_011).astype(np.int16)
     (one, two) = sound_of(sound, [7, 218], 250, 32)
     np.testing.assert_array_equal(one, sound[7 * PER_FRAME : 39 * PER_FRAME])
@@ -97,7 +97,7 @@ def test_sound_loops_with_the_frames():
 
 
 @pytest.mark.parametrize("spare", [-2500, -1, 0, 1, 2500])
-def test_sound_ends_where_the_frames_do(spare):
+def test_sound_ends_with_the_frames(spare):
     sound = np.ones(4 * PER_FRAME + spare, np.int16)
     found = sound_of(sound, 0, 4, 4)
     assert found.shape == (4 * PER_FRAME,)

@@ -1,1 +1,1 @@
-"""Decoding clips and writing them as a TFDS data set (Sec. 4.2)."""
+"""Decodes sound and video files and writes them as a TFDS data set of clips (Sec. 4.2)."""

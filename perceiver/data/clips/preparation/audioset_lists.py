@@ -1,8 +1,8 @@
-"""AudioSet's lists: which segments of which videos have which labels, and where their files are.
+"""Reads the segment lists of AudioSet and finds the files of the segments.
 
 The official lists are text: `class_labels_indices.csv` names the 527 classes (Sec. 4.2), and
-`balanced_train_segments.csv`, `unbalanced_train_segments.csv` and `eval_segments.csv` give a
-segment a line. Ids may begin with '-' and contain '_'; they are data, and never reach a shell.
+`balanced_train_segments.csv`, `unbalanced_train_segments.csv` and `eval_segments.csv` have one
+segment per line. Ids may begin with '-' and contain '_'; they are never passed to a shell.
 """
 
 import csv
@@ -16,26 +16,26 @@ from perceiver.data.errors import reason
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
-_OF_VIDEO = (".mp4", ".webm", ".mkv", ".mpg", ".mpeg", ".mov", ".avi", ".flv", ".3gp")
-_OF_SOUND = (".m4a", ".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aac")
-SUFFIXES = _OF_VIDEO + _OF_SOUND
+_VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mpg", ".mpeg", ".mov", ".avi", ".flv", ".3gp")
+_SOUND_SUFFIXES = (".m4a", ".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aac")
+SUFFIXES = _VIDEO_SUFFIXES + _SOUND_SUFFIXES
 
-_LIST_NAME = "_segments.csv"
-_CLASSES = "class_labels_indices.csv"  # as AudioSet calls it
-_SHOWN = 200  # characters of a wrong line
-_WHERE = "research.google.com/audioset/download.html has the official ones"
+_LIST_SUFFIX = "_segments.csv"
+_CLASSES = "class_labels_indices.csv"  # the official name
+_MAX_SHOWN = 200  # characters of a wrong value in a message
+_SOURCE = "research.google.com/audioset/download.html has the official ones"
 
-Files = dict[str, list[str]]  # name without its suffix -> paths below the folder, sorted
+Files = dict[str, list[str]]  # file name without suffix -> sorted paths below the folder
 
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """A line of a list.
+    """A segment of a video, which is one line of a list.
 
     Attributes:
-      video: the id of the video.
-      start: in the video, in seconds.
-      end: likewise.
+      video: id of the video.
+      start: start of the segment in the video, in seconds.
+      end: end of the segment in the video, in seconds.
       labels: indices of the classes, in the order of the line.
     """
 
@@ -46,62 +46,62 @@ class Segment:
 
     @property
     def id(self) -> str:
-        """What the clip is called, such as `3qesirWAGt4_000020`."""
+        """The id of the clip, for example `3qesirWAGt4_000020`."""
         return f"{self.video}_{_number(self.start):0>6}"
 
 
-def classes_beside(path: str) -> str:
-    """The list of classes in the folder of a list of segments, `class_labels_indices.csv`.
+def find_classes(segments_path: str) -> str:
+    """Returns the path of `class_labels_indices.csv` in the folder of a list of segments.
 
     Raises:
-      InputError: there is none, or no such list of segments.
+      InputError: the list of segments or the list of classes does not exist.
     """
-    beside = os.path.join(os.path.dirname(path), _CLASSES)
+    path = os.path.join(os.path.dirname(segments_path), _CLASSES)
+    if not tf.io.gfile.exists(segments_path):
+        raise _missing_list(segments_path)
     if not tf.io.gfile.exists(path):
-        raise _absent(path)
-    if not tf.io.gfile.exists(beside):
         raise InputError(
-            f"{path}: there is no {_CLASSES} beside it: put it there, or give the list of classes "
-            f"with --classes ({_WHERE})"
+            f"{segments_path}: its folder has no {_CLASSES}: put it there, or give the list of "
+            f"classes with --classes ({_SOURCE})"
         )
-    return beside
+    return path
 
 
 def read_classes(path: str) -> tuple[dict[str, int], list[str]]:
     """Reads `class_labels_indices.csv`.
 
     Args:
-      path: the file; its columns are index, mid and display_name.
+      path: path of the file; its columns are index, mid and display_name.
 
     Returns:
-      (the index of each mid, the display names in the order of the indices).
+      (index of each mid, display names in the order of the indices).
 
     Raises:
-      InputError: no such file, not such a file, indices that do not count from 0, or a class
-        without a mid and a name of its own.
+      InputError: the file does not exist or is no list of classes, the indices do not count from 0,
+        or the mid or name of a class is missing or not unique.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(_text(path))))
-    except csv.Error as error:  # a quote that is never closed
+        rows = list(csv.DictReader(io.StringIO(_read_text(path))))
+    except csv.Error as error:  # an unclosed quote
         raise InputError(f"{path}: not a list of classes: {error}") from error
     if not rows or not {"index", "mid", "display_name"} <= rows[0].keys():
         raise InputError(
             f"{path}: not the list of classes: its first line must be index,mid,display_name "
-            f"({_WHERE})"
+            f"({_SOURCE})"
         )
     for number, row in enumerate(rows):
         if row["index"] != str(number):
             raise InputError(f"{path}:{number + 2}: index {row['index']!r} should be {number}")
     for column in ("mid", "display_name"):
-        seen = set()
+        earlier = set()
         for number, row in enumerate(rows):
             value = row[column]
-            if not value or len(value.splitlines()) > 1 or value in seen:
+            if not value or len(value.splitlines()) > 1 or value in earlier:
                 raise InputError(
-                    f"{path}:{number + 2}: {column} {_short(value)}: each class must have one, in "
-                    "a line, and no other class the same"
+                    f"{path}:{number + 2}: {column} {_shorten(value)}: each class must have a "
+                    "unique one, written in a line"
                 )
-            seen.add(value)
+            earlier.add(value)
     return {row["mid"]: int(row["index"]) for row in rows}, [row["display_name"] for row in rows]
 
 
@@ -109,19 +109,19 @@ def read_segments(path: str, classes: dict[str, int]) -> list[Segment]:
     """Reads a list of segments.
 
     Args:
-      path: a CSV file of video, start, end and the quoted mids; lines with '#' are comments.
+      path: path of a CSV file of video, start, end and quoted mids; lines with '#' are comments.
       classes: index of each mid.
 
     Returns:
       The segments in the order of the list.
 
     Raises:
-      InputError: no such file, no segments, a line that is not one, an unknown mid, or a segment
-        listed twice; the line is named.
+      InputError: the file does not exist, has no segments, or has an invalid line, an unknown mid
+        or a segment twice; the message names the line.
     """
     segments = []
-    seen: dict[str, int] = {}
-    reader = csv.reader(io.StringIO(_text(path)), skipinitialspace=True)
+    lines: dict[str, int] = {}  # id of each segment -> its line
+    reader = csv.reader(io.StringIO(_read_text(path)), skipinitialspace=True)
     for row in _rows(reader, path):
         if not row or row[0].startswith("#"):
             continue
@@ -131,41 +131,44 @@ def read_segments(path: str, classes: dict[str, int]) -> list[Segment]:
             start, end = float(start), float(end)
         except ValueError:
             raise InputError(
-                f"{line}: {_short(','.join(row))} is not a segment: YTID, start, end, "
-                f'"mid,mid,..." ({_WHERE})'
+                f"{line}: {_shorten(','.join(row))} is not a segment: YTID, start, end, "
+                f'"mid,mid,..." ({_SOURCE})'
             ) from None
         if not video or not 0 <= start < end < float("inf"):
             raise InputError(
-                f"{line}: no segment goes from {start} s to {end} s of {_short(video)}"
+                f"{line}: no segment goes from {start} s to {end} s of {_shorten(video)}"
             )
         unknown = [mid for mid in mids.split(",") if mid not in classes]
         if unknown:
             raise InputError(
-                f"{line}: class {_short(unknown[0])} of {_short(video)} is not in the list of "
+                f"{line}: class {_shorten(unknown[0])} of {_shorten(video)} is not in the list of "
                 f"classes: give the {_CLASSES} that belongs to this list"
             )
         segment = Segment(video, start, end, tuple(classes[mid] for mid in mids.split(",")))
-        if segment.id in seen:
-            raise InputError(f"{line}: {segment.id!r} is there already, on line {seen[segment.id]}")
-        seen[segment.id] = reader.line_num
+        if segment.id in lines:
+            raise InputError(
+                f"{line}: {segment.id!r} is listed already, in line {lines[segment.id]}"
+            )
+        lines[segment.id] = reader.line_num
         segments.append(segment)
     if not segments:
-        raise InputError(f"{path}: has no segments ({_WHERE})")
+        raise InputError(f"{path}: has no segments ({_SOURCE})")
     return segments
 
 
 def split_name(path: str) -> str:
-    """The name that a list gives its split: `balanced_train` for `balanced_train_segments.csv`.
+    """Returns the split of a list: `balanced_train` for `balanced_train_segments.csv`.
 
     Raises:
-      InputError: the list has another kind of name.
+      InputError: the name of the list does not have this form.
     """
     name = os.path.basename(path)
-    if not name.endswith(_LIST_NAME) or not name.removesuffix(_LIST_NAME).isidentifier():
+    if not name.endswith(_LIST_SUFFIX) or not name.removesuffix(_LIST_SUFFIX).isidentifier():
         raise InputError(
-            f"{path}: what to call its split? Give --split=NAME, or name the list NAME{_LIST_NAME}"
+            f"{path}: its name gives no split: give --split=NAME, or name the list "
+            f"NAME{_LIST_SUFFIX}"
         )
-    return name.removesuffix(_LIST_NAME)
+    return name.removesuffix(_LIST_SUFFIX)
 
 
 def scan(dir: str) -> Files:
@@ -173,10 +176,10 @@ def scan(dir: str) -> Files:
 
     Args:
       dir: the folder, local or with an address that TensorFlow opens (`gs://...`). Links to
-        folders are followed: two million clips may lie on several disks.
+        folders are followed, because two million clips may lie on several disks.
 
     Raises:
-      InputError: no such folder, or one below it cannot be read.
+      InputError: the folder does not exist, or it or a folder below cannot be read.
     """
     if not dir or not tf.io.gfile.isdir(dir):
         raise InputError(f"folder of clips {dir!r} does not exist: give the one that holds them")
@@ -191,64 +194,66 @@ def scan(dir: str) -> Files:
 
 
 def _walk(dir: str) -> Iterator[tuple[str, list[str]]]:
-    """The folders from `dir` on, each once, with the names of what is in them."""
+    """Yields `dir` and each folder below it once, with the names of its files."""
 
     def refuse(error: Exception) -> NoReturn:
         raise InputError(
-            f"folder of clips {dir!r} cannot be read whole: {reason(error)}"
+            f"folder of clips {dir!r} cannot be read completely: {reason(error)}"
         ) from error
 
     if "://" in dir:
         for folder, _, names in tf.io.gfile.walk(dir, onerror=refuse):
             yield folder, names
         return
-    seen = set()
-    for folder, below, names in os.walk(dir, onerror=refuse, followlinks=True):
+    visited = set()
+    for folder, subfolders, names in os.walk(dir, onerror=refuse, followlinks=True):
         stat = os.stat(folder)
-        if (stat.st_dev, stat.st_ino) in seen:  # a link that leads back
-            below.clear()
+        if (stat.st_dev, stat.st_ino) in visited:  # reached by another link
+            subfolders.clear()
             continue
-        seen.add((stat.st_dev, stat.st_ino))
-        below.sort()  # by which of two ways a folder is reached does not depend on the disk
+        visited.add((stat.st_dev, stat.st_ino))
+        subfolders.sort()  # of two paths to a folder, always take the same one
         yield folder, names
 
 
-def find(segment: Segment, files: Files, *, video: bool = False) -> tuple[str, bool] | None:
-    """The file of a segment.
+def find(segment: Segment, files: Files, *, prefer_video: bool = False) -> tuple[str, bool] | None:
+    """Finds the file of a segment by its name.
 
-    Files are known by their names: `<id>`, or the id with where the segment begins, as six digits
-    (`_000020`), in seconds (`_20`, `_20.000`) or in milliseconds (`_20000`), with or without where
-    it ends in the same way; a 'Y' may precede the id. A file with a start comes before one
-    without; of several that are alike, the first in alphabetical order is taken.
+    The name is the id of the video, optionally followed by the start of the segment: as six digits
+    (`_000020`), in seconds (`_20`, `_20.000`) or in milliseconds (`_20000`). The end may follow in
+    the same format, and a 'Y' may precede the id. A name with a start is preferred to one without.
+    Of several such files, the first in alphabetical order is returned.
 
     Args:
       segment: the segment.
       files: the result of `scan`.
-      video: whether, of several that are alike, one with the suffix of a video comes first.
+      prefer_video: True to prefer a file with a video suffix to one with a sound suffix.
 
     Returns:
-      (path below the folder, whether the name has the start: the file is the segment, not the
-      whole video), or None if there is no such file.
+      (path below the folder, True if the name has the start and the file is therefore trimmed to
+      the segment), or None if there is no such file.
     """
-    whole = (segment.video, f"Y{segment.video}")
-    for stems, cut in ((_stems_with_start(segment), True), (whole, False)):
+
+    def rank(path: str) -> tuple[bool, str]:
+        return prefer_video and path.lower().endswith(_SOUND_SUFFIXES), path
+
+    stems_without_start = (segment.video, f"Y{segment.video}")
+    for stems, trimmed in ((_stems_with_start(segment), True), (stems_without_start, False)):
         paths = [path for stem in stems for path in files.get(stem, ())]
         if paths:
-            return min(
-                paths, key=lambda path: (video and path.lower().endswith(_OF_SOUND), path)
-            ), cut
+            return min(paths, key=rank), trimmed
     return None
 
 
 def _stems_with_start(segment: Segment) -> Iterator[str]:
-    for start, end in zip(_written(segment.start), _written(segment.end), strict=True):
+    for start, end in zip(_time_formats(segment.start), _time_formats(segment.end), strict=True):
         for prefix in ("", "Y"):
             yield f"{prefix}{segment.video}_{start}"
             yield f"{prefix}{segment.video}_{start}_{end}"
 
 
-def _written(seconds: float) -> Sequence[str]:
-    """The ways in which mirrors of AudioSet write a time into a file's name."""
+def _time_formats(seconds: float) -> Sequence[str]:
+    """Returns the formats in which mirrors of AudioSet write a time into a file name."""
     return (
         f"{_number(seconds):0>6}",
         _number(seconds),
@@ -259,29 +264,29 @@ def _written(seconds: float) -> Sequence[str]:
 
 
 def _number(seconds: float) -> str:
-    """Seconds without a needless fraction: '20', '20.5'."""
+    """Formats seconds without trailing zeros: '20', '20.5'."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
 def _rows(reader: Iterator[list[str]], path: str) -> Iterator[list[str]]:
     try:
         yield from reader
-    except csv.Error as error:  # a quote that is never closed
-        raise InputError(f"{path}:{reader.line_num}: {error} ({_WHERE})") from error
+    except csv.Error as error:  # an unclosed quote
+        raise InputError(f"{path}:{reader.line_num}: {error} ({_SOURCE})") from error
 
 
-def _short(text: str | None) -> str:
-    """What is wrong, for a message: with an unclosed quote it can be the rest of the list."""
-    return repr(text) if text is None or len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
+def _shorten(text: str | None) -> str:
+    """Shortens a wrong value for a message: an unclosed quote can contain the rest of the list."""
+    return repr(text) if text is None or len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]!r}..."
 
 
-def _absent(path: str) -> InputError:
-    return InputError(f"list {path!r} does not exist: {_WHERE}")
+def _missing_list(path: str) -> InputError:
+    return InputError(f"list {path!r} does not exist: {_SOURCE}")
 
 
-def _text(path: str) -> str:
+def _read_text(path: str) -> str:
     if not tf.io.gfile.exists(path):
-        raise _absent(path)
+        raise _missing_list(path)
     try:
         with tf.io.gfile.GFile(path, "r") as file:
             return file.read()

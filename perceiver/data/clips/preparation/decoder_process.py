@@ -1,10 +1,10 @@
-"""Decoding in a process of its own, so that a clip that crashes FFmpeg, or never ends, is just one.
+"""Decodes clips in a separate process, so that a file that crashes or hangs FFmpeg costs one clip.
 
-Among two million files from the net there are some that do. The process takes a clip at a time:
+Some of two million files from the net do. The process handles one clip at a time:
 
-    request: a line of JSON, the fields of the clip, the folder of clips, and what is wanted
-    answer: a line of JSON, `{"size": ..., "longer": ...}` and as many bytes of record, or
-        `{"reason": ...}`
+    request: one line of JSON: the fields of the clip, the folder of clips, and the needed streams
+    response: one line of JSON: `{"size": ..., "longer": ...}`, followed by the record of that many
+        bytes, or `{"reason": ...}`
 """
 
 import contextlib
@@ -21,26 +21,26 @@ from perceiver.data.clips import schema
 from perceiver.data.clips.preparation import decoding
 from perceiver.data.clips.preparation.decoding import ClipError
 
-# Far more than any clip takes, on a busy machine and from a slow disk.
-_SECONDS = 600
+# Far longer than any clip takes, even on a busy machine with a slow disk.
+_TIMEOUT = 600  # seconds
 
-# A file that is the segment already may be a little longer than it, and a whole video may end a
-# little before the segment does, by the lists.
-_LONGER = 1.0
-_SHORTER = 0.5
+# A file that already is the segment may be slightly longer than the segment, and a whole video may
+# end slightly before the segment does by the lists.
+_MAX_LONGER = 1.0  # seconds
+_MAX_SHORTER = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Listed:
-    """A clip to be decoded.
+class ListedClip:
+    """A clip in the list of a shard.
 
     Attributes:
-      id: its name in the data set.
-      path: its file, below the folder of clips.
+      id: name of the clip in the data set.
+      path: path of its file below the folder of clips.
       labels: indices of its classes.
-      start: where it begins in its video, in seconds.
-      seconds: the longest that it may be.
-      cut: whether the file begins with the clip; if not, it may be the whole video.
+      start: start of the clip in its video, in seconds.
+      seconds: longest duration of the clip.
+      trimmed: True if the file begins with the clip; if False, it may also be the whole video.
     """
 
     id: str
@@ -48,61 +48,63 @@ class Listed:
     labels: tuple[int, ...]
     start: float
     seconds: float
-    cut: bool
+    trimmed: bool
 
 
-class Decoder:
-    """A process that decodes clips, one at a time; it ends with the process that started it."""
+class DecoderProcess:
+    """A process that decodes one clip at a time; it ends with the process that started it."""
 
-    def __init__(self, seconds: float = _SECONDS):
-        self._seconds = seconds  # the longest that a clip may take
+    def __init__(self, timeout: float = _TIMEOUT):
+        """Sets the longest time per clip, in seconds; the process starts with the first clip."""
+        self._timeout = timeout
         self._process: subprocess.Popen | None = None
 
-    def record(self, listed: Listed, clips: str, want: str) -> tuple[bytes, bool]:
-        """Decodes a clip.
+    def decode(self, clip: ListedClip, clips_dir: str, need: str) -> tuple[bytes, bool]:
+        """Decodes a clip to its record.
 
         Args:
-          listed: the clip.
-          clips: the folder that its path is below.
-          want: what it must have, as in `decoding.decode`.
+          clip: the clip.
+          clips_dir: folder that contains `clip.path`.
+          need: streams that the clip must have, as in `decoding.decode`.
 
         Returns:
-          (its record, whether the file is more of it than was kept).
+          (the record, True if the file continues after the end of the clip).
 
         Raises:
-          ClipError: as `decoding.decode` says, or the process crashed or took too long.
+          ClipError: see `decoding.decode`; or the process crashed or took too long.
         """
         if self._process is None:
             self._start()
-        process, late = self._process, threading.Event()
+        process, timed_out = self._process, threading.Event()
 
         def stop() -> None:
-            late.set()
+            timed_out.set()
             process.kill()
 
-        timer = threading.Timer(self._seconds, stop)
+        timer = threading.Timer(self._timeout, stop)
         timer.start()
         try:
-            request = json.dumps([dataclasses.astuple(listed), clips, want])
+            request = json.dumps([dataclasses.astuple(clip), clips_dir, need])
             process.stdin.write(request.encode() + b"\n")
             process.stdin.flush()
-            answer = json.loads(process.stdout.readline() or "null")
-            record = process.stdout.read(answer.get("size", 0)) if answer else b""
+            response = json.loads(process.stdout.readline() or "null")
+            record = process.stdout.read(response.get("size", 0)) if response else b""
         except BrokenPipeError:
-            answer = None
+            response = None
         finally:
             timer.cancel()
-        if answer is None or len(record) < answer.get("size", 0):
+        if response is None or len(record) < response.get("size", 0):
             self.close()
-            raise ClipError(f"crash: {_cause(process.returncode, late.is_set(), self._seconds)}")
-        if "reason" in answer:
-            raise ClipError(answer["reason"])
-        return record, answer["longer"]
+            cause = _crash_cause(process.returncode, timed_out.is_set(), self._timeout)
+            raise ClipError(f"crash: {cause}")
+        if "reason" in response:
+            raise ClipError(response["reason"])
+        return record, response["longer"]
 
     def close(self) -> None:
         """Ends the process."""
         if self._process is not None:
-            with contextlib.suppress(BrokenPipeError):  # what it died of is known
+            with contextlib.suppress(BrokenPipeError):  # the process has ended already
                 self._process.stdin.close()
             self._process.wait()
             self._process.stdout.close()
@@ -114,7 +116,7 @@ class Decoder:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Ctrl-C ends the process that waits for this one, and this one with it.
+            # Ctrl-C must reach the parent only; the decoder ends when its input is closed.
             start_new_session=True,
         )
         if not self._process.stdout.readline():
@@ -122,79 +124,80 @@ class Decoder:
             raise RuntimeError("the process that decodes clips cannot start; see the lines above")
 
 
-def _cause(status: int, late: bool, seconds: float) -> str:
-    if late:
-        return f"decoding takes more than {seconds:.0f} s"
+def _crash_cause(status: int, timed_out: bool, timeout: float) -> str:
+    if timed_out:
+        return f"decoding takes more than {timeout:.0f} s"
     if status < 0:
         return f"decoding ends with {signal.Signals(-status).name}"
     return f"decoding ends with status {status}"
 
 
-_idle: list[Decoder] = []
+_idle: list[DecoderProcess] = []
 
 
 @contextlib.contextmanager
-def decoder() -> Iterator[Decoder]:
-    """A decoder for a while; it is kept for the next who asks, as starting one takes seconds."""
+def borrow_decoder() -> Iterator[DecoderProcess]:
+    """Lends a decoder and keeps it for the next borrower, because starting one takes seconds."""
     try:
-        taken = _idle.pop()
+        decoder = _idle.pop()
     except IndexError:
-        taken = Decoder()
+        decoder = DecoderProcess()
     try:
-        yield taken
+        yield decoder
     except BaseException:
-        taken.close()
+        decoder.close()
         raise
-    _idle.append(taken)
+    _idle.append(decoder)
 
 
-def close_idle() -> None:
-    """Ends the processes that nobody uses."""
+def close_idle_decoders() -> None:
+    """Ends the decoders that nobody has borrowed."""
     while _idle:
         _idle.pop().close()
 
 
 @contextlib.contextmanager
-def idle_closed() -> Iterator[None]:
-    """Ends the processes that nobody uses, in the end, whatever happens before."""
+def closing_idle_decoders() -> Iterator[None]:
+    """Ends the idle decoders when the context, or the decorated function, ends or raises."""
     try:
         yield
     finally:
-        close_idle()
+        close_idle_decoders()
 
 
 def serve() -> None:
-    """Answers requests until there are no more: what the process does."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not come between the answers
-    answers.write(b"ready\n")
-    answers.flush()
+    """Runs in the decoder process: answers requests on stdin until it is closed."""
+    responses = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # output that a library prints must not come between the responses
+    responses.write(b"ready\n")
+    responses.flush()
     for request in sys.stdin.buffer:
-        fields, clips, want = json.loads(request)
+        fields, clips_dir, need = json.loads(request)
         try:
-            record, longer = _record(Listed(*fields), clips, want)
-            answer = {"size": len(record), "longer": longer}
+            record, longer = _make_record(ListedClip(*fields), clips_dir, need)
+            response = {"size": len(record), "longer": longer}
         except ClipError as error:
-            record, answer = b"", {"reason": str(error)}
+            record, response = b"", {"reason": str(error)}
         try:
-            answers.write(json.dumps(answer).encode() + b"\n" + record)
-            answers.flush()
+            responses.write(json.dumps(response).encode() + b"\n" + record)
+            responses.flush()
         except BrokenPipeError:
-            os._exit(0)  # whoever asked has been killed
+            os._exit(0)  # the parent was killed
 
 
-def _record(listed: Listed, clips: str, want: str) -> tuple[bytes, bool]:
-    path = os.path.join(clips, listed.path)
+def _make_record(clip: ListedClip, clips_dir: str, need: str) -> tuple[bytes, bool]:
+    """Returns the record of a clip, and True if a trimmed file continues after its end."""
+    path = os.path.join(clips_dir, clip.path)
     start = 0.0
-    if not listed.cut:
-        length, end = decoding.length(path), listed.start + listed.seconds
-        if length >= end - _SHORTER:
-            start = listed.start
-        elif length > listed.seconds + _LONGER:
+    if not clip.trimmed:
+        duration, end = decoding.stated_duration(path), clip.start + clip.seconds
+        if duration >= end - _MAX_SHORTER:
+            start = clip.start
+        elif duration > clip.seconds + _MAX_LONGER:
             raise ClipError(
-                f"wrong length: it lasts {length:.1f} s, which is neither the whole video, of "
-                f"{end:.1f} s or more, nor its segment of {listed.seconds:.1f} s"
+                f"wrong length: it lasts {duration:.1f} s, which is neither the whole video, of "
+                f"{end:.1f} s or more, nor its segment of {clip.seconds:.1f} s"
             )
-    clip = decoding.decode(path, want=want, seconds=listed.seconds, start=start)
-    record = schema.serialize(listed.id, listed.start, listed.labels, clip.frames, clip.sound)
-    return record, clip.longer and listed.cut
+    decoded = decoding.decode(path, need=need, seconds=clip.seconds, start=start)
+    record = schema.serialize(clip.id, clip.start, clip.labels, decoded.frames, decoded.sound)
+    return record, decoded.longer and clip.trimmed

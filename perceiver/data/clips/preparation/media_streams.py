@@ -1,7 +1,6 @@
-"""The frames and the sound of one clip, as they are decoded and put in their places.
+"""Decoders for the video stream and the sound stream of one clip.
 
-Both take what FFmpeg decodes, with the time that the file gives it, in seconds from the beginning
-of the file.
+Both place the output of FFmpeg on one time line, in seconds from the beginning of the file.
 """
 
 import math
@@ -13,99 +12,109 @@ from perceiver.data.clips.schema import FRAME_RATE, SAMPLE_RATE, SHORT_SIDE
 from perceiver.data.tensorflow_cpu import tf
 
 EPSILON = 0.001  # seconds: Matroska rounds its times to the millisecond
-_GAP = 0.05  # seconds between stated and counted time that are a gap in the sound, not rounding
-_DAMAGED = 0.05  # share of a stream's packets that may be beyond decoding
+_GAP = 0.05  # seconds: a larger difference between stated and counted time is a gap in the sound
+_MAX_DAMAGED = 0.05  # largest share of packets of a stream that may fail to decode
 
 
-class Stream:
-    """What decoding frames and decoding sound have in common."""
+class StreamDecoder:
+    """Decodes one stream of a file for a clip of `seconds` that begins at `start`.
+
+    Attributes:
+      end: end of the decoded content, in seconds from the beginning of the file.
+      done: True once the stream has been decoded to the end of the clip.
+    """
 
     def __init__(self, stream: av.stream.Stream, start: float, seconds: float):
+        """Prepares to decode with one thread, because files are decoded in parallel instead."""
         self.stream = stream
         self.start = start
         self.seconds = seconds
-        stream.codec_context.thread_count = 1  # files are decoded side by side instead
+        stream.codec_context.thread_count = 1
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything: decoding begins anew."""
-        self.packets = self.bad = 0
-        self.end = 0.0  # of what has been decoded, in seconds from the beginning of the file
-        self.first: float | None = None  # when the first thing decoded begins
+        """Discards everything decoded so far, so that decoding can start again."""
+        self.end = 0.0
         self.done = False
+        self._packets = self._damaged_packets = 0
+        self._first: float | None = None  # time of the first decoded frame
         self.stream.codec_context.flush_buffers()
 
     @property
     def began_late(self) -> bool:
-        """Whether decoding began after the start of the clip."""
-        return self.first is not None and self.first > self.start + EPSILON
+        """True if the first decoded frame comes after the start of the clip."""
+        return self._first is not None and self._first > self.start + EPSILON
 
-    def packet(self, packet: av.packet.Packet, origin: float) -> None:
-        """Decodes a packet; times count from `origin`."""
-        self.packets += 1
+    def decode_packet(self, packet: av.packet.Packet, origin: float) -> None:
+        """Decodes a packet; `origin` is the timestamp of the beginning of the file in seconds."""
+        self._packets += 1
         try:
             decoded = packet.decode()
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
-            self.bad += 1
+            self._damaged_packets += 1
             return
         for frame in decoded:
             time = self.end if frame.time is None else frame.time - origin
-            if self.first is None:
-                self.first = time
+            if self._first is None:
+                self._first = time
             if time >= self.start + self.seconds - EPSILON:
                 self.done = True
                 self.end = max(self.end, time)
                 return
-            self.take(frame, time)
+            self.add(frame, time)
 
     @property
     def damage(self) -> str | None:
-        """How much could not be decoded, where that is too much."""
-        if self.bad <= _DAMAGED * self.packets:
+        """A description of the damage if too many packets failed to decode, else None."""
+        if self._damaged_packets <= _MAX_DAMAGED * self._packets:
             return None
-        return f"{self.bad} of {self.packets} packets of {self.stream.type} cannot be decoded"
+        return (
+            f"{self._damaged_packets} of {self._packets} packets of {self.stream.type} cannot be "
+            "decoded"
+        )
 
 
-class Frames(Stream):
-    """The frames of a clip."""
+class FrameDecoder(StreamDecoder):
+    """Decodes the frames of a clip to JPEG files at 25 frames per second."""
 
     def __init__(self, stream: av.VideoStream, start: float, seconds: float, quality: int):
+        """Prepares to decode; `quality` is the JPEG quality."""
         super().__init__(stream, start, seconds)
         self._quality = quality
 
     def reset(self) -> None:
-        """Forgets everything: decoding begins anew."""
+        """Discards everything decoded so far, so that decoding can start again."""
         super().reset()
-        self._shown: list[bytes] = []
+        self._jpegs: list[bytes] = []
         self._current: av.VideoFrame | None = None
 
-    def take(self, frame: av.VideoFrame, time: float) -> None:
-        """Takes the frame that is shown from `time` on."""
-        self._show_until(time)
+    def add(self, frame: av.VideoFrame, time: float) -> None:
+        """Adds a frame that is shown from `time` on."""
+        self._repeat_until(time)
         self._current = frame
         rate = self.stream.average_rate or self.stream.guessed_rate or FRAME_RATE
         lasts = float(frame.duration * frame.time_base) if frame.duration else 1 / float(rate)
         self.end = time + lasts
 
     def jpegs(self) -> list[bytes]:
-        """The frames of the whole clip; none if the video is over before it."""
-        self._show_until(min(self.end, self.start + self.seconds))
-        return self._shown
+        """Returns the frames of the clip; an empty list if the video ends before the clip."""
+        self._repeat_until(min(self.end, self.start + self.seconds))
+        return self._jpegs
 
-    def _show_until(self, time: float) -> None:
-        """Shows the current frame at every 25th of a second before `time`."""
+    def _repeat_until(self, time: float) -> None:
+        """Outputs the current frame at every 25th of a second before `time`."""
         count = math.ceil(
             (min(time, self.start + self.seconds) - self.start - EPSILON) * FRAME_RATE
         )
-        if self._current is not None and count > len(self._shown):
+        if self._current is not None and count > len(self._jpegs):
             jpeg = _jpeg(self._current, float(self.stream.sample_aspect_ratio or 1), self._quality)
-            self._shown += [jpeg] * (count - len(self._shown))
+            self._jpegs += [jpeg] * (count - len(self._jpegs))
 
 
 def _jpeg(frame: av.VideoFrame, pixel_aspect: float, quality: int) -> bytes:
-    """A frame as a JPEG file, upright, with square pixels and a short side of 256."""
+    """Encodes a frame as a JPEG file: upright, square pixels, short side 256."""
     width, height = frame.width * pixel_aspect, frame.height
     scale = SHORT_SIDE / min(width, height)
     rgb = frame.to_ndarray(
@@ -118,35 +127,35 @@ def _jpeg(frame: av.VideoFrame, pixel_aspect: float, quality: int) -> bytes:
     return tf.io.encode_jpeg(rgb, quality=quality).numpy()
 
 
-class Sound(Stream):
-    """The sound of a clip."""
+class SoundDecoder(StreamDecoder):
+    """Decodes the sound of a clip to int16 samples at 48 kHz, one channel."""
 
     def reset(self) -> None:
-        """Forgets everything: decoding begins anew."""
+        """Discards everything decoded so far, so that decoding can start again."""
         super().reset()
         self._buffer = np.zeros(round(self.seconds * SAMPLE_RATE), np.int16)
-        self._heard = 0  # samples of the buffer until the last one that has sound
+        self._filled = 0  # samples of the buffer up to the last one that was written
         self._resampler: av.AudioResampler | None = None
-        self._kind: tuple | None = None
-        self._position = 0  # of the next resampled sample, from the start of the clip
+        self._input_format: tuple | None = None
+        self._position = 0  # index of the next resampled sample, counted from the start of the clip
 
-    def take(self, frame: av.AudioFrame, time: float) -> None:
-        """Takes the sound that begins at `time`."""
-        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if kind != self._kind or abs(time - self.end) > _GAP:
+    def add(self, frame: av.AudioFrame, time: float) -> None:
+        """Adds a block of sound that begins at `time`."""
+        input_format = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if input_format != self._input_format or abs(time - self.end) > _GAP:
             self._flush()
             self._resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
-            self._kind = kind
+            self._input_format = input_format
             self._position = round((time - self.start) * SAMPLE_RATE)
             self.end = time
         self.end += frame.samples / frame.sample_rate
-        frame.pts = None  # the resampler would fill gaps of its own finding
+        frame.pts = None  # with timestamps the resampler would fill the gaps that it detects
         self._write(self._resampler.resample(frame))
 
     def samples(self) -> np.ndarray:
-        """The sound of the whole clip; nothing if it is over before it."""
+        """Returns the sound of the clip, int16 [samples]; empty if it ends before the clip."""
         self._flush()
-        return self._buffer[: self._heard]
+        return self._buffer[: self._filled]
 
     def _flush(self) -> None:
         if self._resampler is not None:
@@ -161,4 +170,4 @@ class Sound(Stream):
             inside = slice(max(begin, 0), min(end, len(self._buffer)))
             if inside.start < inside.stop:
                 self._buffer[inside] = samples[inside.start - begin : inside.stop - begin]
-                self._heard = max(self._heard, inside.stop)
+                self._filled = max(self._filled, inside.stop)

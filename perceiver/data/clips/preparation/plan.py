@@ -1,4 +1,4 @@
-"""What a split was begun with, kept in the folder of the data set, so that work can go on."""
+"""The saved arguments of a split, so that a stopped preparation can resume."""
 
 import dataclasses
 import hashlib
@@ -7,82 +7,110 @@ import math
 import os
 from collections.abc import Sequence
 
-from perceiver.data.clips.preparation import metadata, shards
-from perceiver.data.clips.preparation.decoder_process import Listed
-from perceiver.data.clips.preparation.shards import Split
+from perceiver.data.clips.preparation import metadata
+from perceiver.data.clips.preparation.decoder_process import ListedClip
+from perceiver.data.clips.preparation.shards import (
+    SplitShards,
+    read_text,
+    write_atomically,
+    write_lists,
+)
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
-# Clips in a shard, so that its file is of some 200 to 400 MB.
+# Clips per shard, for files of about 200 to 400 MB.
 _CLIPS_WITH_FRAMES = 64
-_CLIPS_WITHOUT = 256
+_CLIPS_WITHOUT_FRAMES = 256
 
 
 def digest(text: str) -> str:
-    """A short name for a long text, the same for the same text."""
+    """Returns a short hash of a long text."""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-class Plan:
-    """What was asked for, as the folder of the data set remembers it."""
+class SplitPlan:
+    """The plan of a split, which is saved in the folder of the data set as `plan.json`.
+
+    Attributes:
+      class_names: names of the classes of the data set.
+      split: the shards; their number is set by `resume` or `start`.
+      num_listed: number of listed clips, with or without a file.
+      missing: ids of the clips that have no file.
+    """
 
     def __init__(
         self,
         out: str,
         name: str,
-        asked: dict[str, str | float],
+        arguments: dict[str, str | float],
         class_names: Sequence[str],
-        clips: str,
+        clips_dir: str,
         num_shards: int | None,
     ):
-        self._path = os.path.join(shards.folder(out, name), shards.PLAN)
-        self._asked = asked
+        """Sets the arguments; reads and writes nothing.
+
+        Args:
+          out: folder of the data set.
+          name: name of the split.
+          arguments: values that must not change when a preparation is resumed; with 'need'.
+          class_names: names of the classes.
+          clips_dir: folder of the sound and video files.
+          num_shards: number of record files; None for a number that suits the clips.
+        """
+        self._arguments = arguments
         self._num_shards = num_shards
         self.class_names = list(class_names)
-        self.split = Split(out, name, num_shards or 0, clips, str(asked["need"]))
+        self.split = SplitShards(out, name, num_shards or 0, clips_dir, str(arguments["need"]))
         self.missing: list[str] = []
-        self.listed = 0
+        self.num_listed = 0
+        self._path = os.path.join(self.split.folder, "plan.json")
 
-    def begun(self) -> bool:
-        """Whether the split was begun before; if so, goes on with it.
+    def resume(self) -> bool:
+        """Loads the saved plan of the split, and returns whether there is one.
 
         Raises:
-          InputError: it was begun with other arguments.
+          InputError: the split was started with other arguments.
         """
-        metadata.check_name(self.split.name)
+        metadata.check_split_name(self.split.name)
         metadata.check_class_names(self.split.out, self.class_names)
         if not tf.io.gfile.exists(self._path):
             return False
-        plan = json.loads(shards.read(self._path))
-        asked = self._asked | ({"shards": self._num_shards} if self._num_shards else {})
-        before = plan["asked"] | {"shards": plan["shards"]}
+        plan = json.loads(read_text(self._path))
+        arguments = self._arguments | ({"shards": self._num_shards} if self._num_shards else {})
+        saved = plan["asked"] | {"shards": plan["shards"]}
         differences = [
-            f"{key} {before.get(key)!r} and not {value!r}"
-            for key, value in asked.items()
-            if before.get(key) != value
+            f"{key} {saved.get(key)!r} and not {value!r}"
+            for key, value in arguments.items()
+            if saved.get(key) != value
         ]
         if differences:
             raise InputError(
                 f"{self.split.out}: split {self.split.name!r} was begun with "
-                f"{', '.join(differences)}: give what was given then, or another --out"
+                f"{', '.join(differences)}: give the same arguments, or another --out"
             )
         self._set(plan)
         return True
 
-    def begin(self, listed: Sequence[Listed], missing: Sequence[str]) -> None:
-        """Writes down what is to be done."""
-        size = _CLIPS_WITHOUT if self._asked["need"] == "sound" else _CLIPS_WITH_FRAMES
+    def start(self, clips: Sequence[ListedClip], missing: Sequence[str]) -> None:
+        """Saves the plan of a new split and the lists of its shards.
+
+        Args:
+          clips: clips that have a file.
+          missing: ids of the listed clips that have none.
+        """
+        need_frames = self._arguments["need"] != "sound"
+        clips_per_shard = _CLIPS_WITH_FRAMES if need_frames else _CLIPS_WITHOUT_FRAMES
         plan = {
-            "asked": self._asked,
-            "shards": self._num_shards or math.ceil(len(listed) / size),
-            "listed": len(listed) + len(missing),
+            "asked": self._arguments,
+            "shards": self._num_shards or math.ceil(len(clips) / clips_per_shard),
+            "listed": len(clips) + len(missing),
             "missing": list(missing),
         }
         self._set(plan)
-        metadata.keep_class_names(self.split.out, self.class_names)
-        shards.write_lists(self.split, listed)
-        shards.write_whole(self._path, json.dumps(plan))
+        metadata.write_class_names(self.split.out, self.class_names)
+        write_lists(self.split, clips)
+        write_atomically(self._path, json.dumps(plan))
 
     def _set(self, plan: dict) -> None:
         self.split = dataclasses.replace(self.split, num_shards=plan["shards"])
-        self.listed, self.missing = plan["listed"], plan["missing"]
+        self.num_listed, self.missing = plan["listed"], plan["missing"]

@@ -1,8 +1,8 @@
-"""From lists or folders of clips to a TFDS data set, on this machine's cores or on a cluster.
+"""Turns lists or folders of clips into a TFDS data set, on this machine or on a cluster.
 
 AudioSet (Sec. 4.2) has 2 million segments: days of decoding, terabytes of frames. The unit of work
-is a shard (see `shards`), which Apache Beam hands to the cores of this machine or to the workers
-of a cluster; no record passes through Beam itself, so that nothing is ever shuffled or done again.
+is a shard (see `shards`). Apache Beam hands the numbers of the shards to the cores of this machine
+or to the workers of a cluster. No record passes through Beam, so nothing is shuffled or repeated.
 """
 
 import collections
@@ -13,38 +13,41 @@ import functools
 import io
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from perceiver.data import class_folders
-from perceiver.data.clips.preparation import (
-    audioset_lists,
-    decoder_process,
-    metadata,
-    runners,
-    shards,
+from perceiver.data.clips.preparation import audioset_lists, metadata
+from perceiver.data.clips.preparation.decoder_process import ListedClip, closing_idle_decoders
+from perceiver.data.clips.preparation.decoding import NEEDS
+from perceiver.data.clips.preparation.plan import SplitPlan, digest
+from perceiver.data.clips.preparation.runners import Runner, show_progress
+from perceiver.data.clips.preparation.shards import (
+    PARTIAL,
+    SplitShards,
+    read_report,
+    write_atomically,
 )
-from perceiver.data.clips.preparation.decoder_process import Listed
-from perceiver.data.clips.preparation.decoding import WANTS
-from perceiver.data.clips.preparation.plan import Plan, digest
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
-# What is in a folder of clips.
+# The files of a folder of clips.
 CLIP_FILES = class_folders.FileKind("sound or video files", audioset_lists.SUFFIXES)
+
+_READERS = 32  # reports read at once: a bucket answers slowly
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """What became of a split.
+class SplitReport:
+    """The outcome of the preparation of a split.
 
     Attributes:
-      split: its name.
-      listed: how many clips were asked for.
-      found: how many of them had a file.
-      decoded: how many are in the data set.
-      longer: how many of these are the beginning of something longer.
-      failed: reason -> number of clips, for those found.
-      failures: the CSV file that names each missing or failed clip, its file and the reason.
+      split: name of the split.
+      listed: number of listed clips.
+      found: number of listed clips that have a file.
+      decoded: number of clips in the data set.
+      longer: number of clips in the data set whose file continues after their end.
+      failed: number of failed clips with a file, by reason.
+      failures: path of the CSV file with the id, file and reason of each missing or failed clip.
     """
 
     split: str
@@ -62,13 +65,13 @@ class Report:
         ]
         lines += [f"  {count:,} failed: {reason}" for reason, count in self.failed.items()]
         if self.longer:
-            lines.append(f"  {self.longer:,} go on after what was kept of them")
+            lines.append(f"  {self.longer:,} continue in their file; only the beginning is kept")
         if self.decoded < self.listed:
             lines.append(f"  each by name: {self.failures}")
         return "\n".join(lines)
 
 
-@decoder_process.idle_closed()
+@closing_idle_decoders()
 def prepare_audioset(
     lists: Sequence[str],
     classes: str | None,
@@ -76,196 +79,211 @@ def prepare_audioset(
     out: str,
     *,
     split: str | None = None,
-    want: str = "both",
+    need: str = "both",
     seconds: float = 10.0,
     num_shards: int | None = None,
-    run: runners.Run,
-    tell: Callable[[Report], None] = lambda report: None,
-) -> list[Report]:
+    runner: Runner,
+    on_report: Callable[[SplitReport], None] = lambda report: None,
+) -> list[SplitReport]:
     """Prepares the clips of segment lists.
 
-    What was begun before with the same arguments is gone on with, from the files found then.
+    A preparation that was started with the same arguments is resumed, with the files found then.
 
     Args:
-      lists: the segment lists; each makes a split of its own, named after it.
-      classes: `class_labels_indices.csv`; None for the one beside the first list.
+      lists: paths of the segment lists; each makes one split, named after the list.
+      classes: path of `class_labels_indices.csv`; None for the one in the folder of the first list.
       clips: folder with the clips, at any depth; see `audioset_lists.find` for their names.
       out: folder of the data set; splits can be added to it.
-      split: one name for the segments of all lists together.
-      want: what a clip must have, all else being left out: 'sound', 'video' or 'both'; with 'any'
-        whatever there is.
-      seconds: the longest that a clip may be.
-      num_shards: files of each split; None for a few hundred megabytes each.
-      run: how to run the work, `runs.on_beam(...)` or `runs.in_threads`.
-      tell: called with each report as soon as there is one.
+      split: name of a single split for the segments of all lists.
+      need: streams that a clip must have: 'sound', 'video' or 'both'; other streams are left out.
+        With 'any', all existing streams.
+      seconds: longest duration of a clip.
+      num_shards: number of files per split; None for a few hundred megabytes per file.
+      runner: runs the work: `runners.beam_runner(...)` or `runners.run_in_threads`.
+      on_report: called with the report of each split once it is prepared.
 
     Returns:
-      A report on each split.
+      A report for each split.
 
     Raises:
       InputError: an argument or list is wrong, no clip of a list is found or can be decoded, `out`
-        was begun with other arguments, or it cannot be written.
+        was started with other arguments, or it cannot be written.
     """
-    _check(want, seconds, num_shards)
+    _check(need, seconds, num_shards)
     indices, names = audioset_lists.read_classes(
-        audioset_lists.classes_beside(lists[0]) if classes is None else classes
+        audioset_lists.find_classes(lists[0]) if classes is None else classes
     )
-    splits: dict[str, list[str]] = {}
+    lists_of_splits: dict[str, list[str]] = {}
     for path in lists:
-        splits.setdefault(split or audioset_lists.split_name(path), []).append(path)
+        name = split or audioset_lists.split_name(path)
+        lists_of_splits.setdefault(name, []).append(path)
     files, reports = None, []
-    for name, paths in splits.items():
+    for name, paths in lists_of_splits.items():
         segments = {}
         for path in paths:
             segments |= {s.id: s for s in audioset_lists.read_segments(path, indices)}
-        asked = {
+        arguments = {
             "segments": digest(repr(sorted(map(dataclasses.astuple, segments.values())))),
             "seconds": seconds,
-            "need": want,
+            "need": need,
         }
-        plan = Plan(out, name, asked, names, clips, num_shards)
-        if not plan.begun():
+        plan = SplitPlan(out, name, arguments, names, clips, num_shards)
+        if not plan.resume():
             files = audioset_lists.scan(clips) if files is None else files
-            listed, missing = _look_up(segments.values(), files, seconds, want)
-            if not listed:
+            found, missing = _find_clips(segments.values(), files, seconds, need)
+            if not found:
                 raise InputError(
                     f"{clips}: has none of the {len(segments):,} clips of {', '.join(paths)}, at "
                     f"any depth: a clip must be called like {next(iter(segments))}.mp4"
                 )
-            plan.begin(listed, missing)
-        reports.append(_finish(plan, run, tell))
+            plan.start(found, missing)
+        reports.append(_execute(plan, runner, on_report))
     return reports
 
 
-@decoder_process.idle_closed()
+@closing_idle_decoders()
 def prepare_folder(
     dir: str,
     out: str,
     *,
     val_fraction: float,
     split_seed: int,
-    want: str = "any",
+    need: str = "any",
     seconds: float = 10.0,
     num_shards: int | None = None,
-    run: runners.Run,
-    tell: Callable[[Report], None] = lambda report: None,
-) -> list[Report]:
+    runner: Runner,
+    on_report: Callable[[SplitReport], None] = lambda report: None,
+) -> list[SplitReport]:
     """Prepares a folder of classes of sound or video files, as the splits 'train' and 'val'.
 
     Args:
       dir: the folder; see `class_folders.find` for its layout.
       out: folder of the data set.
-      val_fraction: share to hold out where `dir` has no folders train and val.
-      split_seed: decides which.
-      want: as for `prepare_audioset`.
-      seconds: likewise.
-      num_shards: likewise.
-      run: likewise.
-      tell: likewise.
+      val_fraction: share of the files to hold out if `dir` has no folders train and val.
+      split_seed: seed that decides which files are held out.
+      need: streams that a clip must have; see `prepare_audioset`.
+      seconds: longest duration of a clip.
+      num_shards: number of files per split; None for a few hundred megabytes per file.
+      runner: runs the work; see `prepare_audioset`.
+      on_report: called with the report of each split once it is prepared.
 
     Returns:
-      A report on each split.
+      A report for each split.
 
     Raises:
-      InputError: as for `prepare_audioset`, or the folder has no classes.
+      InputError: see `prepare_audioset`; or the folder has no classes.
     """
-    _check(want, seconds, num_shards)
-    found = class_folders.find(dir, CLIP_FILES, val_fraction, split_seed)
-    names, reports = list(found[0]), []
-    for name, files in zip(("train", "val"), found, strict=True):
-        listed = [
-            Listed(path, path, (label,), 0.0, seconds, cut=True)
+    _check(need, seconds, num_shards)
+    splits = class_folders.find(dir, CLIP_FILES, val_fraction, split_seed)
+    names, reports = list(splits[0]), []
+    for name, files in zip(("train", "val"), splits, strict=True):
+        clips = [
+            ListedClip(path, path, (label,), 0.0, seconds, trimmed=True)
             for label, paths in enumerate(files.values())
             for path in sorted(os.path.relpath(path, dir) for path in paths)
         ]
-        asked = {
-            "files": digest(repr([clip.path for clip in listed])),
+        arguments = {
+            "files": digest(repr([clip.path for clip in clips])),
             "seconds": seconds,
-            "need": want,
+            "need": need,
         }
-        plan = Plan(out, name, asked, names, dir, num_shards)
-        if not plan.begun():
-            plan.begin(listed, [])
-        reports.append(_finish(plan, run, tell))
+        plan = SplitPlan(out, name, arguments, names, dir, num_shards)
+        if not plan.resume():
+            plan.start(clips, missing=[])
+        reports.append(_execute(plan, runner, on_report))
     return reports
 
 
-def _check(want: str, seconds: float, num_shards: int | None) -> None:
-    if want not in WANTS:
-        raise InputError(f"need is {want!r}: give one of {', '.join(WANTS)}")
+def _check(need: str, seconds: float, num_shards: int | None) -> None:
+    if need not in NEEDS:
+        raise InputError(f"need is {need!r}: give one of {', '.join(NEEDS)}")
     if not 0 < seconds < math.inf:
         raise InputError(f"seconds is {seconds}: give a length above 0")
     if num_shards is not None and not 0 < num_shards < 100_000:
         raise InputError(f"shards is {num_shards}: give a number from 1 to 99,999")
 
 
-def _look_up(
-    segments: Sequence[audioset_lists.Segment],
+def _find_clips(
+    segments: Iterable[audioset_lists.Segment],
     files: audioset_lists.Files,
     seconds: float,
-    want: str,
-) -> tuple[list[Listed], list[str]]:
-    """The clips that have a file, and the ids of those that have none."""
-    listed, missing = [], []
+    need: str,
+) -> tuple[list[ListedClip], list[str]]:
+    """Returns the clips that have a file, and the ids of the segments that have none."""
+    clips, missing = [], []
     for segment in segments:
-        # Many people have the sound beside the video as well.
-        found = audioset_lists.find(segment, files, video=want != "sound")
-        if found is None:
+        # Many people keep the sound of a video in a separate file as well.
+        file = audioset_lists.find(segment, files, prefer_video=need != "sound")
+        if file is None:
             missing.append(segment.id)
         else:
-            path, cut = found
+            path, trimmed = file
             longest = min(seconds, segment.end - segment.start)
-            listed.append(Listed(segment.id, path, segment.labels, segment.start, longest, cut))
-    return listed, missing
+            clips.append(
+                ListedClip(segment.id, path, segment.labels, segment.start, longest, trimmed)
+            )
+    return clips, missing
 
 
-def _finish(plan: Plan, run: runners.Run, tell: Callable[[Report], None]) -> Report:
-    """Writes the shards that are not there yet, then the report and the data set's description."""
+def _execute(
+    plan: SplitPlan, runner: Runner, on_report: Callable[[SplitReport], None]
+) -> SplitReport:
+    """Writes the shards that do not exist yet, then the failures and the TFDS metadata."""
     split = plan.split
+    shard_reports = _write_shards(split, runner)
+    failures = [failure for report in shard_reports for failure in report["failures"]]
+    failures_path = _write_failures(plan, failures)
+    lengths = [len(report["ids"]) for report in shard_reports]
+    if not sum(lengths):
+        _, first, reason = failures[0]
+        raise InputError(
+            f"{split.clips_dir}: none of {len(failures):,} clips can be decoded, see "
+            f"{failures_path}; the first, {first}: {reason}"
+        )
+    partial = os.path.join(split.folder, PARTIAL)
+    if tf.io.gfile.exists(partial):
+        tf.io.gfile.rmtree(partial)
+    metadata.add_split(split, lengths, sum(report["bytes"] for report in shard_reports))
+    reasons = collections.Counter(reason.split(":")[0] for _, _, reason in failures)
+    report = SplitReport(
+        split=split.name,
+        listed=plan.num_listed,
+        found=plan.num_listed - len(plan.missing),
+        decoded=sum(lengths),
+        longer=sum(report["longer"] for report in shard_reports),
+        failed=dict(reasons.most_common()),
+        failures=failures_path,
+    )
+    on_report(report)
+    return report
+
+
+def _write_shards(split: SplitShards, runner: Runner) -> list[dict]:
+    """Writes the shards that do not exist yet, and returns the reports of all shards."""
     numbers = range(split.num_shards)
-    with concurrent.futures.ThreadPoolExecutor(32) as pool:  # a bucket answers slowly
-        found = functools.partial(shards.report, split)
-        todo = [n for n, done in zip(numbers, pool.map(found, numbers), strict=True) if not done]
+    read = functools.partial(read_report, split)
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        todo = [n for n, report in zip(numbers, pool.map(read, numbers), strict=True) if not report]
         if todo:
-            with runners.progress(split, todo):
-                run(split, todo)
-        done = list(pool.map(found, numbers))
-    absent = [n for n, found in zip(numbers, done, strict=True) if found is None]
+            with show_progress(split, todo):
+                runner(split, todo)
+        reports = list(pool.map(read, numbers))
+    absent = [n for n, report in zip(numbers, reports, strict=True) if report is None]
     if absent:
         raise InputError(
-            f"{split.records(absent[0])}: missing after the work, with {len(absent) - 1} others: "
-            "run the same command again, which goes on where it stopped"
+            f"{split.records_path(absent[0])}: missing after the work, and {len(absent) - 1} other "
+            "files: run the same command again, which goes on where it stopped"
         )
-    failures = [failure for found in done for failure in found["failures"]]
-    decoded = sum(len(found["ids"]) for found in done)
-    path = os.path.join(shards.folder(split.out, split.name), "failures.csv")
+    return reports
+
+
+def _write_failures(plan: SplitPlan, failures: Sequence[Sequence[str]]) -> str:
+    """Writes failures.csv with the failed and the missing clips, and returns its path."""
+    path = os.path.join(plan.split.folder, "failures.csv")
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(("id", "file", "reason"))
     rows.writerows(sorted(failures))
     rows.writerows((id, "", "no file") for id in sorted(plan.missing))
-    shards.write_whole(path, table.getvalue())
-    if not decoded:
-        _, first, reason = failures[0]
-        raise InputError(
-            f"{split.clips}: none of {len(failures):,} clips can be decoded, see "
-            f"{path}; the first, {first}: {reason}"
-        )
-    partial = os.path.join(shards.folder(split.out, split.name), shards.PARTIAL)
-    if tf.io.gfile.exists(partial):
-        tf.io.gfile.rmtree(partial)
-    metadata.add_split(
-        split, [len(found["ids"]) for found in done], sum(found["bytes"] for found in done)
-    )
-    reasons = collections.Counter(reason.split(":")[0] for _, _, reason in failures)
-    report = Report(
-        split=split.name,
-        listed=plan.listed,
-        found=plan.listed - len(plan.missing),
-        decoded=decoded,
-        longer=sum(found["longer"] for found in done),
-        failed=dict(reasons.most_common()),
-        failures=path,
-    )
-    tell(report)
-    return report
+    write_atomically(path, table.getvalue())
+    return path

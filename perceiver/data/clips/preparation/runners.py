@@ -1,4 +1,4 @@
-"""Two ways to write the shards of a split: Apache Beam, and the threads of one process."""
+"""Runs the work on the shards of a split: with Apache Beam, or with threads of this process."""
 
 import concurrent.futures
 import contextlib
@@ -11,34 +11,34 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from perceiver.data.clips.preparation import shards
+from perceiver.data.clips.preparation.shards import SplitShards, reported_shards, write_shard
 from perceiver.data.errors import reason
 from perceiver.errors import InputError
 
-_REFRESH = 5  # seconds
+_REFRESH_SECONDS = 5
 
-Run = Callable[[shards.Split, Sequence[int]], None]  # writes the shards that have these numbers
+Runner = Callable[[SplitShards, Sequence[int]], None]  # writes the shards with these numbers
 
 
-def on_beam(options: Sequence[str] = ()) -> Run:
-    """Work spread by Apache Beam.
+def beam_runner(options: Sequence[str] = ()) -> Runner:
+    """Returns a runner that uses Apache Beam.
 
     Args:
-      options: those of Beam, such as `--runner=DataflowRunner`. Without a runner, the cores of
-        this machine do the work, or as many at once as `--direct_num_workers` says.
+      options: options of Beam, for example `--runner=DataflowRunner`. Without a Beam runner, the
+        work runs on all cores of this machine, or on as many as `--direct_num_workers` says.
 
     Raises:
-      InputError: Beam is not installed. What it runs raises one where Beam refuses the options.
+      InputError: Beam is not installed. The runner raises one if Beam rejects the options.
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise InputError(
             "Apache Beam is not installed: run python -m pip install -e '.[data]' -c "
             "constraints.txt"
         )
-    return functools.partial(_run_on_beam, options=options)
+    return functools.partial(_run_with_beam, options=options)
 
 
-def _run_on_beam(split: shards.Split, todo: Sequence[int], *, options: Sequence[str]) -> None:
+def _run_with_beam(split: SplitShards, shards: Sequence[int], *, options: Sequence[str]) -> None:
     logging.disable(logging.WARNING)  # Beam warns of each cloud whose library is not installed
     try:
         import apache_beam as beam
@@ -46,77 +46,77 @@ def _run_on_beam(split: shards.Split, todo: Sequence[int], *, options: Sequence[
     finally:
         logging.disable(logging.NOTSET)
 
-    write = shards.write
+    write = write_shard
     if not any(re.match("--runner(=|$)", option) for option in options):
-        write = _write_here
+        write = _write_unless_stopped
         options = [
             "--runner=FnApiRunner",
-            # Threads are enough, as each has a process that decodes for it.
+            # Threads are enough, because each uses a decoder process.
             "--direct_running_mode=multi_threading",
-            f"--direct_num_workers={min(_cores(), len(todo))}",
+            f"--direct_num_workers={min(_num_cores(), len(shards))}",
             *options,
         ]
     try:
         pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
     except ValueError as error:
         raise InputError(
-            f"Beam refuses the options {' '.join(options)!r}: {reason(error)}"
+            f"Beam rejects the options {' '.join(options)!r}: {reason(error)}"
         ) from error
-    _stopped.clear()
+    _errors.clear()
     with pipeline:
-        shard_numbers = pipeline | beam.Create(list(todo), reshuffle=True)
+        shard_numbers = pipeline | beam.Create(list(shards), reshuffle=True)
         shard_numbers | beam.Map(functools.partial(write, split))
-    if _stopped:
-        raise _stopped[0]
+    if _errors:
+        raise _errors[0]
 
 
-# Why the work on this machine ends early. Beam would print pages about it.
-_stopped: list[InputError] = []
+# Errors that stop the work on this machine. Beam would print pages about an error that it sees.
+_errors: list[InputError] = []
 
 
-def _write_here(split: shards.Split, shard: int) -> None:
-    if not _stopped:
+def _write_unless_stopped(split: SplitShards, shard: int) -> None:
+    if not _errors:
         try:
-            shards.write(split, shard)
+            write_shard(split, shard)
         except InputError as error:
-            _stopped.append(error)
+            _errors.append(error)
 
 
-def in_threads(split: shards.Split, todo: Sequence[int]) -> None:
-    """Work done by threads of this process, one a core; it needs no Beam."""
-    with concurrent.futures.ThreadPoolExecutor(_cores()) as pool:
-        written = [pool.submit(shards.write, split, shard) for shard in todo]
+def run_in_threads(split: SplitShards, shards: Sequence[int]) -> None:
+    """Runs the work in threads of this process, one per core, without Beam."""
+    with concurrent.futures.ThreadPoolExecutor(_num_cores()) as pool:
+        futures = [pool.submit(write_shard, split, shard) for shard in shards]
         try:
-            for future in concurrent.futures.as_completed(written):
+            for future in concurrent.futures.as_completed(futures):
                 future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
+def _num_cores() -> int:
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 @contextlib.contextmanager
-def progress(split: shards.Split, todo: Sequence[int]) -> Iterator[None]:
-    """A line on the terminal, where there is one, that counts the shards while they are written."""
+def show_progress(split: SplitShards, shards: Sequence[int]) -> Iterator[None]:
+    """Shows the number of written shards on stderr inside the context, if it is a terminal."""
     if not sys.stderr.isatty():
         yield
         return
-    over = threading.Event()
+    finished = threading.Event()
 
-    def count() -> None:
-        while not over.wait(_REFRESH):
-            done = f"{len(shards.reported(split) & set(todo)):,} of {len(todo):,} shards"
+    def show() -> None:
+        while not finished.wait(_REFRESH_SECONDS):
+            done = f"{len(reported_shards(split) & set(shards)):,} of {len(shards):,} shards"
             print(f"\r{split.name}: {done}", end="", file=sys.stderr, flush=True)
 
-    counter = threading.Thread(target=count)
-    counter.start()
+    thread = threading.Thread(target=show)
+    thread.start()
     try:
         yield
     finally:
-        over.set()
-        counter.join()
+        finished.set()
+        thread.join()
         print(file=sys.stderr)

@@ -1,15 +1,15 @@
-"""One split of clips as work that can be stopped at any moment: shards, each written once, whole.
+"""Writes one split of clips as shards; the work can be stopped and resumed at any moment.
 
-A split is dealt to its shards before the first clip is decoded, and the list of each shard is
-written down; writing a shard then depends on its list alone. A shard appears under its name only
-when it is whole, and what is there is not made again. So the work can be killed and started again,
-shared among machines that know nothing of each other, or done twice by accident, and gives the
-same bytes.
+All clips of a split are assigned to shards before the first one is decoded, and the list of each
+shard is saved. The content of a shard then depends on its list only. A shard appears under its
+final name only when it is complete, and an existing shard is not written again. So the work can be
+killed and restarted, shared between machines that do not know of each other, or done twice by
+accident, and gives the same bytes.
 
-    OUT/clips-SPLIT.tfrecord-00000-of-00012   the records
-    OUT/preparation/SPLIT/lists/00000.json    what belongs in them
-    OUT/preparation/SPLIT/reports/00000.json  what became of it; written after the records
-    OUT/preparation/SPLIT/plan.json           what was asked for; written after the lists
+    OUT/clips-SPLIT.tfrecord-00000-of-00012   the records of shard 0
+    OUT/preparation/SPLIT/lists/00000.json    the clips of shard 0
+    OUT/preparation/SPLIT/reports/00000.json  the outcome of shard 0; written after the records
+    OUT/preparation/SPLIT/plan.json           the arguments (see `plan`); written after the lists
 """
 
 import dataclasses
@@ -20,127 +20,123 @@ import re
 import uuid
 from collections.abc import Sequence
 
-from perceiver.data.clips.preparation import decoder_process
-from perceiver.data.clips.preparation.decoder_process import Listed
+from perceiver.data.clips.preparation.decoder_process import ListedClip, borrow_decoder
 from perceiver.data.clips.preparation.decoding import ClipError
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 
-DATASET = "clips"  # the name that TFDS gives the data set
-LISTS, REPORTS, PARTIAL, PLAN = "lists", "reports", "partial", "plan.json"
+DATASET = "clips"  # the name of the data set in TFDS
+LISTS, REPORTS, PARTIAL = "lists", "reports", "partial"
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
-    """A split that is being prepared.
+class SplitShards:
+    """The shards of a split that is being prepared.
 
     Attributes:
       out: folder of the data set.
-      name: of the split.
-      num_shards: how many files its records go to.
-      clips: folder of the sound and video files.
-      want: what a clip must have, as in `decoding.decode`.
+      name: name of the split.
+      num_shards: number of record files.
+      clips_dir: folder of the sound and video files.
+      need: streams that a clip must have, as in `decoding.decode`.
     """
 
     out: str
     name: str
     num_shards: int
-    clips: str
-    want: str
+    clips_dir: str
+    need: str
 
-    def records(self, shard: int) -> str:
-        """The file of a shard's records, named as TFDS expects it."""
+    @property
+    def folder(self) -> str:
+        """The folder of the files that describe the preparation of the split."""
+        return os.path.join(self.out, "preparation", self.name)
+
+    def records_path(self, shard: int) -> str:
+        """Returns the path of the records of a shard, with the name that TFDS expects."""
         return os.path.join(
             self.out, f"{DATASET}-{self.name}.tfrecord-{shard:05d}-of-{self.num_shards:05d}"
         )
 
-    def note(self, kind: str, shard: int) -> str:
-        """The file of a shard's list or report."""
-        return os.path.join(folder(self.out, self.name), kind, f"{shard:05d}.json")
+    def json_path(self, kind: str, shard: int) -> str:
+        """Returns the path of the list or the report of a shard; `kind` is LISTS or REPORTS."""
+        return os.path.join(self.folder, kind, f"{shard:05d}.json")
 
 
-def folder(out: str, split: str) -> str:
-    """Where the notes about the preparation of a split are."""
-    return os.path.join(out, "preparation", split)
+def write_lists(split: SplitShards, clips: Sequence[ListedClip]) -> None:
+    """Deals clips evenly to the shards, in an order that is random but depends on the ids only."""
 
-
-def write_lists(split: Split, clips: Sequence[Listed]) -> None:
-    """Deals clips to the shards, like cards, in an order that is random but always the same."""
-
-    def draw(clip: Listed) -> bytes:
+    def random_key(clip: ListedClip) -> bytes:
         return hashlib.sha256(clip.id.encode(errors="surrogateescape")).digest()
 
-    shuffled = sorted(clips, key=draw)
+    shuffled = sorted(clips, key=random_key)
     for shard in range(split.num_shards):
-        dealt = [dataclasses.astuple(clip) for clip in shuffled[shard :: split.num_shards]]
-        write_whole(split.note(LISTS, shard), json.dumps(dealt))
+        assigned = [dataclasses.astuple(clip) for clip in shuffled[shard :: split.num_shards]]
+        write_atomically(split.json_path(LISTS, shard), json.dumps(assigned))
 
 
-def report(split: Split, shard: int) -> dict | None:
-    """What became of a shard's clips; None if it is not done, or not whole.
+def read_report(split: SplitShards, shard: int) -> dict | None:
+    """Reads the report of a shard; None if the shard is not written or not complete.
 
     Returns:
-      'ids': those of its records; 'bytes': the size of their file; 'longer': how many clips were
-      cut to their longest; 'failures': for each clip that could not be had its id, its file and
-      the reason.
+      'ids': ids of the records; 'bytes': size of the record file; 'longer': number of clips that
+      continue in their file; 'failures': id, file and reason of each clip that failed.
     """
     try:
-        found = json.loads(read(split.note(REPORTS, shard)))
-        whole = tf.io.gfile.stat(split.records(shard)).length == found["bytes"]
+        report = json.loads(read_text(split.json_path(REPORTS, shard)))
+        complete = tf.io.gfile.stat(split.records_path(shard)).length == report["bytes"]
     except (tf.errors.NotFoundError, json.JSONDecodeError):
-        return None  # a machine that loses its power can leave a file cut short under its name
-    return found if whole else None
+        return None  # a machine that loses power can leave a truncated file under its final name
+    return report if complete else None
 
 
-def reported(split: Split) -> set[int]:
-    """The shards that have a report, whole or not: one look at a folder, however many there are."""
+def reported_shards(split: SplitShards) -> set[int]:
+    """Returns the shards that have a report, complete or not, by listing one folder."""
     try:
-        names = tf.io.gfile.listdir(os.path.join(folder(split.out, split.name), REPORTS))
+        names = tf.io.gfile.listdir(os.path.join(split.folder, REPORTS))
     except tf.errors.NotFoundError:
         return set()
     return {int(name[:5]) for name in names if re.fullmatch(r"\d{5}\.json", name)}
 
 
-def write(split: Split, shard: int) -> None:
-    """Decodes the clips of a shard and writes its records and its report, unless they are there.
+def write_shard(split: SplitShards, shard: int) -> None:
+    """Decodes the clips of a shard and writes its records and its report, unless they exist.
 
     Raises:
-      InputError: the records cannot be written; the file and the cause are named.
+      InputError: the records cannot be written; the message names the file and the cause.
     """
-    if report(split, shard) is not None:
+    if read_report(split, shard) is not None:
         return
-    clips = [Listed(*fields) for fields in json.loads(read(split.note(LISTS, shard)))]
-    records = split.records(shard)
-    partial = os.path.join(
-        folder(split.out, split.name), PARTIAL, f"{shard:05d}.{uuid.uuid4().hex}"
-    )
-    outcome = {"ids": [], "longer": 0, "failures": []}
+    clips = [ListedClip(*fields) for fields in json.loads(read_text(split.json_path(LISTS, shard)))]
+    records_path = split.records_path(shard)
+    partial_path = os.path.join(split.folder, PARTIAL, f"{shard:05d}.{uuid.uuid4().hex}")
+    report = {"ids": [], "longer": 0, "failures": []}
     try:
-        tf.io.gfile.makedirs(os.path.dirname(partial))
-        with tf.io.TFRecordWriter(partial) as writer, decoder_process.decoder() as decoder:
-            for listed in clips:
+        tf.io.gfile.makedirs(os.path.dirname(partial_path))
+        with tf.io.TFRecordWriter(partial_path) as writer, borrow_decoder() as decoder:
+            for clip in clips:
                 try:
-                    record, longer = decoder.record(listed, split.clips, split.want)
+                    record, longer = decoder.decode(clip, split.clips_dir, split.need)
                 except ClipError as error:
-                    outcome["failures"].append((listed.id, listed.path, str(error)))
+                    report["failures"].append((clip.id, clip.path, str(error)))
                     continue
                 writer.write(record)
-                outcome["ids"].append(listed.id)
-                outcome["longer"] += longer
-        outcome["bytes"] = tf.io.gfile.stat(partial).length
-        tf.io.gfile.rename(partial, records, overwrite=True)
+                report["ids"].append(clip.id)
+                report["longer"] += longer
+        report["bytes"] = tf.io.gfile.stat(partial_path).length
+        tf.io.gfile.rename(partial_path, records_path, overwrite=True)
     except tf.errors.OpError as error:
-        if report(split, shard) is not None:
-            return  # another process has done the same work, and cleared away what was left
-        raise _unwritten(records, error) from error
-    write_whole(split.note(REPORTS, shard), json.dumps(outcome))
+        if read_report(split, shard) is not None:
+            return  # another process wrote the same shard and removed the partial files
+        raise _write_error(records_path, error) from error
+    write_atomically(split.json_path(REPORTS, shard), json.dumps(report))
 
 
-def write_whole(path: str, text: str) -> None:
-    """Writes a file under a temporary name and renames it, so that it appears whole.
+def write_atomically(path: str, text: str) -> None:
+    """Writes a file under a temporary name and renames it, so that it appears complete.
 
     Raises:
-      InputError: it cannot be written.
+      InputError: the file cannot be written.
     """
     temporary = f"{path}.{uuid.uuid4().hex}"
     try:
@@ -149,17 +145,17 @@ def write_whole(path: str, text: str) -> None:
             file.write(text.encode(errors="surrogateescape"))
         tf.io.gfile.rename(temporary, path, overwrite=True)
     except tf.errors.OpError as error:
-        raise _unwritten(path, error) from error
+        raise _write_error(path, error) from error
 
 
-def _unwritten(path: str, error: tf.errors.OpError) -> InputError:
+def _write_error(path: str, error: tf.errors.OpError) -> InputError:
     return InputError(
-        f"{path}: cannot be written ({' '.join(error.message.split())}): see to it and run the "
+        f"{path}: cannot be written ({' '.join(error.message.split())}): fix the cause and run the "
         "same command again, which goes on where it stopped"
     )
 
 
-def read(path: str) -> str:
-    """The text of a file, local or with an address that TensorFlow opens."""
+def read_text(path: str) -> str:
+    """Returns the text of a file, local or with an address that TensorFlow opens."""
     with tf.io.gfile.GFile(path, "r") as file:
         return file.read()
