@@ -108,13 +108,13 @@ class PreparedInputs:
             return FoldedInputs(parts, self.segment_sizes, projection)
         heads = projection.key_offset.shape
 
-        def project(weights, offset):
+        def apply(weights, offset):
             weights = weights.reshape(len(weights), -1)
             y = jnp.concatenate([dot_products(part, weights.T[None]) for part in parts], axis=1)
             return (y.reshape(*y.shape[:2], *heads) + offset).astype(self.dtype)
 
-        keys = project(projection.key, projection.key_offset)
-        values = project(projection.value, projection.value_offset)
+        keys = apply(projection.key, projection.key_offset)
+        values = apply(projection.value, projection.value_offset)
         return ProjectedInputs(keys, values, _concatenated_mask(parts))
 
 

@@ -145,6 +145,7 @@ def select_segments(
     part: BlockedInputs, first: int | jax.Array, count: int, segments: int
 ) -> BlockedInputs:
     """Returns `count` of the equal segments of the inputs; each segment has its own blocks."""
+    # All blocks share the columns of a grid; all other arrays have an axis of blocks.
     by_block = {name: x for name, x in part._asdict().items() if name != "columns"}
 
     def select(x):
