@@ -1,7 +1,7 @@
-"""The sizes of a Perceiver: cross-attends, towers and layers, their order, what they share.
+"""The sizes of a Perceiver, the order of its modules and their weight sharing (Sec. 3.1, App. C).
 
-Sec. 3.1 and App. C of the paper; Tables 5 to 7 vary what is here. The model and the cost formulae
-both read it, so the order of modules is written down once.
+Tables 5 to 7 vary these values. The model and the cost formulae both read this module, so the order
+of modules is defined once.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from perceiver.errors import InputError
 
 
 class Stage(NamedTuple):
-    """One cross-attend and the towers that follow it, as indices of parameter sets."""
+    """A cross-attend and the towers that follow it, as indices of parameter sets."""
 
     cross_attend: int
     towers: tuple[int, ...]
@@ -25,24 +25,25 @@ class Architecture:
     Attributes:
       num_latents: N, the index dimension of the latent array.
       latent_channels: D, its channel dimension.
-      num_cross_attends: how often the latents attend to the byte array.
-      cross_attends_at_start: all cross-attends before the first tower instead of spread evenly
-        between the towers (Table 6, 'at start' against 'interleaved').
-      unrolled: each cross-attend attends to its own share of the inputs instead of to all, the
-        first to the first M / num_cross_attends, and so on. For video, whose first dimension is
-        time, that is temporal unrolling (Sec. 4.2).
-      num_towers: latent Transformer towers in all; 0 for cross-attends alone (Table 5).
-      self_attends_per_tower: layers of a tower.
-      cross_heads: heads of a cross-attend.
-      self_heads: heads of a self-attend.
-      share_cross_attends: all cross-attends after the first share weights. The first is always on
-        its own: sharing it was unstable (Sec. 4.1).
-      share_towers: all towers share weights, layer by layer.
-      dense_widening: hidden channels of a dense block in multiples of D; the paper has 1.
+      num_cross_attends: number of times the latents attend to the byte array.
+      cross_attends_at_start: True if all cross-attends precede the first tower ('at start' in Table
+        6); False if they are spread evenly between the towers ('interleaved').
+      unrolled: True if each cross-attend attends to its own segment of the inputs: the first to the
+        first M / num_cross_attends, and so on. For video, whose first dimension is time, this is
+        temporal unrolling (Sec. 4.2).
+      num_towers: total number of latent Transformer towers; 0 for cross-attends alone (Table 5).
+      self_attends_per_tower: number of layers of a tower.
+      cross_heads: number of heads of a cross-attend.
+      self_heads: number of heads of a self-attend.
+      share_cross_attends: True if all cross-attends after the first share weights. The first never
+        shares its weights, because that was unstable (Sec. 4.1).
+      share_towers: True if all towers share weights, layer by layer.
+      dense_widening: hidden channels of a dense block as a multiple of D; 1 in the paper.
       latent_init_scale: standard deviation of the latents' truncated normal initialiser.
 
     Raises:
-      InputError: a size that is not positive, or heads that do not divide the channels.
+      InputError: a size that is not positive, or a number of heads that does not divide the
+        channels.
     """
 
     num_latents: int = 512
@@ -84,7 +85,7 @@ class Architecture:
             )
 
     def stages(self) -> tuple[Stage, ...]:
-        """The network in order: each cross-attend with the towers that follow it."""
+        """Returns the stages of the network in order."""
         crosses, towers = self.num_cross_attends, self.num_towers
         if self.cross_attends_at_start:
             starts = [0] * crosses
@@ -100,20 +101,20 @@ class Architecture:
         )
 
     def num_cross_attend_parameter_sets(self) -> int:
-        """How many cross-attends have weights of their own."""
+        """Returns the number of cross-attends with separate weights."""
         return (
             min(self.num_cross_attends, 2) if self.share_cross_attends else self.num_cross_attends
         )
 
     def num_tower_parameter_sets(self) -> int:
-        """How many towers have weights of their own."""
+        """Returns the number of towers with separate weights."""
         return min(self.num_towers, 1) if self.share_towers else self.num_towers
 
     def attention_channels(self, input_channels: int) -> int:
-        """Channels of a cross-attend's queries, keys and values: the smaller of D and C (App. C).
+        """Returns the channels of a cross-attend's queries, keys and values: min(C, D) (App. C).
 
         Raises:
-          InputError: cross_heads does not divide them.
+          InputError: cross_heads does not divide the channels.
         """
         channels = min(self.latent_channels, input_channels)
         if channels % self.cross_heads:
@@ -123,11 +124,11 @@ class Architecture:
             )
         return channels
 
-    def inputs_of_a_cross_attend(self, num_inputs: int) -> int:
-        """How many of the M inputs one cross-attend attends to.
+    def inputs_per_cross_attend(self, num_inputs: int) -> int:
+        """Returns the number of inputs, out of M, that one cross-attend attends to.
 
         Raises:
-          InputError: they are not divisible among the cross-attends of an unrolled network.
+          InputError: the network is unrolled and num_cross_attends does not divide M.
         """
         if not self.unrolled:
             return num_inputs

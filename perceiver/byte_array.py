@@ -1,7 +1,7 @@
-"""The byte array: what a Perceiver attends to, content and position encoding kept apart.
+"""The byte array: the inputs of a Perceiver, as separate content and position encodings (Sec. 3.2).
 
-Concatenation is what the paper defines (Sec. 3.2) and what the parameters look like. Keeping the
-two apart until the key and value projections lets positions be shared by a whole batch.
+The paper concatenates the two, and the parameters have that layout. The arrays stay separate until
+the key and value projections, so that a whole batch can share its positions.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from perceiver.errors import InputError
 
 
 class GridPositions(NamedTuple):
-    """Position encodings of a grid's points: a vector of the row plus one of the column.
+    """Position encodings of the points of a grid: a vector per row plus a vector per column.
 
-    Every channel depends on one of the two alone, and is 0 in the other. A grid of more dimensions
-    has several of them merged into its rows, or into its columns.
+    Each channel depends on either the row or the column, and is 0 in the other vector. A grid with
+    more than two dimensions has several of them merged into its rows or columns.
 
     Attributes:
       rows: [R, C_position].
@@ -30,15 +30,15 @@ class GridPositions(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """M = R W and C_position, the shape of `array()`."""
+        """The shape of `array()`: M = R W, and C_position."""
         return len(self.rows) * len(self.columns), self.rows.shape[-1]
 
     def array(self) -> jax.Array:
-        """The encodings written out, [M, C_position], in row-major order."""
+        """Returns the encodings of all points, [M, C_position], in row-major order."""
         return (self.rows[:, None] + self.columns).reshape(self.shape)
 
     def with_constant(self, vector: jax.Array) -> "GridPositions":
-        """Every point's encoding followed by the same vector [C]."""
+        """Appends the same vector [C] to the encoding of every point."""
         rows = jnp.broadcast_to(vector, (len(self.rows), len(vector)))
         columns = jnp.zeros([len(self.columns), len(vector)], vector.dtype)
         return GridPositions(
@@ -48,14 +48,14 @@ class GridPositions(NamedTuple):
 
 
 class ByteArray(NamedTuple):
-    """Inputs of a batch.
+    """The inputs of a batch.
 
     Attributes:
-      content: [B, M, C_content]; C_content may be 0, as for bare point clouds.
-      positions: [M, C_position] where a batch shares them, as an array or as those of a grid;
-        [B, M, C_position] where each example has its own.
-      mask: bool [B, M], true where an input is valid; None where all are. What masked inputs hold
-        changes nothing, not even NaN.
+      content: [B, M, C_content]; C_content may be 0, as for point clouds without features.
+      positions: [M, C_position] if the batch shares them, as an array or as `GridPositions`;
+        [B, M, C_position] if each example has different positions.
+      mask: bool [B, M], true for valid inputs; None if all are valid. The values of masked inputs
+        have no effect, even if they are NaN.
     """
 
     content: jax.Array
@@ -64,29 +64,29 @@ class ByteArray(NamedTuple):
 
     @property
     def num_inputs(self) -> int:
-        """M, the number of inputs."""
+        """The number of inputs M."""
         return self.content.shape[1]
 
     @property
     def channels(self) -> int:
-        """C, the channels of content and position encoding together."""
+        """The number of channels C of content and position encoding together."""
         return self.content.shape[-1] + self.positions.shape[-1]
 
     def position_array(self) -> jax.Array:
-        """The position encodings written out, [M, C_position] or [B, M, C_position]."""
+        """Returns the position encodings as an array, [M, C_position] or [B, M, C_position]."""
         grid = isinstance(self.positions, GridPositions)
         return self.positions.array() if grid else self.positions
 
-    def positions_of_each(self) -> jax.Array:
-        """The position encodings written out for every example, [B, M, C_position]."""
+    def positions_per_example(self) -> jax.Array:
+        """Returns the position encodings as an array for every example, [B, M, C_position]."""
         batch, num_inputs, _ = self.content.shape
         positions = self.position_array()
         chex.assert_shape(positions, (..., num_inputs, None))
         return jnp.broadcast_to(positions, (batch, num_inputs, positions.shape[-1]))
 
     def concatenate(self) -> jax.Array:
-        """The byte array of the paper, float32 [B, M, C], with zeros where masked."""
-        positions = self.positions_of_each()
+        """Returns the byte array of the paper, float32 [B, M, C], with zeros for masked inputs."""
+        positions = self.positions_per_example()
         inputs = jnp.concatenate([self.content, positions], axis=-1).astype(jnp.float32)
         if self.mask is not None:
             chex.assert_shape(self.mask, inputs.shape[:2])
@@ -94,10 +94,10 @@ class ByteArray(NamedTuple):
         return inputs
 
     def permute(self, order: jax.Array) -> "ByteArray":
-        """The same inputs in another order, each with its position encoding (Table 2).
+        """Returns the inputs in a new order, each with its position encoding (Table 2).
 
         Args:
-          order: int [M], one for the batch, or [B, M], one for each example.
+          order: int [M] for the whole batch, or [B, M] with one order per example.
         """
         if order.ndim == 1:
             return ByteArray(
@@ -109,18 +109,18 @@ class ByteArray(NamedTuple):
         chex.assert_shape(self.content, (batch, num_inputs, None))
         return ByteArray(
             jnp.take_along_axis(self.content, order[..., None], axis=1),
-            jnp.take_along_axis(self.positions_of_each(), order[..., None], axis=1),
+            jnp.take_along_axis(self.positions_per_example(), order[..., None], axis=1),
             None if self.mask is None else jnp.take_along_axis(self.mask, order, axis=1),
         )
 
 
-def same_width(parts: Sequence[ByteArray]) -> int:
-    """The channels that all of several byte arrays have.
+def common_channels(parts: Sequence[ByteArray]) -> int:
+    """Returns the number of channels that all byte arrays have.
 
     Raises:
-      InputError: other numbers of channels; `perceiver.fusion.fused` makes them equal.
+      InputError: different numbers of channels; `perceiver.fusion.fused` makes them equal.
     """
-    widths = [part.channels for part in parts]
-    if len(set(widths)) != 1:
-        raise InputError(f"byte arrays of {widths} channels can't be fused: make them equally wide")
-    return widths[0]
+    channels = [part.channels for part in parts]
+    if len(set(channels)) != 1:
+        raise InputError(f"byte arrays of {channels} channels can't be fused: give all the same")
+    return channels[0]

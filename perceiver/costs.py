@@ -1,9 +1,9 @@
-"""Parameters and FLOPs of a Perceiver by formula, part by part (Tables 5 to 7).
+"""Formulae for the parameters and FLOPs of each part of a Perceiver (Tables 5 to 7).
 
-FLOPs are those of one forward pass for one example: 2 for each multiply-accumulate of every matrix
-product (App. B, 'multiplies and accumulates counted as separate operations') and 3 for each
-attention logit, the softmax. They are the network's, not the program's: keys and values of a shared
-cross-attend count each time it is applied, although they are computed once.
+FLOPs are those of one forward pass for one example: 2 per multiply-accumulate of every matrix
+product (App. B, 'multiplies and accumulates counted as separate operations') and 3 per attention
+logit for the softmax. They describe the network, not the program: the keys and values of a shared
+cross-attend count for every application, although the program computes them once.
 """
 
 from typing import NamedTuple
@@ -14,13 +14,13 @@ SOFTMAX_FLOPS = 3
 
 
 class Cost(NamedTuple):
-    """Of one part of a network.
+    """The cost of one part of a network.
 
     Attributes:
-      part: what it is.
-      parameters: all of its weights, those of shared modules once.
-      flops: all of its forward FLOPs for one example.
-      applied: how many blocks of this part a forward pass goes through.
+      part: name of the part.
+      parameters: number of weights; the weights of shared modules count once.
+      flops: forward FLOPs for one example.
+      applied: number of blocks of this part that a forward pass applies.
     """
 
     part: str
@@ -36,21 +36,21 @@ def perceiver_costs(
     input_channels: int,
     num_classes: int,
 ) -> list[Cost]:
-    """Parameters and FLOPs of each part of a Perceiver.
+    """Returns the parameters and FLOPs of each part of a Perceiver.
 
     Args:
-      architecture: its sizes.
-      num_inputs: M.
-      input_channels: C, content and positions together.
-      num_classes: outputs of the head.
+      architecture: sizes of the network.
+      num_inputs: number of inputs M.
+      input_channels: number of channels C of content and positions together.
+      num_classes: number of outputs of the head.
 
     Returns:
-      The costs of latents, cross-attends, self-attends and head. What the inputs learn, such as
-      positions or the encodings of fused modalities, comes on top.
+      The costs of latents, cross-attends, self-attends and head, without the parameters of the
+      inputs: learned positions and modality encodings.
     """
     latents, channels = architecture.num_latents, architecture.latent_channels
     inner = architecture.attention_channels(input_channels)
-    seen = architecture.inputs_of_a_cross_attend(num_inputs)
+    attended = architecture.inputs_per_cross_attend(num_inputs)
     crosses = architecture.num_cross_attends
     selfs = architecture.num_towers * architecture.self_attends_per_tower
     cross_sets = architecture.num_cross_attend_parameter_sets()
@@ -67,8 +67,8 @@ def perceiver_costs(
     )
     cross_flops = (
         2 * 2 * latents * channels * inner  # queries and output
-        + 2 * 2 * seen * input_channels * inner  # keys and values
-        + _attention_flops(latents, seen, inner, architecture.cross_heads)
+        + 2 * 2 * attended * input_channels * inner  # keys and values
+        + _attention_flops(latents, attended, inner, architecture.cross_heads)
         + dense_flops
     )
     self_parameters, self_flops = self_attend_cost(
@@ -83,7 +83,7 @@ def perceiver_costs(
 
 
 def total(costs: list[Cost]) -> Cost:
-    """The sum over all parts."""
+    """Returns the sum over all parts."""
     return Cost(
         "total",
         sum(cost.parameters for cost in costs),
@@ -93,13 +93,13 @@ def total(costs: list[Cost]) -> Cost:
 
 
 def self_attend_cost(num_inputs: int, channels: int, heads: int, widening: int) -> tuple[int, int]:
-    """Parameters and FLOPs of one self-attend with its dense block.
+    """Returns the parameters and FLOPs of one self-attend with its dense block.
 
     Args:
-      num_inputs: vectors that attend to each other, N in a Perceiver.
-      channels: of each vector.
-      heads: of the attention.
-      widening: hidden channels of the dense block in multiples of `channels`.
+      num_inputs: number of vectors that attend to each other; N in a Perceiver.
+      channels: number of channels of each vector.
+      heads: number of attention heads.
+      widening: hidden channels of the dense block as a multiple of `channels`.
     """
     dense_parameters, dense_flops = _dense_cost(num_inputs, channels, widening)
     parameters = (
@@ -116,17 +116,17 @@ def self_attend_cost(num_inputs: int, channels: int, heads: int, widening: int) 
 
 
 def linear_parameters(inputs: int, outputs: int) -> int:
-    """Weights and biases of a linear layer."""
+    """Returns the number of weights and biases of a linear layer."""
     return inputs * outputs + outputs
 
 
 def layer_norm_parameters(channels: int) -> int:
-    """Scale and offset."""
+    """Returns the number of parameters of a LayerNorm: scale and offset."""
     return 2 * channels
 
 
 def _dense_cost(num_inputs: int, channels: int, widening: int) -> tuple[int, int]:
-    """Parameters and FLOPs of a dense block."""
+    """Returns the parameters and FLOPs of a dense block."""
     hidden = widening * channels
     parameters = (
         layer_norm_parameters(channels)
@@ -137,5 +137,5 @@ def _dense_cost(num_inputs: int, channels: int, widening: int) -> tuple[int, int
 
 
 def _attention_flops(queries: int, keys: int, channels: int, heads: int) -> int:
-    """Logits, softmax and weighted sum."""
+    """Returns the FLOPs of logits, softmax and weighted sum."""
     return 2 * 2 * queries * keys * channels + SOFTMAX_FLOPS * heads * queries * keys

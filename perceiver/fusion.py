@@ -1,7 +1,8 @@
-"""Fusion of modalities at the input: encodings that tell them apart, and dropout (Sec. 4.2).
+"""Fusion of modalities at the input: modality encodings and modality dropout (Sec. 4.2).
 
-A fused input is a sequence of byte arrays of the same width, one a modality. They stay apart until
-the keys and values, as their positions are not shared and their content has other widths.
+A fused input is a sequence of byte arrays, one per modality, with the same number of channels. They
+stay separate until the key and value projections, because their positions and the number of their
+content channels differ.
 """
 
 import math
@@ -18,22 +19,21 @@ from perceiver.errors import InputError
 def fused(
     parts: Mapping[str, ByteArray], *, channels: int, init_scale: float
 ) -> tuple[ByteArray, ...]:
-    """Appends to every input a learned encoding of its modality that makes all equally wide.
+    """Appends a learned modality encoding to every input, inside a Haiku transform.
 
-    A modality's encoding is one vector, shared by its inputs. The widest modality's has `channels`
-    channels; that of any other as many as bring it to the same width. It belongs in a Haiku
-    transform.
+    The encoding is one vector per modality. It has `channels` channels for the modality with the
+    most channels, and more for the other modalities, so that all inputs have the same number.
 
     Args:
       parts: the byte arrays by modality, [B, M_i, C_i].
-      channels: of the widest modality's encoding; 4 in the paper.
-      init_scale: standard deviation of the encodings' truncated normal initialiser.
+      channels: number of channels of the smallest encoding; 4 in the paper.
+      init_scale: standard deviation of the truncated normal initialiser of the encodings.
 
     Returns:
-      The byte arrays in the order given, each with max_i C_i + channels channels.
+      The byte arrays in the given order, each with max_i C_i + channels channels.
 
     Raises:
-      InputError: a width or a scale that is not positive.
+      InputError: a number of channels or a scale that is not positive.
     """
     if channels < 1 or not 0 < init_scale < math.inf:
         raise InputError(
@@ -48,16 +48,16 @@ def fused(
 
 
 class ModalityEncoding(hk.Module):
-    """A learned vector that is appended to all inputs of a modality."""
+    """Appends a learned vector to all inputs of a modality."""
 
     def __init__(self, channels: int, init_scale: float, name: str):
-        """Takes the vector's size and its initialiser's standard deviation."""
+        """Takes the size of the vector and the standard deviation of its initialiser."""
         super().__init__(name=name)
         self._channels = channels
         self._init = hk.initializers.TruncatedNormal(init_scale)
 
     def __call__(self, inputs: ByteArray) -> ByteArray:
-        """The inputs [B, M, C] with C + channels channels; the vector counts as position."""
+        """Maps inputs of C channels to C + channels; the vector becomes part of the positions."""
         vector = hk.get_parameter("encoding", [self._channels], jnp.float32, init=self._init)
         if isinstance(inputs.positions, GridPositions):
             return inputs._replace(positions=inputs.positions.with_constant(vector))
@@ -66,26 +66,28 @@ class ModalityEncoding(hk.Module):
 
 
 def modality_dropout(inputs: ByteArray, rng: jax.Array, index: jax.Array, rate: float) -> ByteArray:
-    """Zeroes a modality's whole content in a random part of the examples, for training.
+    """Zeroes the content of a modality in a random subset of examples, for training.
 
-    The paper's video dropout. Positions that a batch shares stay, as they say nothing of any one
-    example; those of each example's own, which are all there is to a cloud, are zeroed too.
+    This is the paper's video dropout. Positions that the batch shares stay, because they carry no
+    information about an example. Positions per example, which are the data of a point cloud, are
+    zeroed too.
 
     Args:
-      inputs: B examples.
-      rng: key of this step and modality.
-      index: int [B], the number of each example: whether it is dropped depends on these two alone.
+      inputs: the inputs of B examples.
+      rng: random key of this step and modality.
+      index: int [B], the index of each example. The key and the index decide whether the example is
+        dropped.
       rate: probability of dropping, from 0 to below 1; 0.3 for video, 0.1 for the spectrogram.
 
     Raises:
-      InputError: another rate.
+      InputError: a rate out of range.
     """
     if not 0 <= rate < 1:
         raise InputError(f"dropout is {rate}; give at least 0 and below 1")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, index)
-    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate))(keys)  # [B]
-    kept = kept[:, None, None]
+    retained = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate))(keys)  # [B]
+    retained = retained[:, None, None]
     positions = inputs.positions
     if len(positions.shape) == 3:
-        positions = jnp.where(kept, positions, 0)
-    return inputs._replace(content=jnp.where(kept, inputs.content, 0), positions=positions)
+        positions = jnp.where(retained, positions, 0)
+    return inputs._replace(content=jnp.where(retained, inputs.content, 0), positions=positions)

@@ -1,4 +1,4 @@
-"""The Perceiver: latents that attend to a byte array, tower by tower (Sec. 3.1, Fig. 1)."""
+"""The Perceiver: latents that alternately attend to a byte array and to each other (Sec. 3.1)."""
 
 import itertools
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
@@ -9,26 +9,31 @@ import jax
 import jax.numpy as jnp
 
 from perceiver.architecture import Architecture
-from perceiver.attention.attend import WAYS, Folded, Keys, normalised, seen
-from perceiver.attention.normalised_inputs import shares_of
+from perceiver.attention import (
+    IMPLEMENTATIONS,
+    AttentionInputs,
+    attention_logits,
+    prepare_inputs,
+)
 from perceiver.blocks import CrossAttend, Linear, Tower
-from perceiver.byte_array import ByteArray, same_width
+from perceiver.byte_array import ByteArray, common_channels
 from perceiver.errors import InputError
 from perceiver.names import look_up, unknown
-from perceiver.rematerialisation import REMAT, rematerialised
+from perceiver.rematerialisation import REMAT, rematerialise
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
-# Layers of a shared tower that are written out in the program instead of looped over. On 2 CPU
-# cores, one 224 x 224 picture is forwarded in three quarters of the time with the paper's 6.
-_LAYERS_WRITTEN_OUT = 8
+# A shared tower of up to this number of layers has no loop over them. On 2 CPU cores, the forward
+# pass of one 224 x 224 image then takes three quarters of the time with the paper's 6 layers.
+_MAX_UNLOOPED_LAYERS = 8
 
 
 class Perceiver(hk.Module):
     """A Perceiver classifier.
 
-    What repeats is a loop: runs of the same shared stage (a cross-attend and its towers), runs of
-    the same tower, and the layers of a tower that is not shared.
+    Repetition is a loop in the program: over consecutive applications of the same shared stage (a
+    cross-attend and its towers), over those of the same tower, and over the layers of towers that
+    are not shared.
     """
 
     def __init__(
@@ -44,39 +49,42 @@ class Perceiver(hk.Module):
         """Sets the network up.
 
         Args:
-          architecture: its sizes.
-          num_classes: outputs of the head.
-          attention: how cross-attends are computed, one of `perceiver.attention.attend.WAYS`.
-          dtype: 'float32' or 'bfloat16', in which activations are kept and products computed.
-            Parameters, LayerNorm statistics, softmax and head stay float32.
-          remat: what the backward pass computes again: 'none', 'elementwise' for all but matrix
-            products and attention, or 'block' for all that is inside a cross-attend or self-attend.
-          name: of the module.
+          architecture: sizes of the network.
+          num_classes: number of outputs of the head.
+          attention: implementation of the cross-attends, one of
+            `perceiver.attention.IMPLEMENTATIONS`.
+          dtype: type of activations and matrix products, 'float32' or 'bfloat16'. Parameters,
+            LayerNorm statistics, softmax and head stay float32.
+          remat: values that the backward pass computes again: 'none', 'elementwise' for everything
+            except matrix products and attention, or 'block' for all values inside a cross-attend or
+            self-attend.
+          name: name of the module.
 
         Raises:
-          InputError: another attention, dtype or remat.
+          InputError: an unknown attention, dtype or remat.
         """
         super().__init__(name=name)
         self._architecture = architecture
         self._num_classes = num_classes
-        if attention not in WAYS:
-            raise InputError(unknown(attention, WAYS, what="attention"))
+        if attention not in IMPLEMENTATIONS:
+            raise InputError(unknown(attention, IMPLEMENTATIONS, what="attention"))
         self._attention = attention
         self._dtype = look_up(DTYPES, dtype, what="dtype")
         self._remat = look_up(REMAT, remat, what="remat")
 
     def __call__(self, inputs: ByteArray | Sequence[ByteArray]) -> jax.Array:
-        """Class logits, float32 [B, num_classes]: the mean over latents, then one linear layer.
+        """Returns class logits, float32 [B, num_classes].
 
         Args:
-          inputs: the byte array of a batch, or several, equally wide, of fused modalities.
+          inputs: the byte array of a batch, or the byte arrays of fused modalities, with the same
+            number of channels.
         """
         latents, _ = self.encode(inputs)
         return self.head(latents)
 
     @hk.name_like("__call__")
     def head(self, latents: jax.Array) -> jax.Array:
-        """Class logits, float32 [B, num_classes], of latents [B, N, D]."""
+        """Maps latents [B, N, D] to class logits, float32 [B, num_classes], from their mean."""
         summary = latents.astype(jnp.float32).mean(axis=1)  # [B, D]
         return Linear(self._num_classes, zero_init=True, name="head")(summary)
 
@@ -90,45 +98,46 @@ class Perceiver(hk.Module):
         """Runs the network up to the last latents.
 
         Args:
-          inputs: the byte array of a batch, or several, equally wide, of fused modalities.
-          logits_of: the cross-attends, counted from 0 in the order of the network, whose attention
-            logits are wanted. Those of others are never kept.
-          latents_of: the latents, counted from 0, whose logits are wanted: of others none are made.
-            None for all N.
+          inputs: the byte array of a batch, or the byte arrays of fused modalities, with the same
+            number of channels.
+          logits_of: indices of the cross-attends, in the order of the network, whose attention
+            logits to return. The logits of other cross-attends are never stored.
+          latents_of: indices of the latents whose attention logits to compute; None for all N.
 
         Returns:
-          The latents [B, N, D], and the wanted logits before the softmax by cross-attend, each
-          float32 [B, H, N, M], or with a place for each of `latents_of` instead of N. M counts the
-          inputs that this cross-attend attends to, those of fused modalities after one another.
+          The latents [B, N, D], and the requested logits before mask and softmax by cross-attend,
+          each float32 [B, H, N, M], with N replaced by the length of `latents_of` where given. M
+          counts the inputs of this cross-attend; those of fused modalities follow one another.
 
         Raises:
-          InputError: a wanted cross-attend or latent that the network does not have; byte arrays of
-            other widths; inputs that do not divide among the cross-attends of an unrolled network.
+          InputError: a cross-attend or latent that the network does not have, byte arrays with
+            different numbers of channels, or an unrolled network whose cross-attends do not divide
+            the number of inputs.
         """
         stages = self._architecture.stages()
-        _check_wanted("cross-attend", logits_of, len(stages))
-        _check_wanted("latent", latents_of or (), self._architecture.num_latents)
+        _check_indices("cross-attend", logits_of, len(stages))
+        _check_indices("latent", latents_of or (), self._architecture.num_latents)
         parts = [inputs] if isinstance(inputs, ByteArray) else list(inputs)
         latents = self._latents(parts[0].content.shape[0])
-        attends = self._cross_attends(parts)
+        cross_attends = self._cross_attends(parts)
         towers = self._towers(latents)
 
         def run_towers(z, indices):
-            for tower, count in _runs(indices):
-                z = _repeat(lambda z, _, t=towers[tower]: t(z), z, range(count))
+            for index, count in _group_repeats(indices):
+                z = _repeat(lambda z, _, tower=towers[index]: tower(z), z, range(count))
             return z
 
         maps = {}
-        # A stage whose logits are wanted is a run of its own, outside any loop.
+        # A stage with requested logits is a group of one, outside any loop.
         marked = [(s, i if i in logits_of else None) for i, s in enumerate(stages)]
         first = 0
-        for (stage, wanted), count in _runs(marked):
-            attend = attends[stage.cross_attend]
-            if wanted is not None:
-                shown = latents if latents_of is None else latents[:, jnp.asarray(latents_of)]
-                maps[wanted] = attend.logits(shown, wanted)
+        for (stage, requested), count in _group_repeats(marked):
+            cross_attend = cross_attends[stage.cross_attend]
+            if requested is not None:
+                selected = latents if latents_of is None else latents[:, jnp.asarray(latents_of)]
+                maps[requested] = cross_attend.logits(selected, requested)
             latents = _repeat(
-                lambda z, i, a=attend, t=stage.towers: run_towers(a(z, i), t),
+                lambda z, i, a=cross_attend, t=stage.towers: run_towers(a(z, i), t),
                 latents,
                 range(first, first + count),
             )
@@ -136,58 +145,52 @@ class Perceiver(hk.Module):
         return latents, maps
 
     def _latents(self, batch: int) -> jax.Array:
-        """The learned initial latents, [B, N, D]."""
+        """Returns the learned initial latents, [B, N, D]."""
         shape = [self._architecture.num_latents, self._architecture.latent_channels]
         init = hk.initializers.TruncatedNormal(self._architecture.latent_init_scale)
         latents = hk.get_parameter("latents", shape, jnp.float32, init=init)
         return jnp.broadcast_to(latents.astype(self._dtype), (batch, *shape))
 
     @hk.name_like("__call__")
-    def _cross_attends(self, parts: Sequence[ByteArray]) -> list["_Attend"]:
-        """Each cross-attend with weights of its own, and what it attends to."""
+    def _cross_attends(self, parts: Sequence[ByteArray]) -> list["_BoundCrossAttend"]:
+        """Returns each cross-attend that has separate weights, bound to its inputs."""
         sizes, stages = self._architecture, self._architecture.stages()
         num_inputs = sum(part.num_inputs for part in parts)
-        input_channels = same_width(parts)
-        share = sizes.inputs_of_a_cross_attend(num_inputs)
-        shares = num_inputs // share
-        of_share = tuple(part.num_inputs // shares for part in parts)
-        batch = parts[0].content.shape[0]
-        way, inputs = normalised(
+        input_channels = common_channels(parts)
+        prepared = prepare_inputs(
             parts,
             self._attention,
             dtype=self._dtype,
-            shares=shares,
-            logits=batch * sizes.cross_heads * sizes.num_latents * share,
+            segments=num_inputs // sizes.inputs_per_cross_attend(num_inputs),
+            num_queries=sizes.cross_heads * sizes.num_latents,
         )
 
-        def prepare(index: int) -> _Attend:
+        def bind(index: int) -> _BoundCrossAttend:
             module = CrossAttend(
                 channels=sizes.attention_channels(input_channels),
                 heads=sizes.cross_heads,
                 widening=sizes.dense_widening,
                 name=f"cross_attend_{index}",
             )
-            users = [i for i, stage in enumerate(stages) if stage.cross_attend == index]
-            projection = module.projection(input_channels)
-            first, count = (users[0], len(users)) if sizes.unrolled else (0, 1)
-            own = tuple(shares_of(part, first, count, shares) for part in inputs)
-            inside = seen(own, way, projection, sizes=of_share, dtype=self._dtype)
-            return _Attend(module, inside, first, count, remat=self._remat)
+            uses = [i for i, stage in enumerate(stages) if stage.cross_attend == index]
+            first, segments = (uses[0], len(uses)) if sizes.unrolled else (0, 1)
+            inputs = prepared.project(module.projection(input_channels), first, segments)
+            return _BoundCrossAttend(module, inputs, first, segments, remat=self._remat)
 
-        return [prepare(i) for i in range(sizes.num_cross_attend_parameter_sets())]
+        return [bind(i) for i in range(sizes.num_cross_attend_parameter_sets())]
 
     @hk.name_like("__call__")
-    def _towers(self, latents: jax.Array) -> list[Callable]:
-        """A function of the latents for each tower with weights of its own.
+    def _towers(self, latents: jax.Array) -> list[Callable[[jax.Array], jax.Array]]:
+        """Returns a function of the latents for each tower that has separate weights.
 
-        A tower that all share is looped over as a whole; where there are several, or it is very
-        deep, the layers of each are a loop.
+        A shared tower is repeated by a loop over the tower, and its layers are not looped over.
+        Several towers, or a very deep one, have a loop over their layers.
         """
         sizes = self._architecture
         count = sizes.num_tower_parameter_sets()
-        looped = count > 1 or sizes.self_attends_per_tower > _LAYERS_WRITTEN_OUT
+        looped = count > 1 or sizes.self_attends_per_tower > _MAX_UNLOOPED_LAYERS
 
-        def prepare(index: int) -> Callable:
+        def make_tower(index: int) -> Callable[[jax.Array], jax.Array]:
             tower = Tower(
                 layers=sizes.self_attends_per_tower,
                 heads=sizes.self_heads,
@@ -198,69 +201,70 @@ class Perceiver(hk.Module):
             if looped:
                 return tower.looped(latents)
             if hk.running_init():
-                tower(latents)  # outside any loop
+                tower(latents)  # creates the parameters outside any loop
             return tower
 
-        return [prepare(i) for i in range(count)]
+        return [make_tower(i) for i in range(count)]
 
 
-class _Attend:
-    """A cross-attend with what it attends to: all inputs, or its shares of them, one at a time."""
+class _BoundCrossAttend:
+    """A cross-attend with its attention inputs: all inputs, or one segment per application."""
 
     def __init__(
         self,
         module: CrossAttend,
-        inputs: Keys | Folded,
+        inputs: AttentionInputs,
         first: int,
-        shares: int,
+        segments: int,
         *,
         remat: dict | None,
     ):
-        """Takes the inputs in so many shares, of which the first is of cross-attend `first`."""
+        """Takes inputs of several segments; `first` is the number of the first application."""
         self._module = module
         self._inputs = inputs
         self._first = first
-        self._shares = shares
+        self._segments = segments
         self._remat = remat
 
     def __call__(self, latents: jax.Array, number: int | jax.Array) -> jax.Array:
-        """The new latents [B, N, D], as cross-attend `number` in the network's order."""
+        """Returns the new latents [B, N, D]; `number` counts the network's cross-attends."""
 
-        def attend(latents, number):
-            return self._module(latents, self._seen(number))
+        def apply(latents, number):
+            return self._module(latents, self._inputs_of(number))
 
-        return rematerialised(attend, self._remat)(latents, number)
+        return rematerialise(apply, self._remat)(latents, number)
 
     def logits(self, latents: jax.Array, number: int) -> jax.Array:
-        """The attention logits before mask and softmax, float32 [B, H, N, M]."""
-        return self._seen(number).logits(self._module.queries(latents))
+        """Returns the attention logits before mask and softmax, float32 [B, H, N, M]."""
+        inputs = self._inputs_of(number)
+        return attention_logits(self._module.queries(latents), inputs)
 
-    def _seen(self, number):
-        if self._shares == 1:
+    def _inputs_of(self, number: int | jax.Array) -> AttentionInputs:
+        if self._segments == 1:
             return self._inputs
-        return self._inputs.share(number - self._first, self._shares)
+        return self._inputs.segment(number - self._first, self._segments)
 
 
-def _check_wanted(what: str, wanted: Collection[int], count: int) -> None:
-    for number in wanted:
-        if not 0 <= number < count:
+def _check_indices(what: str, indices: Collection[int], count: int) -> None:
+    for index in indices:
+        if not 0 <= index < count:
             raise InputError(
-                f"{what} {number} is not one of the network's {count}, 0 to {count - 1}"
+                f"{what} {index} is not one of the network's {count}, 0 to {count - 1}"
             )
 
 
 _Item = TypeVar("_Item", bound=Hashable)
 
 
-def _runs(items: Iterable[_Item]) -> list[tuple[_Item, int]]:
-    """Runs of equal items with their lengths."""
-    return [(item, len(list(run))) for item, run in itertools.groupby(items)]
+def _group_repeats(items: Iterable[_Item]) -> list[tuple[_Item, int]]:
+    """Returns the items without consecutive repeats, each with its number of repeats."""
+    return [(item, len(list(group))) for item, group in itertools.groupby(items)]
 
 
 def _repeat(
     function: Callable[[jax.Array, int | jax.Array], jax.Array], z: jax.Array, numbers: range
 ) -> jax.Array:
-    """Applies a function of a carry and a number for each number: a loop, unless there is one."""
+    """Applies a function of a carry and a number for each number, in a loop if there are many."""
     if len(numbers) == 1:
         return function(z, numbers[0])
     steps = jnp.arange(numbers.start, numbers.stop)

@@ -1,14 +1,14 @@
-"""Figures printed in the paper, each once; tests and tables share them.
+"""The results printed in the paper; tests and tables read them from here.
 
-Jaegle et al., "Perceiver: General Perception with Iterative Attention", ICML 2021. Rows have the
-names that they are printed with; accuracies and mean average precision (mAP) are in %.
+Jaegle et al., "Perceiver: General Perception with Iterative Attention", ICML 2021. Rows have their
+printed names; accuracies and mean average precision (mAP) are in %.
 """
 
 from typing import NamedTuple
 
 
 class PrintedCost(NamedTuple):
-    """A row of Tables 5 to 7: top-1 on ImageNet in %, forward FLOPs and parameters as printed."""
+    """A row of Tables 5 to 7: top-1 on ImageNet in %, printed forward FLOPs and parameters."""
 
     top1: float | None
     flops: str
@@ -16,9 +16,9 @@ class PrintedCost(NamedTuple):
 
 
 class PrintedPermutation(NamedTuple):
-    """What Table 2 adds to a network: top-1 on permuted ImageNet, input receptive field in pixels.
+    """A row of Table 2: top-1 on permuted ImageNet in %, input receptive field in pixels.
 
-    Its accuracy on raw ImageNet is that of Table 1, and of `LEARNED_POSITIONS_RAW`.
+    The accuracy on raw ImageNet is in `IMAGENET`, or is `LEARNED_POSITIONS_RAW`.
     """
 
     permuted: float
@@ -28,8 +28,8 @@ class PrintedPermutation(NamedTuple):
 # The network of Tables 1, 2, 6 and 7.
 _PERCEIVER = PrintedCost(78.0, "707.2B", "44.9M")
 
-# Table 1: top-1 on ImageNet, first what was taken from the literature, then what was trained. FF
-# are Fourier features.
+# Table 1: top-1 on ImageNet, first the authors' figures from the literature, then the networks that
+# they trained. FF stands for Fourier features.
 IMAGENET_LITERATURE = {"ResNet-50": 77.6, "ViT-B-16": 77.9}
 IMAGENET = {
     "ResNet-50 (FF)": 73.5,
@@ -38,8 +38,8 @@ IMAGENET = {
     "Perceiver (FF)": _PERCEIVER.top1,
 }
 
-# Table 2. The order of its inputs is nothing to a network that only attends globally: its printed
-# accuracy is the same, raw and permuted.
+# Table 2. A network that only attends globally does not depend on the order of its inputs: its
+# printed accuracies on raw and permuted images are equal.
 LEARNED_POSITIONS = "Perceiver (Learned pos.)"
 LEARNED_POSITIONS_RAW = 70.9
 PERMUTED = {
@@ -50,7 +50,7 @@ PERMUTED = {
     LEARNED_POSITIONS: PrintedPermutation(LEARNED_POSITIONS_RAW, 50_176),
 }
 
-# Table 3: mAP on AudioSet, by what goes in. The text has 38.4 for raw audio.
+# Table 3: mAP on AudioSet by input. The text prints 38.4 for raw audio.
 AUDIOSET = {
     "raw audio": 38.3,
     "mel spectrogram": 38.4,
@@ -60,10 +60,10 @@ AUDIOSET = {
     "mel spectrogram - tuned + video": 44.2,
 }
 
-# Sec. 4.2, in the text: the same without video dropout.
+# Text of Sec. 4.2: mAP on AudioSet without video dropout.
 WITHOUT_VIDEO_DROPOUT = {"raw audio + video": 39.7, "mel spectrogram + video": 39.9}
 
-# Table 4: top-1 on ModelNet40, the best on the test set.
+# Table 4: the best top-1 on ModelNet40's test set.
 MODELNET40 = {
     "ResNet-50 (FF)": 66.3,
     "ViT-B-2 (FF)": 78.9,
@@ -74,15 +74,15 @@ MODELNET40 = {
     "Perceiver": 85.7,
 }
 
-# Table 5: cross-attends alone, nothing shared, by their number. 12 ran out of memory.
+# Table 5: unshared cross-attends without towers, by their number. 12 ran out of memory.
 CROSS_ATTENDS_ALONE = {
     4: PrintedCost(39.4, "173.1B", "12.7M"),
     8: PrintedCost(45.3, "346.1B", "23.8M"),
     12: PrintedCost(None, "519.2B", "34.9M"),
 }
 
-# Table 6: by the number of cross-attends and whether all are at the start. The first row's 41.1M
-# fits no reading of the network; its FLOPs and the row below it say 42.1M.
+# Table 6: by the number of cross-attends, and True if all are at the start. The printed 41.1M of
+# the first row must be an error: its FLOPs and the row below it correspond to 42.1M.
 CROSS_ATTENDS = {
     (1, True): PrintedCost(76.7, "404.3B", "41.1M"),
     (1, False): PrintedCost(76.7, "404.3B", "42.1M"),
@@ -94,6 +94,6 @@ CROSS_ATTENDS = {
     (8, False): _PERCEIVER,
 }
 
-# Table 7: by whether weights are shared; and top-1 on the training pictures.
+# Table 7: top-1 on validation and training images, by whether weights are shared.
 SHARING = {False: PrintedCost(72.9, "707.2B", "326.2M"), True: _PERCEIVER}
 SHARING_TRAINING = {False: 87.7, True: 79.5}

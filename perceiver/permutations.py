@@ -1,6 +1,6 @@
-"""Permuted inputs: what is left when a network can't rely on the order of pixels (Table 2).
+"""Permuted inputs, which test whether a network relies on the order of pixels (Table 2).
 
-The permutation is applied after the position features, so that every pixel keeps its own.
+The permutation is applied after the position encoding, so every pixel keeps its own encoding.
 """
 
 import jax
@@ -17,18 +17,18 @@ PERMUTATIONS = ("none", "fixed", "random")
 def permuted(
     inputs: ByteArray, permutation: str, seed: int, index: jax.Array | None = None
 ) -> ByteArray:
-    """Puts the inputs in another order.
+    """Permutes the inputs.
 
     Args:
       inputs: M inputs of B examples.
-      permutation: 'none'; 'fixed', one order for all examples, as in Table 2; or 'random', one for
-        each example, as the first version of the paper also had it.
-      seed: decides the order or orders; from 0 to below 2^32.
-      index: int [B], the number of each example, for 'random'. An example's order depends on the
-        seed and on this alone, so it is the same in every epoch.
+      permutation: 'none'; 'fixed', one order for all examples, as in Table 2; or 'random', one
+        order per example, which the first version of the paper also tested.
+      seed: seed of the permutation, from 0 to below 2^32.
+      index: int [B], the index of each example, for 'random'. An example's order depends only on
+        the seed and this index, so it is the same in every epoch.
 
     Raises:
-      InputError: another permutation or seed.
+      InputError: an unknown permutation, or a seed out of range.
     """
     num_inputs = inputs.content.shape[1]
     if permutation == "none":
@@ -36,7 +36,7 @@ def permuted(
     if not 0 <= seed < 2**32:
         raise InputError(f"permutation_seed is {seed}; give one from 0 to below 2^32")
     if permutation == "fixed":
-        # NumPy's legacy generator: its stream is frozen, so the order outlives any library.
+        # NumPy's legacy generator: its stream is frozen, so the order never changes.
         order = np.random.RandomState(seed).permutation(num_inputs)
         return inputs.permute(jnp.asarray(order, jnp.int32))
     if permutation == "random":

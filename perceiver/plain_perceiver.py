@@ -1,8 +1,8 @@
-"""The Perceiver as plain JAX: what benchmarks hold the project's own against (Sec. 3.1, App. C).
+"""The Perceiver in plain JAX, to read and as a reference for benchmarks (Sec. 3.1, App. C).
 
-Nothing is clever here: attention is dense, keys and values are projected anew at every
-cross-attend, every layer is written out into the program, and JAX differentiates it. It takes the
-parameters of the project's network, so the two compute the same thing.
+Nothing is optimised: attention is dense, every cross-attend projects keys and values again, the
+program contains every layer, and JAX differentiates it. It takes the parameters of
+`perceiver.model.Perceiver` and computes the same function.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from perceiver.byte_array import ByteArray
 Weights = Mapping[str, Mapping[str, jax.Array]]
 
 _ROOT = "perceiver"
-_EPSILON = 1e-5  # of LayerNorm, Haiku's
+_EPSILON = 1e-5  # LayerNorm adds it to variances
 
 
 def plain_perceiver(
@@ -25,14 +25,14 @@ def plain_perceiver(
     inputs: Sequence[ByteArray],
     dtype: str = "float32",
 ) -> jax.Array:
-    """Class logits, float32 [B, num_classes].
+    """Returns class logits, float32 [B, num_classes].
 
     Args:
-      params: the parameters of `perceiver.model.Perceiver` with this architecture; others are not
-        looked at.
-      architecture: its sizes.
-      inputs: the byte arrays of a batch, equally wide, without masks.
-      dtype: of activations and products; LayerNorm, softmax and head are float32.
+      params: parameters of `perceiver.model.Perceiver` with this architecture; additional
+        parameters are ignored.
+      architecture: sizes of the network.
+      inputs: the byte arrays of a batch, with the same number of channels, without masks.
+      dtype: type of activations and products; LayerNorm, softmax and head are float32.
 
     Raises:
       ValueError: a byte array with a mask.
@@ -40,15 +40,14 @@ def plain_perceiver(
     if any(part.mask is not None for part in inputs):
         raise ValueError("the plain Perceiver takes no masks: give byte arrays without")
     array = jnp.concatenate([part.concatenate() for part in inputs], axis=1)  # [B, M, C]
-    share = architecture.inputs_of_a_cross_attend(array.shape[1])
+    size = architecture.inputs_per_cross_attend(array.shape[1])
     latents = params[_ROOT]["latents"].astype(dtype)
     z = jnp.broadcast_to(latents, (array.shape[0], *latents.shape))  # [B, N, D]
     for number, stage in enumerate(architecture.stages()):
-        start = number * share if architecture.unrolled else 0
-        seen = array[:, start : start + share]
-        z = _cross_attend(
-            params, f"{_ROOT}/cross_attend_{stage.cross_attend}", z, seen, architecture.cross_heads
-        )
+        start = number * size if architecture.unrolled else 0
+        segment = array[:, start : start + size]
+        name = f"{_ROOT}/cross_attend_{stage.cross_attend}"
+        z = _cross_attend(params, name, z, segment, architecture.cross_heads)
         for tower in stage.towers:
             for layer in range(architecture.self_attends_per_tower):
                 name = f"{_ROOT}/tower_{tower}/self_attend_{layer}"
@@ -57,25 +56,25 @@ def plain_perceiver(
 
 
 def _cross_attend(params: Weights, name: str, z: jax.Array, array: jax.Array, heads: int):
-    """Latents [B, N, D] attend to inputs [B, M, C]."""
-    seen = _layer_norm(params, f"{name}/layer_norm_inputs", array).astype(z.dtype)
+    """Attends from latents [B, N, D] to inputs [B, M, C]."""
+    normalised = _layer_norm(params, f"{name}/layer_norm_inputs", array).astype(z.dtype)
     q = _linear(params, f"{name}/query", _layer_norm(params, f"{name}/layer_norm_latents", z))
-    k = _linear(params, f"{name}/key", seen)
-    v = _linear(params, f"{name}/value", seen)
+    k = _linear(params, f"{name}/key", normalised)
+    v = _linear(params, f"{name}/value", normalised)
     z = z + _linear(params, f"{name}/output", _attention(q, k, v, heads))
     return z + _dense(params, f"{name}/dense", z)
 
 
 def _self_attend(params: Weights, name: str, z: jax.Array, heads: int):
-    """Latents [B, N, D] attend to each other."""
-    normal = _layer_norm(params, f"{name}/layer_norm", z)
-    q, k, v = (_linear(params, f"{name}/{part}", normal) for part in ("query", "key", "value"))
+    """Attends from latents [B, N, D] to each other."""
+    normalised = _layer_norm(params, f"{name}/layer_norm", z)
+    q, k, v = (_linear(params, f"{name}/{part}", normalised) for part in ("query", "key", "value"))
     z = z + _linear(params, f"{name}/output", _attention(q, k, v, heads))
     return z + _dense(params, f"{name}/dense", z)
 
 
 def _attention(q: jax.Array, k: jax.Array, v: jax.Array, heads: int) -> jax.Array:
-    """Q [B, N, H * K], K and V [B, M, H * K] to the attended values [B, N, H * K]."""
+    """Returns softmax(Q K^T / sqrt(K)) V; Q is [B, N, H * K], K and V are [B, M, H * K]."""
     q, k, v = (x.reshape(*x.shape[:2], heads, -1) for x in (q, k, v))
     logits = jnp.einsum("bnhk,bmhk->bhnm", q, k, preferred_element_type=jnp.float32)
     weights = jax.nn.softmax(logits / jnp.sqrt(q.shape[-1]))
@@ -84,6 +83,7 @@ def _attention(q: jax.Array, k: jax.Array, v: jax.Array, heads: int) -> jax.Arra
 
 
 def _dense(params: Weights, name: str, z: jax.Array) -> jax.Array:
+    """Adds LayerNorm, linear, GELU, linear."""
     hidden = _linear(params, f"{name}/linear_0", _layer_norm(params, f"{name}/layer_norm", z))
     return _linear(params, f"{name}/linear_1", jax.nn.gelu(hidden))
 
@@ -93,7 +93,7 @@ def _linear(params: Weights, name: str, x: jax.Array) -> jax.Array:
 
 
 def _layer_norm(params: Weights, name: str, x: jax.Array) -> jax.Array:
-    wide = x.astype(jnp.float32)
-    mean, variance = wide.mean(-1, keepdims=True), wide.var(-1, keepdims=True)
-    normal = (wide - mean) / jnp.sqrt(variance + _EPSILON)
-    return (normal * params[name]["scale"] + params[name]["offset"]).astype(x.dtype)
+    x32 = x.astype(jnp.float32)
+    mean, variance = x32.mean(-1, keepdims=True), x32.var(-1, keepdims=True)
+    normalised = (x32 - mean) / jnp.sqrt(variance + _EPSILON)
+    return (normalised * params[name]["scale"] + params[name]["offset"]).astype(x.dtype)

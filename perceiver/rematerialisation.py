@@ -1,8 +1,8 @@
-"""What the backward pass keeps of the forward pass, and what it computes again.
+"""Rematerialisation: the values that the backward pass saves, and those it computes again.
 
-Kept by name: what is written `kept(x, name)` in blocks and attention is the output of a matrix
-product, or what an attention's backward pass goes by. What lies between is elementwise (LayerNorm,
-GELU, sums), costs little time and, kept, most of the memory.
+Blocks and attention name what is worth saving by `save_for_backward`: outputs of matrix products
+and the statistics that attention's backward pass needs. The operations in between are elementwise
+(LayerNorm, GELU, sums): they take little time, but their values take most of the memory.
 """
 
 from collections.abc import Callable
@@ -11,33 +11,34 @@ import haiku as hk
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
-_NAMES = ("query", "key", "value", "attended", "log_sum", "middle", "hidden")
+_SAVED = ("query", "key", "value", "attended", "log_sum", "middle", "hidden")
 
-# What is computed again: nothing; what is elementwise; everything within a block.
+# The values of `config.model.remat`, with the options of `hk.remat`: compute nothing again, compute
+# elementwise operations again, or compute whole blocks again.
 REMAT = {
     "none": None,
-    "elementwise": {"policy": jax.checkpoint_policies.save_only_these_names(*_NAMES)},
+    "elementwise": {"policy": jax.checkpoint_policies.save_only_these_names(*_SAVED)},
     "block": {},
 }
 
 
-def kept(x: jax.Array, name: str) -> jax.Array:
-    """Names an array that 'elementwise' keeps.
+def save_for_backward(x: jax.Array, name: str) -> jax.Array:
+    """Marks an array that 'elementwise' saves.
 
     Raises:
-      ValueError: a name that it does not know.
+      ValueError: an unknown name.
     """
-    if name not in _NAMES:
-        raise ValueError(f"{name!r} is not one of {_NAMES}")
+    if name not in _SAVED:
+        raise ValueError(f"{name!r} is not one of {_SAVED}")
     return checkpoint_name(x, name)
 
 
-def rematerialised(block: Callable, options: dict | None, checkpoint: Callable = hk.remat):
-    """A block whose inner values are computed again as a value of `REMAT` says.
+def rematerialise(block: Callable, options: dict | None, checkpoint: Callable = hk.remat):
+    """Wraps a block so that the backward pass computes its inner values again.
 
     Args:
       block: a function of arrays.
       options: one of the values of `REMAT`.
-      checkpoint: `hk.remat`, or `jax.checkpoint` for a function without modules.
+      checkpoint: `hk.remat`, or `jax.checkpoint` for a function without Haiku modules.
     """
     return block if options is None else checkpoint(block, **options)

@@ -52,6 +52,7 @@ FORBIDDEN = {
         "configs",
     },
     "perceiver": _MODEL,
+    "perceiver/attention": _MODEL,
     "perceiver/modalities": _MODEL,
     "perceiver/baselines": _MODEL,
     "experiments": {"tensorflow", "tensorflow_datasets", "tests"},

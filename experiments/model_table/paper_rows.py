@@ -172,7 +172,7 @@ def receptive_field(config: ConfigDict) -> int:
     num_inputs = sum(part.num_inputs for part in parts)
     if config.model.name == "transformer":
         return num_inputs
-    return networks.architecture(model).inputs_of_a_cross_attend(num_inputs)
+    return networks.architecture(model).inputs_per_cross_attend(num_inputs)
 
 
 def agreements(row: PrintedRow, config: ConfigDict, cost: Cost) -> dict[str, Agreement]:

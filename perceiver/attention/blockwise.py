@@ -1,223 +1,192 @@
-"""Attention a block of inputs at a time, so that no [N, M] logits are held (Sec. 3.1).
+"""Attention to one block of inputs at a time, without an array of all [N, M] logits (Sec. 3.1).
 
-A softmax over blocks keeps, for each query, the largest logit so far and sums relative to it, and
-rescales them when a larger one comes (Milakov and Gimelshein, 2018; Rabe and Staats, 2021). The
-backward pass is written here: from the log of each query's sum the weights of a block can be
-computed again, so nothing of size [N, M] is kept between the passes (Dao et al., 2022).
+The online softmax stores, for each query, the largest logit so far and sums relative to it, and
+rescales the sums when a larger logit appears (Milakov and Gimelshein, 2018; Rabe and Staats, 2021).
+The backward pass is written here: it computes the weights of a block again from the log-sum-exp of
+each query's logits, so no array of size [N, M] is stored between the passes (Dao et al., 2022).
 
-Here keys and values are the same vectors, the normalised inputs (see `perceiver.normal_bytes`), and
-not arrays but anything that can be attended to block by block, `Attended`: written out (`Rows`),
-or on a grid and never written out (`perceiver.normal_bytes.GridBytes`). Within a block inputs come
-first and queries last: sums over inputs are then sums of vectors of queries, which CPUs do several
-times faster than sums along a vector.
+The inputs are folded: the normalised inputs are keys and values at once (see
+`perceiver.attention.inputs`). Within a block, inputs are on the axis before the queries: sums over
+inputs are then sums of vectors of queries, which CPUs compute several times faster than sums along
+a vector.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
 
 import chex
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from perceiver.rematerialisation import kept
-
-# Finite, so that a block without any valid input stays free of NaN.
-_MASKED = -1e30
-
-Tree = Any
+from perceiver.attention.dense import MASKED_LOGIT, mask_logits, scale_queries
+from perceiver.attention.inputs import BlockedInputs, FoldedInputs, dot_products
+from perceiver.rematerialisation import save_for_backward
 
 
-class Attended(Protocol):
-    """Vectors x_m of C channels, for each of B examples, in blocks of m of them.
-
-    What a query y has to do with them is linear in y, in two steps: `project` is done once for
-    all blocks, `dot` for each. `gather` and `total` are their transposes. It is a pytree of arrays.
-    """
-
-    def blocks(self) -> Tree:
-        """The data of all blocks: arrays [blocks, B, m, ...]."""
-
-    def mask(self) -> jax.Array | None:
-        """Which inputs are valid, bool [blocks, B, m]; None where all are."""
-
-    def project(self, queries: jax.Array) -> tuple[Tree, Tree]:
-        """Queries [B, Q, C] as `dot` needs them: what blocks share, and [blocks, ...] their own."""
-
-    def dot(self, block: Tree, projected: tuple[Tree, Tree]) -> jax.Array:
-        """Products y . x_m, float32 [B, m, Q], with the inputs of a block."""
-
-    def gather(self, block: Tree, weights: jax.Array) -> tuple[Tree, Tree]:
-        """The transpose of `dot`: of weights [B, m, Q], sums in the form of what is projected."""
-
-    def total(self, sums: tuple[Tree, Tree]) -> jax.Array:
-        """The transpose of `project`: of all sums, sum_m weight_m x_m, float32 [B, Q, C]."""
-
-
-class Rows(NamedTuple):
-    """Vectors that are written out.
-
-    Attributes:
-      x: [blocks, B, m, C], in the type in which products are computed.
-      valid: bool [blocks, B, m], or None.
-    """
-
-    x: jax.Array
-    valid: jax.Array | None
-
-    def blocks(self) -> jax.Array:
-        """See `Attended`."""
-        return self.x
-
-    def mask(self) -> jax.Array | None:
-        """See `Attended`."""
-        return self.valid
-
-    def project(self, queries: jax.Array) -> tuple[jax.Array, None]:
-        """See `Attended`."""
-        return queries.astype(self.x.dtype).swapaxes(1, 2), None  # [B, C, Q]
-
-    def dot(self, block: jax.Array, projected: tuple[jax.Array, None]) -> jax.Array:
-        """See `Attended`."""
-        return jnp.matmul(block, projected[0], preferred_element_type=jnp.float32)
-
-    def gather(self, block: jax.Array, weights: jax.Array) -> tuple[jax.Array, None]:
-        """See `Attended`."""
-        weights = weights.astype(block.dtype)
-        return jnp.einsum("bmc,bmq->bcq", block, weights, preferred_element_type=jnp.float32), None
-
-    def total(self, sums: tuple[jax.Array, None]) -> jax.Array:
-        """See `Attended`."""
-        return sums[0].swapaxes(1, 2)
-
-
-def attend(queries: jax.Array, parts: Sequence[Attended]) -> jax.Array:
-    """Attends from Q queries to all inputs of several parts, softmax(y . x_m) x_m.
-
-    Args:
-      queries: y, float32 [B, Q, C], scaled already.
-      parts: the inputs x_m, keys and values in one.
+def folded_attention(queries: jax.Array, inputs: FoldedInputs) -> jax.Array:
+    """Attends from queries [B, N, H, K] to folded inputs.
 
     Returns:
-      float32 [B, Q, C]. That of an example without any valid input is finite, but means nothing.
+      The attended values [B, N, H, K] in the type of `queries`; zero for an example without valid
+      inputs.
+    """
+    x = blockwise_attention(_fold(queries, inputs), inputs.parts)  # [B, H N, C]
+    batch, num_latents, heads, _ = queries.shape
+    x = x.reshape(batch, heads, num_latents, -1)
+    values = jnp.einsum("bhnc,chk->bnhk", x, inputs.projection.value)
+    values += inputs.projection.value_offset
+    masks = [part.mask() for part in inputs.parts]
+    if all(mask is not None for mask in masks):
+        valid = jnp.stack([mask.any((0, 2)) for mask in masks]).any(0)  # [B]
+        values *= valid[:, None, None, None]
+    return values.astype(queries.dtype)
+
+
+def folded_logits(queries: jax.Array, inputs: FoldedInputs) -> jax.Array:
+    """Returns the logits of one segment before mask and softmax, float32 [B, H, N, M]."""
+    batch, num_latents, heads, _ = queries.shape
+    folded = _fold(queries, inputs)
+    logits = [  # [B, M_i, H N]
+        dot_products(part, folded)[:, :size]
+        for part, size in zip(inputs.parts, inputs.segment_sizes, strict=True)
+    ]
+    logits = jnp.concatenate(logits, axis=1)
+    logits = logits.swapaxes(1, 2).reshape(batch, heads, num_latents, -1)
+    constant = jnp.einsum("bnhk,hk->bhn", scale_queries(queries), inputs.projection.key_offset)
+    return logits + constant[..., None]
+
+
+def _fold(queries, inputs):
+    """Returns queries of the normalised inputs themselves, scaled, float32 [B, H N, C]."""
+    folded = jnp.einsum("bnhk,chk->bhnc", scale_queries(queries), inputs.projection.key)
+    return folded.reshape(len(folded), -1, folded.shape[-1])
+
+
+def blockwise_attention(queries: jax.Array, parts: Sequence[BlockedInputs]) -> jax.Array:
+    """Attends from Q queries y to all inputs of several parts: softmax(y . n_m) n_m.
+
+    Args:
+      queries: y, float32 [B, Q, C], already scaled.
+      parts: the normalised inputs n_m, which are keys and values at once.
+
+    Returns:
+      float32 [B, Q, C]. The result of an example without valid inputs is finite, but meaningless.
     """
     chex.assert_rank(queries, 3)
-    return _attend(queries, tuple(parts))
+    return _attention(queries, tuple(parts))
 
 
 @jax.custom_vjp
-def _attend(queries, parts):
+def _attention(queries, parts):
     return _forward(queries, parts)[0]
 
 
 def _forward(queries, parts):
-    """What is attended to, and the log of each query's sum of exponentiated logits [B, Q]."""
-    partial = [_of_part(queries, part) for part in parts]
+    """Returns the attended inputs [B, Q, C] and the log-sum-exp of each query's logits [B, Q]."""
+    partial = [_attend_to_part(queries, part) for part in parts]
     log_sums = jnp.stack([highest + jnp.log(total) for highest, total, _ in partial])
     log_sum = jax.nn.logsumexp(log_sums, axis=0)
     attended = [jnp.exp(highest - log_sum)[..., None] * x for highest, _, x in partial]
     return sum(attended[1:], attended[0]), log_sum
 
 
-def _of_part(queries, part):
-    """A part's largest logit and, relative to it, the sums of weights and of weighted inputs."""
-    shared, own = part.project(queries)
+def _attend_to_part(queries, part):
+    """Returns the largest logit and, relative to it, the sums of weights and weighted inputs."""
+    shared, per_block = part.project(queries)
 
     def step(running, x):
         highest, total, sums = running
         block, mask, own = x
-        logits = _masked(part.dot(block, (shared, own)), mask)  # [B, m, Q]
-        higher = jnp.maximum(highest, logits.max(1))
-        weights = jnp.exp(logits - higher[:, None])
-        rescale = jnp.exp(highest - higher)
-        gathered, own_sums = part.gather(block, weights)
-        sums = jax.tree.map(lambda old, new: rescale[:, None] * old + new, sums, gathered)
-        return (higher, rescale * total + weights.sum(1), sums), (own_sums, higher)
+        logits = mask_logits(part.dot(block, (shared, own)), mask, input_axis=1)  # [B, m, Q]
+        new_highest = jnp.maximum(highest, logits.max(1))
+        weights = jnp.exp(logits - new_highest[:, None])
+        rescale = jnp.exp(highest - new_highest)
+        shared_sums, own_sums = part.transpose_dot(block, weights)
+        sums = jax.tree.map(lambda old, new: rescale[:, None] * old + new, sums, shared_sums)
+        return (new_highest, rescale * total + weights.sum(1), sums), (own_sums, new_highest)
 
-    none = jnp.zeros(queries.shape[:2])
-    start = (none + _MASKED, none, _zeros(shared))
-    (highest, total, sums), (own_sums, highest_then) = jax.lax.scan(
-        step, start, (part.blocks(), part.mask(), own)
+    zero = jnp.zeros(queries.shape[:2])
+    start = (zero + MASKED_LOGIT, zero, _zeros_like(shared))
+    (highest, total, shared_sums), (own_sums, highest_at_block) = jax.lax.scan(
+        step, start, (part.blocks(), part.mask(), per_block)
     )
-    rescale = jnp.exp(highest_then - highest)  # [blocks, B, Q]
+    rescale = jnp.exp(highest_at_block - highest)  # [blocks, B, Q]
     own_sums = jax.tree.map(lambda x: rescale * x, own_sums)
-    return highest, total, part.total((sums, own_sums))
+    return highest, total, part.transpose_project((shared_sums, own_sums))
 
 
-def _attend_forward(queries, parts):
-    """Keeps nothing of size [Q, M] for the backward pass; notes which parts it has to reach."""
-    learned = tuple(
+def _attention_forward(queries, parts):
+    """Saves nothing of size [Q, M], and records the parts that need a gradient."""
+    # Saved values must be JAX types: an empty tuple marks a part with a gradient, None one without.
+    differentiated = tuple(
         () if any(x.perturbed for x in jax.tree.leaves(part)) else None for part in parts
     )
     queries, parts = jax.tree.map(lambda x: x.value, (queries, parts))
     attended, log_sum = _forward(queries, parts)
-    attended, log_sum = kept(attended, "attended"), kept(log_sum, "log_sum")
-    return attended, (queries, parts, learned, attended, log_sum)
+    attended = save_for_backward(attended, "attended")
+    log_sum = save_for_backward(log_sum, "log_sum")
+    return attended, (queries, parts, differentiated, attended, log_sum)
 
 
-def _attend_backward(saved, slope):
-    queries, parts, learned, attended, log_sum = saved
-    if isinstance(slope, SymbolicZero):
-        slope = jnp.zeros(attended.shape)
-    mean_slope = (slope * attended).sum(-1)  # [B, Q]
+def _attention_backward(saved, cotangent):
+    queries, parts, differentiated, attended, log_sum = saved
+    if isinstance(cotangent, SymbolicZero):
+        cotangent = jnp.zeros(attended.shape)
+    mean = (cotangent * attended).sum(-1)  # [B, Q]
     gradients = [
-        _gradients_of_part(queries, part, slope, mean_slope, log_sum, is_learned is not None)
-        for part, is_learned in zip(parts, learned, strict=True)
+        _part_gradients(queries, part, cotangent, mean, log_sum, marker is not None)
+        for part, marker in zip(parts, differentiated, strict=True)
     ]
-    of_queries, of_parts = zip(*gradients, strict=True)
-    return sum(of_queries[1:], of_queries[0]), of_parts
+    d_queries, d_parts = zip(*gradients, strict=True)
+    return sum(d_queries[1:], d_queries[0]), d_parts
 
 
-def _gradients_of_part(queries, part, slope, mean_slope, log_sum, learned):
-    """The gradient of the queries through a part, and that of the part if it is learned."""
-    q_shared, q_own = part.project(queries)
-    s_shared, s_own = part.project(slope)
+def _part_gradients(queries, part, cotangent, mean, log_sum, differentiate_part):
+    """Returns the gradient of the queries through a part, and the gradient of the part or None."""
+    q_shared, q_per_block = part.project(queries)
+    c_shared, c_per_block = part.project(cotangent)
 
     def step(running, x):
-        block, mask, q_own, s_own = x
+        block, mask, q_own, c_own = x
 
         def products(block):
-            return part.dot(block, (q_shared, q_own)), part.dot(block, (s_shared, s_own))
+            return part.dot(block, (q_shared, q_own)), part.dot(block, (c_shared, c_own))
 
-        (logits, slopes), through_products = jax.vjp(products, block)
-        weights = jnp.exp(_masked(logits, mask) - log_sum[:, None])  # [B, m, Q]
-        slopes = weights * (slopes - mean_slope[:, None])
-        sums = [part.gather(block, slopes)]
-        of_block = None
-        if learned:
-            sums.append(part.gather(block, weights))
-            (of_block,) = through_products((slopes, weights))
-        running = jax.tree.map(jnp.add, running, [gathered for gathered, _ in sums])
-        return running, ([own for _, own in sums], of_block)
+        (logits, d_weights), products_vjp = jax.vjp(products, block)
+        weights = jnp.exp(mask_logits(logits, mask, input_axis=1) - log_sum[:, None])  # [B, m, Q]
+        d_logits = weights * (d_weights - mean[:, None])
+        sums = [part.transpose_dot(block, d_logits)]
+        d_block = None
+        if differentiate_part:
+            sums.append(part.transpose_dot(block, weights))
+            (d_block,) = products_vjp((d_logits, weights))
+        running = jax.tree.map(jnp.add, running, [shared for shared, _ in sums])
+        return running, ([own for _, own in sums], d_block)
 
-    start = [_zeros(q_shared)] * (2 if learned else 1)
-    sums, (own_sums, of_blocks) = jax.lax.scan(
-        step, start, (part.blocks(), part.mask(), q_own, s_own)
+    start = [_zeros_like(q_shared)] * (2 if differentiate_part else 1)
+    shared_sums, (own_sums, d_blocks) = jax.lax.scan(
+        step, start, (part.blocks(), part.mask(), q_per_block, c_per_block)
     )
-    sums = list(zip(sums, own_sums, strict=True))
-    of_queries = part.total(sums[0])
-    if not learned:
-        return of_queries, None
-    _, through_blocks = jax.vjp(lambda part: part.blocks(), part)
-    (of_part,) = through_blocks(of_blocks)
-    for projected, its_sums in zip((queries, slope), sums, strict=True):
-        outputs, through_projection = jax.vjp(lambda part, y=projected: part.project(y), part)
-        its_sums = jax.tree.map(lambda x, like: x.astype(like.dtype), its_sums, outputs)
-        of_part = jax.tree.map(_add, of_part, through_projection(its_sums)[0])
-    return of_queries, of_part
+    sums = list(zip(shared_sums, own_sums, strict=True))
+    d_queries = part.transpose_project(sums[0])
+    if not differentiate_part:
+        return d_queries, None
+    _, blocks_vjp = jax.vjp(lambda part: part.blocks(), part)
+    (d_part,) = blocks_vjp(d_blocks)
+    for vectors, vector_sums in zip((queries, cotangent), sums, strict=True):
+        outputs, project_vjp = jax.vjp(lambda part, y=vectors: part.project(y), part)
+        vector_sums = jax.tree.map(lambda x, like: x.astype(like.dtype), vector_sums, outputs)
+        d_part = jax.tree.map(_add_gradients, d_part, project_vjp(vector_sums)[0])
+    return d_queries, d_part
 
 
-_attend.defvjp(_attend_forward, _attend_backward, symbolic_zeros=True)
+_attention.defvjp(_attention_forward, _attention_backward, symbolic_zeros=True)
 
 
-def _masked(logits, mask):
-    return logits if mask is None else jnp.where(mask[..., None], logits, _MASKED)
-
-
-def _zeros(tree):
+def _zeros_like(tree):
     return jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), tree)
 
 
-def _add(x, y):
-    """The sum of two gradients; those of masks are of a type that does not add."""
+def _add_gradients(x, y):
+    """Adds two gradients. The gradients of masks have the type float0, which does not add."""
     return x if x.dtype == jax.dtypes.float0 else x + y

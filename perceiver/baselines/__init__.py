@@ -1,1 +1,1 @@
-"""What the paper compares the Perceiver with: ResNet, ViT and a Transformer (Tables 1, 2 and 4)."""
+"""The baselines of the paper: ResNet, ViT and a Transformer (Tables 1, 2 and 4)."""

@@ -1,13 +1,12 @@
-"""Parameters and FLOPs of the baselines by formula, part by part, counted as in perceiver.costs.
+"""Formulae for the parameters and FLOPs of the baselines, counted as in `perceiver.costs`.
 
-FLOPs of convolutions are 2 for each multiply-accumulate, those with padding included, as published
-figures count them. What works elementwise or compares, BatchNorm, LayerNorm, GELU, ReLU and
-pooling, counts none.
+A convolution counts 2 FLOPs per multiply-accumulate, including those with padding, like published
+figures. BatchNorm, LayerNorm, GELU, ReLU and pooling count none.
 """
 
 from collections.abc import Sequence
 
-from perceiver.baselines.grid import strided
+from perceiver.baselines.grid import strided_shape
 from perceiver.baselines.resnet import (
     BOTTLENECK,
     INPUT_KERNEL,
@@ -26,30 +25,30 @@ def resnet_costs(
     blocks: Sequence[int],
     channels: Sequence[int],
 ) -> list[Cost]:
-    """Parameters and FLOPs of a ResNet; BatchNorm's moving averages are no parameters.
+    """Returns the costs of a ResNet; BatchNorm's moving averages are not parameters.
 
     Args:
       grid: rows and columns of the inputs.
-      input_channels: C, content and positions together.
-      num_classes: outputs of the head.
-      blocks: of each of the four groups.
-      channels: outputs of each group.
+      input_channels: number of channels C of content and positions together.
+      num_classes: number of outputs of the head.
+      blocks: number of blocks in each of the four groups.
+      channels: output channels of each group.
 
     Returns:
       The costs of the initial convolution, each group of blocks and the head.
 
     Raises:
-      ValueError: sizes that `ResNet` refuses.
+      InputError: invalid sizes (see `check_groups`).
     """
     check_groups(blocks, channels)
-    grid = strided(grid, 2)
+    grid = strided_shape(grid, 2)
     costs = [
         Cost("initial convolution", *_conv(grid, INPUT_KERNEL, input_channels, STEM_CHANNELS), 1)
     ]
-    grid, inputs = strided(grid, 2), STEM_CHANNELS  # max pooling
+    grid, inputs = strided_shape(grid, 2), STEM_CHANNELS  # max pooling
     for i, (count, outputs, stride) in enumerate(zip(blocks, channels, STRIDES, strict=True)):
         inner = outputs // BOTTLENECK
-        before, grid = grid, strided(grid, stride)
+        before, grid = grid, strided_shape(grid, stride)
         convs = [_conv(grid, 1, inputs, outputs)]  # the shortcut
         for block in range(count):
             first = block == 0
@@ -75,23 +74,23 @@ def vit_costs(
     heads: int,
     widening: int,
 ) -> list[Cost]:
-    """Parameters and FLOPs of a ViT.
+    """Returns the costs of a ViT.
 
     Args:
       grid: rows and columns of the inputs.
-      input_channels: C, content and positions together.
-      num_classes: outputs of the head.
-      patch: rows and columns of a patch.
-      channels: D.
-      layers: self-attends.
-      heads: of each self-attend.
-      widening: hidden channels of the dense blocks in multiples of D.
+      input_channels: number of channels C of content and positions together.
+      num_classes: number of outputs of the head.
+      patch: side of a patch.
+      channels: number of channels D.
+      layers: number of self-attends.
+      heads: number of heads of each self-attend.
+      widening: hidden channels of the dense blocks as a multiple of D.
 
     Returns:
       The costs of the patch layer, class token and position embedding, self-attends, final
       LayerNorm and head.
     """
-    rows, columns = strided(grid, patch)
+    rows, columns = strided_shape(grid, patch)
     patches = rows * columns
     patch_inputs = patch * patch * input_channels
     return [
@@ -119,16 +118,16 @@ def transformer_costs(
     heads: int,
     widening: int,
 ) -> list[Cost]:
-    """Parameters and FLOPs of a Transformer.
+    """Returns the costs of a Transformer.
 
     Args:
-      num_inputs: M.
-      input_channels: C, content and positions together.
-      num_classes: outputs of the head.
-      channels: D.
-      layers: self-attends.
-      heads: of each self-attend.
-      widening: hidden channels of the dense blocks in multiples of D.
+      num_inputs: number of inputs M.
+      input_channels: number of channels C of content and positions together.
+      num_classes: number of outputs of the head.
+      channels: number of channels D.
+      layers: number of self-attends.
+      heads: number of heads of each self-attend.
+      widening: hidden channels of the dense blocks as a multiple of D.
 
     Returns:
       The costs of the first linear layer, self-attends and head.
@@ -146,13 +145,13 @@ def transformer_costs(
 
 
 def _conv(grid: tuple[int, int], kernel: int, inputs: int, outputs: int) -> tuple[int, int]:
-    """Parameters and FLOPs of a convolution without bias, BatchNorm's scale and offset with it.
+    """Returns the parameters and FLOPs of a convolution without bias, and of its BatchNorm.
 
     Args:
-      grid: rows and columns of what comes out.
-      kernel: its sides.
-      inputs: channels.
-      outputs: channels.
+      grid: rows and columns of the output.
+      kernel: side of the kernel.
+      inputs: number of input channels.
+      outputs: number of output channels.
     """
     weights = kernel * kernel * inputs * outputs
     rows, columns = grid

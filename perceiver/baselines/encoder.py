@@ -1,4 +1,4 @@
-"""The stack of Transformer layers that ViT and the Transformer share with the Perceiver's tower."""
+"""The stack of Transformer layers of ViT and the Transformer: a Perceiver's latent tower."""
 
 import dataclasses
 
@@ -13,20 +13,22 @@ from perceiver.rematerialisation import REMAT
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """A latent Transformer's self-attends (Sec. 3.1, App. C) over vectors of any number.
+    """A latent Transformer's self-attends (Sec. 3.1, App. C) over any number of vectors.
 
     Attributes:
-      channels: D, of each vector.
-      layers: self-attends, each with weights of its own.
-      heads: of each self-attend.
-      widening: hidden channels of the dense blocks in multiples of D.
-      dtype: 'float32' or 'bfloat16', in which activations are kept and products computed.
-        Parameters, LayerNorm statistics and softmax stay float32; so should what comes before, as
-        bfloat16 could not tell neighbouring positions apart.
-      remat: what the backward pass computes again, a key of `perceiver.rematerialisation.REMAT`.
+      channels: number of channels D of each vector.
+      layers: number of self-attends; they do not share weights.
+      heads: number of heads of each self-attend.
+      widening: hidden channels of the dense blocks as a multiple of D.
+      dtype: type of activations and matrix products, 'float32' or 'bfloat16'. Parameters, LayerNorm
+        statistics and softmax stay float32. Layers before the encoder should be float32 too,
+        because bfloat16 cannot distinguish neighbouring positions.
+      remat: values that the backward pass computes again, a key of
+        `perceiver.rematerialisation.REMAT`.
 
     Raises:
-      InputError: a size that is not positive, heads that do not divide D, another dtype or remat.
+      InputError: a size that is not positive, a number of heads that does not divide D, or an
+        unknown dtype or remat.
     """
 
     channels: int

@@ -1,7 +1,7 @@
-"""Byte arrays laid out on a 2-D grid, for networks that look at neighbourhoods (Tables 2 and 4).
+"""Byte arrays laid out on a 2-D grid, for ResNet and ViT (Tables 2 and 4).
 
-The grid says where an input lies, whatever its position encoding says: after a permutation of the
-inputs the two differ, which is what Table 2 is about.
+The grid defines the neighbourhood of an input, and the position encoding does not. The two differ
+after a permutation of the inputs, which Table 2 tests.
 """
 
 import jax
@@ -10,8 +10,8 @@ from perceiver.byte_array import ByteArray
 from perceiver.errors import InputError
 
 
-def on_grid(inputs: ByteArray, grid: tuple[int, int]) -> jax.Array:
-    """Content and positions on a grid, float32 [B, rows, columns, C].
+def lay_on_grid(inputs: ByteArray, grid: tuple[int, int]) -> jax.Array:
+    """Returns content and positions on a grid, float32 [B, rows, columns, C].
 
     Args:
       inputs: [B, M, C], in row-major order.
@@ -25,7 +25,7 @@ def on_grid(inputs: ByteArray, grid: tuple[int, int]) -> jax.Array:
 
 
 def check_grid(inputs: ByteArray, grid: tuple[int, int]) -> None:
-    """Makes sure that inputs fill a grid.
+    """Checks that the inputs fill a grid.
 
     Raises:
       InputError: M is not rows x columns, or there is a mask.
@@ -39,7 +39,7 @@ def check_grid(inputs: ByteArray, grid: tuple[int, int]) -> None:
         raise InputError("a grid takes no masked inputs: every one of its places must be valid")
 
 
-def strided(grid: tuple[int, int], stride: int) -> tuple[int, int]:
-    """Rows and columns that a window of this stride leaves of a grid, padded as by 'SAME'."""
+def strided_shape(grid: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Returns the rows and columns after an operation with this stride and 'SAME' padding."""
     rows, columns = grid
     return -(-rows // stride), -(-columns // stride)

@@ -1,7 +1,7 @@
-"""ResNet on a grid of inputs (He et al., 2016, arXiv:1512.03385), Haiku's own.
+"""Haiku's ResNet on a grid of inputs (He et al., 2016, arXiv:1512.03385).
 
-ResNet-50 is a baseline of Tables 1, 2 and 4. Where a block halves the resolution, its 3 x 3
-convolution does, as is usual since 'v1.5'.
+ResNet-50 is a baseline of Tables 1, 2 and 4. A block that halves the resolution does so in its
+3 x 3 convolution, as in the common 'v1.5' variant.
 """
 
 from collections.abc import Sequence
@@ -9,22 +9,22 @@ from collections.abc import Sequence
 import haiku as hk
 import jax
 
-from perceiver.baselines.grid import on_grid
+from perceiver.baselines.grid import lay_on_grid
 from perceiver.byte_array import ByteArray
 from perceiver.errors import InputError
 
-# The sides of the initial convolution: a receptive field of 7 x 7 = 49 inputs (Table 2).
+# Side of the initial convolution's kernel: a receptive field of 7 x 7 = 49 inputs (Table 2).
 INPUT_KERNEL = 7
-# Channels within a bottleneck block are those of its output divided by this.
+# Ratio of output channels to inner channels of a bottleneck block.
 BOTTLENECK = 4
-# The first block of each group of blocks has this stride.
+# Stride of the first block of each group of blocks.
 STRIDES = (1, 2, 2, 2)
 # Output channels of the initial convolution.
 STEM_CHANNELS = 64
 
 
 class ResNet(hk.Module):
-    """A ResNet of bottleneck blocks with BatchNorm over the batches of all devices."""
+    """A ResNet of bottleneck blocks, with BatchNorm over the examples of all devices."""
 
     def __init__(
         self,
@@ -39,16 +39,16 @@ class ResNet(hk.Module):
         """Sets the network up.
 
         Args:
-          num_classes: outputs of the head.
+          num_classes: number of outputs of the head.
           grid: rows and columns of the inputs.
-          blocks: of each of the four groups; (3, 4, 6, 3) in ResNet-50.
-          channels: outputs of each group; (256, 512, 1024, 2048) in ResNet-50.
-          axis: name of the axis of devices that training's batch statistics are taken over, None
+          blocks: number of blocks in each of the four groups; (3, 4, 6, 3) in ResNet-50.
+          channels: output channels of each group; (256, 512, 1024, 2048) in ResNet-50.
+          axis: name of the device axis over which batch statistics are averaged in training; None
             for one device.
-          name: of the module.
+          name: name of the module.
 
         Raises:
-          InputError: not four groups, or a group whose blocks or channels do not fit.
+          InputError: a number of groups other than four, or invalid blocks or channels of a group.
         """
         super().__init__(name=name)
         check_groups(blocks, channels)
@@ -59,16 +59,16 @@ class ResNet(hk.Module):
         self._axis = axis
 
     def __call__(self, inputs: ByteArray, is_training: bool) -> jax.Array:
-        """Class logits, float32 [B, num_classes].
+        """Returns class logits, float32 [B, num_classes].
 
-        It has state, BatchNorm's moving averages: use `hk.transform_with_state`, and initialise
-        with `is_training=True`, as only training makes them.
+        The module has state, BatchNorm's moving averages: use `hk.transform_with_state`, and
+        initialise with `is_training=True`, because only training creates the averages.
 
         Args:
           inputs: [B, M, C] in row-major order.
-          is_training: whether BatchNorm normalises by the batch and moves its averages, or
-            normalises by these. Before the first step of training, which replaces them, they are
-            those of the inputs that it was initialised with.
+          is_training: True if BatchNorm normalises by the batch and updates its moving averages;
+            False if it normalises by the averages. The first training step replaces the averages
+            of initialisation.
 
         Raises:
           InputError: inputs that do not fill the grid, or masked inputs.
@@ -79,7 +79,7 @@ class ResNet(hk.Module):
             bn_config={
                 "decay_rate": 0.9,
                 "eps": 1e-5,
-                # Nothing is mapped over devices while parameters are made.
+                # Initialisation is not mapped over devices.
                 "cross_replica_axis": None if hk.running_init() else self._axis,
             },
             bottleneck=True,
@@ -89,14 +89,14 @@ class ResNet(hk.Module):
             strides=STRIDES,
             name="layers",
         )
-        return network(on_grid(inputs, self._grid), is_training)
+        return network(lay_on_grid(inputs, self._grid), is_training)
 
 
 def check_groups(blocks: Sequence[int], channels: Sequence[int]) -> None:
-    """Makes sure that these are the sizes of a ResNet.
+    """Checks the sizes of a ResNet.
 
     Raises:
-      InputError: not four groups, or a group whose blocks or channels do not fit.
+      InputError: a number of groups other than four, or invalid blocks or channels of a group.
     """
     for what, sizes in (("blocks", blocks), ("channels", channels)):
         if len(sizes) != len(STRIDES):

@@ -1,7 +1,7 @@
-"""The Transformer baseline: the Perceiver's latent Transformer on the inputs themselves.
+"""The Transformer baseline: the Perceiver's latent Transformer, applied to the inputs directly.
 
 Sec. 4.1: 'the same architecture as the latent Transformer of the Perceiver', on images of 64 x 64
-pixels, as its cost grows with the square of the inputs (Tables 1, 2 and 4).
+pixels, because its cost is quadratic in the number of inputs (Tables 1, 2 and 4).
 """
 
 import haiku as hk
@@ -17,17 +17,17 @@ from perceiver.errors import InputError
 class Transformer(hk.Module):
     """A linear layer, a stack of self-attends, the mean over inputs, and a linear head.
 
-    It has no positions but those of its inputs, so their order changes nothing.
+    The only positions are those of the inputs, so the order of the inputs has no effect.
     """
 
     def __init__(self, num_classes: int, encoder: Encoder, *, name: str = "transformer"):
-        """Takes the outputs of the head, and the sizes of the self-attends."""
+        """Takes the number of outputs of the head, and the self-attends."""
         super().__init__(name=name)
         self._num_classes = num_classes
         self._encoder = encoder
 
     def __call__(self, inputs: ByteArray) -> jax.Array:
-        """Class logits, float32 [B, num_classes], of inputs [B, M, C].
+        """Maps inputs [B, M, C] to class logits, float32 [B, num_classes].
 
         Raises:
           InputError: masked inputs.

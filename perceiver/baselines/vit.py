@@ -1,6 +1,6 @@
 """ViT: a Transformer over patches of a grid (Dosovitskiy et al., 2021, arXiv:2010.11929).
 
-ViT-B-16 is a baseline of Tables 1 and 2, and ViT-B with patches of 2 to 16 of Table 4.
+ViT-B-16 is a baseline of Tables 1 and 2; ViT-B with patches of 2 to 16 is one of Table 4.
 """
 
 import haiku as hk
@@ -13,7 +13,7 @@ from perceiver.blocks import LayerNorm, Linear
 from perceiver.byte_array import ByteArray
 from perceiver.errors import InputError
 
-# Of the learned position embedding, as in the ViT paper's code.
+# Standard deviation of the learned position embedding's initialiser, as in the ViT paper's code.
 _POSITION_SCALE = 0.02
 
 
@@ -32,12 +32,12 @@ class ViT(hk.Module):
         """Sets the network up; ViT-B-16 has 12 layers of 768 channels, 12 heads and widening 4.
 
         Args:
-          num_classes: outputs of the head.
-          encoder: sizes of the self-attends.
+          num_classes: number of outputs of the head.
+          encoder: the self-attends.
           grid: rows and columns of the inputs.
-          patch: rows and columns of a patch. A grid that is no multiple of it is padded with zeros
-            as by a strided 'SAME' convolution, the smaller half at the top and at the left.
-          name: of the module.
+          patch: side of a patch. A grid whose sides are not multiples of it is padded with zeros
+            like a strided 'SAME' convolution, with the smaller half at the top and left.
+          name: name of the module.
 
         Raises:
           InputError: a patch that is not positive.
@@ -51,7 +51,7 @@ class ViT(hk.Module):
         self._patch = patch
 
     def __call__(self, inputs: ByteArray) -> jax.Array:
-        """Class logits, float32 [B, num_classes], of inputs [B, M, C] in row-major order.
+        """Maps inputs [B, M, C] in row-major order to class logits, float32 [B, num_classes].
 
         Raises:
           InputError: inputs that do not fill the grid, or masked inputs.
@@ -74,10 +74,10 @@ class ViT(hk.Module):
 
 
 class Patches(hk.Module):
-    """One linear layer from each patch to a vector.
+    """A linear layer that maps each patch to a vector.
 
-    A convolution, so that patches are not copied out; one for content and one for positions, so
-    that positions that a batch shares are computed once, and not copied for each example either.
+    It is computed by convolutions, which do not copy the patches. Content and positions have
+    separate convolutions, so that positions that the batch shares are processed once.
     """
 
     def __init__(self, channels: int, *, grid: tuple[int, int], patch: int, name: str = "patches"):

@@ -1,4 +1,4 @@
-"""Gradients of networks against central differences of their float64 versions."""
+"""Comparison of gradients with central differences in float64."""
 
 import jax
 import numpy as np
@@ -6,13 +6,13 @@ import pytest
 
 
 def assert_gradient_agrees(apply, expected, params, inputs):
-    """Of a weighted sum of one example's logits, in each parameter's own random direction.
+    """Compares the gradients of a weighted sum of logits along a random direction per parameter.
 
     Args:
-      apply: the network, of parameters and inputs to logits [1, classes]; its gradient is jitted.
-      expected: the plain version, of parameters to the same logits, in float64.
-      params: {module: {name: array}}.
-      inputs: one example.
+      apply: the network, a function of parameters and inputs that returns logits [1, classes].
+      expected: the float64 network, a function of parameters that returns logits [classes].
+      params: parameters, {module: {name: array}}.
+      inputs: inputs of one example.
     """
     weights = np.random.default_rng(8).normal(size=5)
     gradient = jax.jit(jax.grad(lambda p: (apply(p, inputs)[0] * weights).sum()))(params)

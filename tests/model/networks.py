@@ -1,4 +1,4 @@
-"""Networks of the tests: built, initialised at random throughout, and run under jit."""
+"""Small networks for tests, their random parameters and inputs, and their expected outputs."""
 
 import haiku as hk
 import jax
@@ -10,7 +10,7 @@ from perceiver.byte_array import ByteArray
 from perceiver.model import Perceiver
 from tests.model import reference
 
-# Prime sizes where heads allow it, so that no two dimensions can be taken for each other.
+# Different sizes, prime where heads allow it, so that confused dimensions cause errors.
 SMALL = dict(
     num_latents=7,
     latent_channels=22,
@@ -24,7 +24,7 @@ CLASSES = 5
 
 
 def network(sizes: dict | None = None, classes: int = CLASSES, **options):
-    """Functions of (params, ByteArray): class logits, and (latents, attention logits)."""
+    """Returns the transformed classifier, and encode(params, inputs, logits_of, latents_of)."""
     architecture = Architecture(**(SMALL | (sizes or {})))
 
     def perceiver():
@@ -41,7 +41,7 @@ def network(sizes: dict | None = None, classes: int = CLASSES, **options):
 
 
 def parameters(transformed, inputs: ByteArray, seed: int = 0):
-    """Parameters in which nothing is zero or one: biases, offsets, scales and head are random."""
+    """Returns random parameters, including biases, offsets, scales and head."""
     shapes = jax.eval_shape(transformed.init, jax.random.key(0), inputs)
     draw = np.random.default_rng(seed)
 
@@ -60,7 +60,7 @@ def parameters(transformed, inputs: ByteArray, seed: int = 0):
 
 
 def byte_array(batch=2, num_inputs=53, content=3, positions=10, seed=1, mask=None) -> ByteArray:
-    """A random byte array; positions shared by the batch."""
+    """Returns a random byte array whose positions the batch shares."""
     draw = np.random.default_rng(seed)
     return ByteArray(
         jnp.asarray(draw.normal(size=(batch, num_inputs, content)), jnp.float32),
@@ -70,7 +70,7 @@ def byte_array(batch=2, num_inputs=53, content=3, positions=10, seed=1, mask=Non
 
 
 def plain(inputs: ByteArray, example: int) -> np.ndarray:
-    """One example of the byte array as the paper has it, float64 [M, C]."""
+    """Returns one example of the concatenated byte array, float64 [M, C]."""
     positions = np.float64(inputs.position_array())
     if positions.ndim == 3:
         positions = positions[example]
@@ -78,7 +78,7 @@ def plain(inputs: ByteArray, example: int) -> np.ndarray:
 
 
 def order(sizes: dict) -> list[str]:
-    """The modules of a network in their order, written from Sec. 3.1 and Table 6."""
+    """Returns the modules of a network in order, according to Sec. 3.1 and Table 6."""
     crosses, towers = sizes["num_cross_attends"], sizes["num_towers"]
     shared_crosses = sizes.get("share_cross_attends", True)
     shared_towers = sizes.get("share_towers", True)
@@ -96,7 +96,7 @@ def order(sizes: dict) -> list[str]:
 
 
 def expected(params, inputs: ByteArray, sizes: dict, **options):
-    """Of each example, logits and maps of `reference.perceiver`, given sizes as `network` is."""
+    """Returns logits and attention logits of `reference.perceiver` for each example."""
     sizes = SMALL | sizes
     return [
         reference.perceiver(

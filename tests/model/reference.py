@@ -1,8 +1,8 @@
 """The Perceiver in plain NumPy float64, written from the paper's text, one example at a time.
 
-Slow and literal on purpose: Sec. 3.1 (cross-attend, latent Transformer), Sec. 3.2 (Fourier
+It is deliberately slow and literal: Sec. 3.1 (cross-attend, latent Transformer), Sec. 3.2 (Fourier
 features) and App. C (pre-norm, residual, dense block, head). It takes the parameters as
-{module: {name: array}} and knows nothing of JAX or Haiku.
+{module: {name: array}} and does not use JAX or Haiku.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def gelu(x):
 
 
 def qkv_attention(q, k, v, heads, mask=None):
-    """q [N, C], k and v [M, C], mask [M] of bool; softmax(q k^T / sqrt(C / heads)) v, by head."""
+    """softmax(q k^T / sqrt(C / heads)) v per head; q [N, C], k and v [M, C], bool mask [M]."""
     outputs, logits = [], []
     for h in range(heads):
         part = slice(h * q.shape[1] // heads, (h + 1) * q.shape[1] // heads)
@@ -86,11 +86,11 @@ def perceiver(
     mask=None,
     unrolled=False,
 ):
-    """Class logits [classes] and the attention logits of every cross-attend, for one example.
+    """Returns class logits [classes] and the logits of all cross-attends, for one example.
 
     inputs [M, C]: content and position encoding, concatenated. order: the modules in their order,
     for example ["cross_attend_0", "tower_0", "cross_attend_1", "tower_0"]. unrolled: cross-attend i
-    of n sees inputs i M / n to (i + 1) M / n, "one frame per cross-attend" (Sec. 4.2).
+    of n attends to inputs i M / n to (i + 1) M / n, "one frame per cross-attend" (Sec. 4.2).
     """
     z = np.float64(parameters["perceiver"]["latents"])
     crosses = sum(module.startswith("cross_attend") for module in order)
@@ -98,14 +98,14 @@ def perceiver(
     for module in order:
         if module.startswith("cross_attend"):
             i, m = len(maps), len(inputs)
-            seen = slice(i * m // crosses, (i + 1) * m // crosses) if unrolled else slice(m)
+            segment = slice(i * m // crosses, (i + 1) * m // crosses) if unrolled else slice(m)
             z, logits = cross_attend(
                 parameters,
                 f"perceiver/{module}",
                 z,
-                inputs[seen],
+                inputs[segment],
                 cross_heads,
-                None if mask is None else mask[seen],
+                None if mask is None else mask[segment],
             )
             maps.append(logits)
         else:
@@ -115,7 +115,7 @@ def perceiver(
 
 
 def fused(parts, vectors):
-    """Sec. 4.2: its modality's vector to each input [M_i, C_i], all after one another."""
+    """Appends the modality's vector to each input [M_i, C_i], and concatenates (Sec. 4.2)."""
     wide = [
         np.concatenate([part, np.tile(np.float64(vector), (len(part), 1))], -1)
         for part, vector in zip(parts, vectors, strict=True)
@@ -124,7 +124,7 @@ def fused(parts, vectors):
 
 
 def fourier_features(x, bands, max_resolution, log=False):
-    """x [M, d] in [-1, 1] -> [M, d (2 bands + 1)]: Sec. 3.2, for each dimension [x, sin, cos]."""
+    """Maps x [M, d] in [-1, 1] to [M, d (2 bands + 1)]: [x, sin, cos] per dimension (Sec. 3.2)."""
     features = []
     for d, mu in enumerate(max_resolution):
         frequencies = np.geomspace(1, mu / 2, bands) if log else np.linspace(1, mu / 2, bands)
@@ -134,6 +134,6 @@ def fourier_features(x, bands, max_resolution, log=False):
 
 
 def grid(*shape):
-    """Coordinates [M, d] of a grid in row-major order, each dimension from -1 to 1."""
+    """Returns coordinates [M, d] of a grid in row-major order, from -1 to 1 in each dimension."""
     axes = [np.linspace(-1, 1, n) for n in shape]
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(shape))

@@ -1,4 +1,4 @@
-"""Parameters and FLOPs: the printed tables, the identities behind them, and the network itself."""
+"""Parameters and FLOPs against the printed tables, derived figures, and the network."""
 
 import haiku as hk
 import jax
@@ -29,7 +29,7 @@ def imagenet_costs(**sizes):
 
 
 def imagenet_parameters(positions="fourier", **sizes):
-    """Counted in the network itself."""
+    """Counts the parameters of the network."""
     forward = hk.transform(
         lambda x: Perceiver(Architecture(**sizes), 1000)(
             image_bytes(x, positions=positions, **IMAGE)
@@ -61,7 +61,7 @@ ROWS = (
 def test_tables_5_6_and_7_to_the_last_printed_digit(sizes, row):
     cost = total(imagenet_costs(**sizes))
     assert f"{cost.flops / 1e9:.1f}B" == row.flops
-    if row.parameters == "41.1M":  # a slip: the same network is printed as 42.1M one row below
+    if row.parameters == "41.1M":  # an error: the row below prints 42.1M for the same network
         assert sizes == dict(num_cross_attends=1, cross_attends_at_start=True)
         assert cost.parameters == 42_135_859
     else:
@@ -105,7 +105,7 @@ def test_parts_of_the_imagenet_network():
 
 
 def test_flops_of_one_block():
-    """43.26B for a cross-attend, 7.52B for a self-attend."""
+    """Expects 43.26B for a cross-attend and 7.52B for a self-attend."""
     parts = {cost.part: cost for cost in imagenet_costs()}
     assert parts["cross-attends"].flops / 8 == pytest.approx(43.26e9, abs=0.005e9)
     assert parts["self-attends"].flops / 48 == pytest.approx(7.52e9, abs=0.005e9)
@@ -125,7 +125,7 @@ def test_formula_equals_network(sizes):
 
 
 def test_learned_positions_count():
-    """Table 2's network: 128 channels for each pixel, one cross-attend."""
+    """Table 2's network has 128 position channels per pixel and one cross-attend."""
     _, count = imagenet_parameters(positions="learned", num_cross_attends=1)
     costs = perceiver_costs(
         Architecture(num_cross_attends=1),
@@ -137,7 +137,7 @@ def test_learned_positions_count():
 
 
 def test_matrix_products_equal_xla():
-    """XLA's own count of the compiled program, of a network without loops, as the paper has it."""
+    """Compares with XLA's count for a compiled dense network without loops."""
     sizes = dict(
         num_latents=64,
         latent_channels=128,
@@ -158,5 +158,5 @@ def test_matrix_products_equal_xla():
     x = jnp.zeros([1, 32, 32, 3])
     params = forward.init(jax.random.key(0), x)
     counted = jax.jit(forward.apply).lower(params, None, x).compile().cost_analysis()["flops"]
-    # XLA also counts the elementwise work, a few per cent.
+    # XLA also counts elementwise operations, a few percent.
     assert counted == pytest.approx(total(costs).flops, rel=0.05)

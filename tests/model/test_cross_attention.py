@@ -1,4 +1,4 @@
-"""The ways of a cross-attend, each against NumPy float64, under jit, forward and gradient."""
+"""The implementations of cross-attention against NumPy float64, under jit, with gradients."""
 
 import itertools
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from perceiver.architecture import Architecture
-from perceiver.attention.attend import WAYS
-from perceiver.attention.normalised_inputs import grid_of
+from perceiver.attention import IMPLEMENTATIONS
+from perceiver.attention.grid import GridInputs
 from perceiver.byte_array import ByteArray, GridPositions
 from perceiver.fusion import fused
 from perceiver.model import Perceiver
@@ -45,26 +45,29 @@ KINDS = {
 
 
 def assert_maps_equal(got, wanted, mask):
-    """Where inputs are valid; what masked ones hold is not looked at."""
+    """Compares the logits of valid inputs."""
     assert got.shape == np.shape(wanted)
-    seen = np.ones(got.shape, bool) if mask is None else mask[:, None, None]
+    valid = np.ones(got.shape, bool) if mask is None else mask[:, None, None]
     np.testing.assert_allclose(
-        np.where(seen, got, 0), np.where(seen, wanted, 0), rtol=1e-4, atol=2e-5
+        np.where(valid, got, 0), np.where(valid, wanted, 0), rtol=1e-4, atol=2e-5
     )
 
 
-def ways_and_kinds():
-    """All, slow where another has them do the same: off a grid, 'separable' is 'blockwise'."""
-    for kind, way in itertools.product(KINDS, WAYS[1:]):
-        same = way == "separable" and "grid" not in kind and kind != "masked"
-        same |= way == "dense" and kind in ("grid of three dimensions", "grid without content")
-        yield pytest.param(way, kind, marks=[pytest.mark.slow] if same else [])
+def implementations_and_kinds():
+    """Yields all pairs; a pair that repeats another is slow: 'separable' needs a grid."""
+    for kind, implementation in itertools.product(KINDS, IMPLEMENTATIONS[1:]):
+        same = implementation == "separable" and "grid" not in kind and kind != "masked"
+        same |= implementation == "dense" and kind in (
+            "grid of three dimensions",
+            "grid without content",
+        )
+        yield pytest.param(implementation, kind, marks=[pytest.mark.slow] if same else [])
 
 
-@pytest.mark.parametrize(("way", "kind"), list(ways_and_kinds()))
-def test_logits_and_maps_equal_numpy(way, kind):
+@pytest.mark.parametrize(("implementation", "kind"), list(implementations_and_kinds()))
+def test_logits_and_maps_equal_numpy(implementation, kind):
     inputs = KINDS[kind]()
-    classify, encode = network(SIZES, attention=way)
+    classify, encode = network(SIZES, attention=implementation)
     params = parameters(classify, inputs)
     wanted = expected(params, inputs, SIZES)
     logits = jax.jit(classify.apply)(params, inputs)
@@ -75,7 +78,7 @@ def test_logits_and_maps_equal_numpy(way, kind):
 
 
 def test_inputs_that_no_blocks_divide_equal_numpy():
-    """2,503 is prime: the last block is padded, which neither logits nor maps show."""
+    """2,503 is prime, so the last block is padded."""
     inputs = byte_array(batch=1, num_inputs=2503)
     classify, encode = network(SIZES, attention="blockwise")
     params = parameters(classify, inputs)
@@ -87,11 +90,11 @@ def test_inputs_that_no_blocks_divide_equal_numpy():
     np.testing.assert_allclose(logits, [x for x, _ in wanted], rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("way", WAYS[1:])
-def test_several_heads_equal_numpy(way):
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS[1:])
+def test_several_heads_equal_numpy(implementation):
     inputs = on_grid(content=4)  # 4 + 14 channels
     sizes = SIZES | dict(cross_heads=6)
-    classify, _ = network(sizes, attention=way)
+    classify, _ = network(sizes, attention=implementation)
     params = parameters(classify, inputs)
     logits = jax.jit(classify.apply)(params, inputs)
     wanted = [x for x, _ in expected(params, inputs, sizes)]
@@ -99,32 +102,32 @@ def test_several_heads_equal_numpy(way):
 
 
 @pytest.mark.parametrize(
-    ("way", "kind"),
+    ("implementation", "kind"),
     [
         ("dense", "grid"),
         ("blockwise", "grid"),
         ("blockwise", "masked"),
         ("separable", "grid"),
-        # Dense and masked, as `test_perceiver.py` has it; blockwise and masked, as above.
+        # test_perceiver.py tests dense and masked; 'separable' off a grid is blockwise.
         pytest.param("dense", "masked", marks=pytest.mark.slow),
         pytest.param("separable", "masked", marks=pytest.mark.slow),
     ],
 )
-def test_gradient_equals_finite_differences_of_numpy(way, kind):
+def test_gradient_equals_finite_differences_of_numpy(implementation, kind):
     inputs = jax.tree.map(lambda x: x[:1], KINDS[kind]()._replace(positions=None))
     inputs = inputs._replace(positions=KINDS[kind]().positions)
     sizes = SIZES | dict(share_towers=False)
-    classify, _ = network(sizes, attention=way)
+    classify, _ = network(sizes, attention=implementation)
     params = parameters(classify, inputs)
     assert_gradient_agrees(classify.apply, lambda p: expected(p, inputs, sizes)[0], params, inputs)
 
 
-def test_gradients_of_everything_learned_are_those_of_the_dense_way():
-    """Of fused inputs: the modalities' encodings, the content, and all parameters."""
+def test_gradients_of_everything_learned_are_those_of_dense():
+    """Tests fused inputs: the gradients of modality encodings, content and all parameters."""
     video, audio = on_grid(shape=(3, 4, 5)), byte_array(num_inputs=23, content=1, positions=4)
     sizes = SMALL | SIZES | dict(self_attends_per_tower=1)
 
-    def logits(video_content, audio_content, way, remat):
+    def logits(video_content, audio_content, implementation, remat):
         parts = fused(
             {
                 "audio": audio._replace(content=audio_content),
@@ -133,7 +136,7 @@ def test_gradients_of_everything_learned_are_those_of_the_dense_way():
             channels=2,
             init_scale=1.0,
         )
-        return Perceiver(Architecture(**sizes), 5, attention=way, remat=remat)(parts)
+        return Perceiver(Architecture(**sizes), 5, attention=implementation, remat=remat)(parts)
 
     made = hk.without_apply_rng(hk.transform(logits))
     contents = (video.content, audio.content)
@@ -144,22 +147,28 @@ def test_gradients_of_everything_learned_are_those_of_the_dense_way():
         lambda x: jnp.asarray(draw.normal(size=x.shape) / np.sqrt(x.shape[0]), jnp.float32), params
     )
 
-    def gradients(way, remat):
+    def gradients(implementation, remat):
         def loss(params, video, audio):
-            return jnp.square(made.apply(params, video, audio, way, remat)).sum()
+            return jnp.square(made.apply(params, video, audio, implementation, remat)).sum()
 
         return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(params, *contents)
 
     wanted = gradients("dense", "none")
     largest = max(np.abs(x).max() for x in jax.tree.leaves(wanted))
     assert all(np.abs(x).max() > 1e-4 * largest for x in jax.tree.leaves(wanted[1:]))
-    for way, remat in [("dense", "block"), ("blockwise", "none"), ("separable", "block")]:
-        for got, x in zip(*map(jax.tree.leaves, (gradients(way, remat), wanted)), strict=True):
-            np.testing.assert_allclose(got, x, rtol=0, atol=3e-6 * largest, err_msg=way)
+    for implementation, remat in [
+        ("dense", "block"),
+        ("blockwise", "none"),
+        ("separable", "block"),
+    ]:
+        for got, x in zip(
+            *map(jax.tree.leaves, (gradients(implementation, remat), wanted)), strict=True
+        ):
+            np.testing.assert_allclose(got, x, rtol=0, atol=3e-6 * largest, err_msg=implementation)
 
 
 @pytest.mark.parametrize(
-    ("shape", "way", "shared"),
+    ("shape", "implementation", "shared"),
     [
         ((6, 11), "dense", True),
         ((6, 11), "blockwise", True),
@@ -169,11 +178,11 @@ def test_gradients_of_everything_learned_are_those_of_the_dense_way():
     ],
     ids=str,
 )
-def test_unrolled_equals_numpy(shape, way, shared):
-    """Shares that are whole rows of the grid, and shares that are not."""
+def test_unrolled_equals_numpy(shape, implementation, shared):
+    """Tests segments of whole rows of a grid, and other segments."""
     inputs = on_grid(shape=shape, mask=random_mask(2, 66))
     sizes = SIZES | dict(unrolled=True, share_cross_attends=shared)
-    classify, encode = network(sizes, attention=way)
+    classify, encode = network(sizes, attention=implementation)
     params = parameters(classify, inputs)
     wanted = expected(params, inputs, sizes, unrolled=True)
     logits = jax.jit(classify.apply)(params, inputs)
@@ -183,7 +192,7 @@ def test_unrolled_equals_numpy(shape, way, shared):
 
 
 def largest_array(jaxpr):
-    """Elements of the largest array of a program, those within loops too."""
+    """Returns the size of the largest array of a program, including loops."""
     sizes = [0]
     for equation in jaxpr.eqns:
         sizes += [int(np.prod(v.aval.shape)) for v in equation.outvars]
@@ -197,39 +206,41 @@ def largest_array(jaxpr):
 
 
 @pytest.mark.parametrize(
-    ("way", "limit"), [("auto", 40_000), ("separable", 40_000), ("blockwise", 9_000_000)]
+    ("implementation", "limit"), [("auto", 40_000), ("separable", 40_000), ("blockwise", 9_000_000)]
 )
-def test_no_array_has_all_logits_or_all_positions(way, limit):
-    """Of 448 x 448 pixels with 50 latents, forward and gradient: 10 million logits."""
+def test_no_array_has_all_logits_or_all_positions(implementation, limit):
+    """Tests forward pass and gradient with 10 million logits: 448 x 448 pixels, 50 latents."""
     inputs = ByteArray(
         jax.ShapeDtypeStruct((1, 448 * 448, 3), jnp.float32),
         GridPositions(*[jax.ShapeDtypeStruct((448, 38), jnp.float32)] * 2),
     )
-    classify, _ = network(dict(num_latents=50), attention=way)
+    classify, _ = network(dict(num_latents=50), attention=implementation)
     params = jax.eval_shape(classify.init, jax.random.key(0), inputs)
     loss = lambda p, x: jnp.square(classify.apply(p, x)).sum()  # noqa: E731
     program = jax.make_jaxpr(jax.grad(loss))(params, inputs)
-    content = 448 * 448 * 4  # and the mean
+    content = 448 * 448 * 4  # 3 channels and the mean
     assert largest_array(program.jaxpr) <= max(content, limit)
 
 
 def test_auto_is_dense_for_few_logits():
     inputs = on_grid()
     programs = {}
-    for way in WAYS:
-        classify, _ = network(SIZES, attention=way)
-        programs[way] = str(jax.make_jaxpr(classify.apply)(parameters(classify, inputs), inputs))
+    for implementation in IMPLEMENTATIONS:
+        classify, _ = network(SIZES, attention=implementation)
+        programs[implementation] = str(
+            jax.make_jaxpr(classify.apply)(parameters(classify, inputs), inputs)
+        )
     assert programs["auto"] == programs["dense"] != programs["separable"]
 
 
-def test_another_way_is_refused():
+def test_unknown_implementation_is_refused():
     inputs = byte_array()
     with pytest.raises(ValueError, match="unknown attention 'flash'"):
         network(attention="flash")[0].init(jax.random.key(0), inputs)
 
 
 def test_grid_of_one_row_is_written_out():
-    """Sound lies on one axis: there is nothing to separate."""
+    """Audio has one axis, so there are no rows to separate from columns."""
     inputs = on_grid(shape=(60,))
     assert len(inputs.positions.rows) == 1
     classify, _ = network(SIZES, attention="separable")
@@ -237,4 +248,4 @@ def test_grid_of_one_row_is_written_out():
     wanted = [x for x, _ in expected(params, inputs, SIZES)]
     logits = jax.jit(classify.apply)(params, inputs)
     np.testing.assert_allclose(logits, wanted, rtol=2e-5, atol=2e-5)
-    assert grid_of(inputs).content.shape == (1, 2, 60, 4)
+    assert GridInputs.from_byte_array(inputs).content.shape == (1, 2, 60, 4)

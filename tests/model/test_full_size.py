@@ -1,6 +1,6 @@
-"""Full size, under jit, against NumPy float64: 50,176 pixels; 111,616 of sound and video fused.
+"""Networks at full size, under jit, against NumPy float64: up to 111,616 inputs.
 
-Compilers take other paths at full size than at the small sizes of the other tests.
+At full size, compilers take other paths than at the small sizes of the other tests.
 """
 
 import haiku as hk
@@ -11,7 +11,7 @@ import pytest
 
 from experiments.cli.config_files import CONFIGS, load_config
 from experiments.run.from_config import from_config
-from perceiver.attention.dense import attention, attention_logits
+from perceiver.attention import ProjectedInputs, attend, attention_logits
 from perceiver.byte_array import ByteArray
 from perceiver.modalities.image import image_bytes
 from tests.model import reference
@@ -29,7 +29,7 @@ IMAGENET = dict(
 
 
 def image_inputs():
-    """A picture with its 258 position channels."""
+    """Returns an image with its 258 position channels."""
     image = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype(np.float32)
     return image_bytes(
         image,
@@ -65,7 +65,7 @@ def test_forward_of_the_imagenet_network():
 
 
 def test_gradient_at_full_size():
-    """Along a random direction of all parameters, by central differences of the NumPy network."""
+    """Compares with central differences of the NumPy network, along a random direction."""
     sizes = IMAGENET | dict(num_cross_attends=2, num_towers=2, self_attends_per_tower=1)
     inputs = image_inputs()
     classify, _ = network(sizes, classes=10)
@@ -74,7 +74,7 @@ def test_gradient_at_full_size():
     loss = lambda p: (classify.apply(p, inputs)[0] * weights).sum()  # noqa: E731
     gradient = jax.jit(jax.grad(loss))(params)
     draw = np.random.default_rng(2)
-    # Towards the gradient in part, so that the derivative is well above rounding.
+    # Correlated with the gradient, so that the derivative is well above rounding errors.
     direction = jax.tree.map(
         lambda g: np.sign(g) * draw.uniform(0, 1, g.shape), jax.device_get(gradient)
     )
@@ -93,20 +93,22 @@ def test_gradient_at_full_size():
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_attention_over_50176_inputs(masked):
-    """Also where logits are a broadcast sum, which XLA on CPU has been seen to get wrong."""
+    """Tests logits that are a broadcast sum, which XLA on CPU has computed incorrectly."""
     rows, columns = np.random.default_rng(0).normal(size=(2, 4, 224))
     logits = np.float32((rows[:, :, None] + 3 * columns[:, None, :]).reshape(4, -1))
     v = np.random.default_rng(1).normal(size=(1, 50_176, 1, 8)).astype(np.float32)
     mask = np.random.default_rng(2).random((1, 50_176)) < (0.5 if masked else 2)
 
     @jax.jit
-    def attend(rows, columns, v, mask):
+    def attended_and_logits(rows, columns, v, mask):
         k = (rows[:, :, None] + 3 * columns[:, None, :]).reshape(4, -1).T  # [M, 4]
         q = 2.0 * jnp.eye(4)  # sqrt(4), so that the logits are k
         q, k = q[None, :, None], k[None, :, None]
-        return attention(q, k, jnp.asarray(v[..., :4]), mask), attention_logits(q, k)
+        inputs = ProjectedInputs(k, jnp.asarray(v[..., :4]), mask)
+        return attend(q, inputs), attention_logits(q, inputs)
 
-    out, got = attend(np.float32(rows), np.float32(columns), v, mask if masked else None)
+    mask_or_none = mask if masked else None
+    out, got = attended_and_logits(np.float32(rows), np.float32(columns), v, mask_or_none)
     np.testing.assert_allclose(got[0, 0], logits, atol=1e-5)
     weights = np.exp(np.float64(logits)) * mask
     weights /= weights.sum(-1, keepdims=True)
@@ -121,7 +123,7 @@ def test_byte_array_of_a_whole_picture():
 
 
 def test_more_than_a_hundred_thousand_inputs_of_two_modalities():
-    """Sec. 4.2 and App. E: 61,440 samples and 50,176 patches of 2x4x4, bytes in."""
+    """Tests 61,440 samples and 50,176 patches of 2x4x4 (Sec. 4.2 and App. E)."""
     config = load_config(f"{CONFIGS}/audioset.py:sound_video_fine")
     config.model.update(dict(num_latents=8, latent_channels=32, num_cross_attends=1))
     config.model.update(dict(num_towers=1, self_attends_per_tower=1))
@@ -139,7 +141,7 @@ def test_more_than_a_hundred_thousand_inputs_of_two_modalities():
     times = reference.fourier_features(reference.grid(61_440), 64, (61_440,))
     pixels = np.float64(batch["video"][0]) / 255
     pixels = (pixels - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-    patches = [  # rows and columns of patches of two frames
+    patches = [  # of two frames each
         frames.reshape(2, 56, 4, 56, 4, 3).transpose(1, 3, 0, 2, 4, 5).reshape(56 * 56, 96)
         for frames in np.split(pixels, 16)
     ]
@@ -157,7 +159,7 @@ def test_more_than_a_hundred_thousand_inputs_of_two_modalities():
 
 
 def test_initialisation_at_full_size_is_quick_to_trace():
-    """By shape alone, as tables of sizes do."""
+    """Only shapes are computed."""
     classify, _ = network(IMAGENET, classes=1000)
     shapes = jax.eval_shape(classify.init, jax.random.key(0), image_inputs())
     assert hk.data_structures.tree_size(shapes) == 44_912_254

@@ -1,4 +1,4 @@
-"""Modalities fused at the input, against NumPy float64 written from Sec. 4.2."""
+"""Modalities fused at the input against NumPy float64 (Sec. 4.2)."""
 
 import haiku as hk
 import jax
@@ -22,7 +22,7 @@ SIZES = SMALL | dict(num_cross_attends=2, num_towers=2)
 
 
 def fused_network(sizes=None, channels=4, **options):
-    """Functions of (params, byte arrays in the order of NAMES): logits, and encode's results."""
+    """Returns the transformed classifier of byte arrays in the order of NAMES, and encode."""
     architecture = Architecture(**(SIZES | (sizes or {})))
 
     def inputs(parts):
@@ -44,7 +44,7 @@ def fused_network(sizes=None, channels=4, **options):
 
 
 def modalities(number=3, batch=2, masks=(None, None, None)):
-    """Byte arrays of 29, 13 and 7 inputs with 11 + 10, 3 + 4 and 1 + 2 channels."""
+    """Returns byte arrays of 29, 13 and 7 inputs with 11 + 10, 3 + 4 and 1 + 2 channels."""
     sizes = [(29, 11, 10), (13, 3, 4), (7, 1, 2)][:number]
     return tuple(
         byte_array(batch, inputs, content, positions, seed=10 + i, mask=masks[i])
@@ -57,7 +57,7 @@ def random_mask(num_inputs):
 
 
 def concatenated(params, parts, example):
-    """What the paper's network attends to, float64 [M, C], and its mask."""
+    """Returns the concatenated inputs of one example, float64 [M, C], and their mask."""
     vectors = [params[f"{name}_encoding"]["encoding"] for name in NAMES[: len(parts)]]
     masks = [
         np.ones(p.num_inputs, bool) if p.mask is None else np.asarray(p.mask[example])
@@ -87,9 +87,9 @@ def assert_agrees(parts, sizes=None, **options):
 
 
 class TestFused:
-    def test_every_input_is_content_positions_and_its_modalitys_vector(self):
+    def test_an_input_is_content_positions_and_modality_encoding(self):
         parts = modalities()
-        shapes = {"video": [4], "audio": [18], "sensor": [22]}  # 25 channels less 21, 7 and 3
+        shapes = {"video": [4], "audio": [18], "sensor": [22]}  # 25 channels minus 21, 7 and 3
         vectors = {name: np.random.default_rng(0).normal(size=n) for name, n in shapes.items()}
         make = hk.without_apply_rng(
             hk.transform(
@@ -111,12 +111,12 @@ class TestFused:
                     wanted = [before.content[b, m], before.positions[m], vectors[name]]
                     np.testing.assert_allclose(row, np.concatenate(wanted), rtol=1e-6)
 
-    def test_positions_of_each_example_keep_their_own(self):
+    def test_positions_per_example(self):
         video, audio = modalities(2)
         own = np.random.default_rng(3).normal(size=(2, 29, 10)).astype(np.float32)
         assert_agrees((video._replace(positions=jnp.asarray(own)), audio))
 
-    def test_the_vectors_start_as_a_truncated_normal(self):
+    def test_encodings_start_as_a_truncated_normal(self):
         parts = (byte_array(content=600), byte_array(content=3))
         classify, _ = fused_network()
         vector = jax.jit(classify.init)(jax.random.key(0), parts)["audio_encoding"]["encoding"]
@@ -133,8 +133,8 @@ class TestFused:
             ("sound_video_fine", dict(audio=(61_440, 357), video=(50_176, 4))),
         ],
     )
-    def test_the_papers_widths(self, variant, wanted):
-        """384 + 387 + 4 = 128 + 129 + 518 = 1 + 258 + 516 = 775, and 96 + 387 + 4 = 487."""
+    def test_the_papers_numbers_of_channels(self, variant, wanted):
+        """Expects 384 + 387 + 4 = 128 + 129 + 518 = 1 + 258 + 516 = 775 and 96 + 387 + 4 = 487."""
         config = load_config(f"{CONFIGS}/audioset.py:{variant}")
         params, parts = networks.input_spec(config.model.to_dict(), config.data.to_dict())
         width = 487 if variant.endswith("fine") else 775
@@ -165,7 +165,7 @@ class TestNetwork:
         assert_agrees(modalities(number), sizes)
 
     def test_patches_and_sound_equal_numpy(self):
-        """From pixels and samples: 8 patches of 2x3x4 and 3 runs of 8 samples."""
+        """Tests 8 patches of 2x3x4 pixels and 3 runs of 8 samples."""
         draw = np.random.default_rng(1)
         video = draw.integers(0, 256, (2, 4, 6, 8, 3), np.uint8)
         audio = draw.integers(-32768, 32768, (2, 24), np.int16)
@@ -201,7 +201,7 @@ class TestNetwork:
             np.testing.assert_allclose(logits[b], wanted, rtol=2e-5, atol=2e-5)
 
     def test_gradient_equals_finite_differences_of_numpy(self):
-        """In each parameter's own random direction, the modalities' vectors among them."""
+        """Includes the gradients of the modality encodings."""
         masks = (None, jnp.asarray(np.random.default_rng(3).random((1, 13)) < 0.7))
         parts = modalities(2, batch=1, masks=masks)
         classify, _ = fused_network()
@@ -209,8 +209,8 @@ class TestNetwork:
         assert {"video_encoding", "audio_encoding"} < set(params)
         assert_gradient_agrees(classify.apply, lambda p: expected(p, parts)[0], params, parts)
 
-    def test_the_vectors_tell_modalities_apart(self):
-        """The same inputs as video and as audio give other logits once exchanged with others."""
+    def test_the_encodings_distinguish_modalities(self):
+        """Exchanging the inputs of modalities changes the logits only if their encodings differ."""
         video, audio = byte_array(seed=1), byte_array(seed=2)
         classify, _ = fused_network()
         params = parameters(classify, (video, audio))
@@ -239,7 +239,7 @@ class TestNetwork:
         assert_agrees(modalities(masks=masks))
 
     def test_masked_inputs_of_a_modality_change_nothing(self):
-        """Whatever they hold, in the output and in the gradient."""
+        """Their values have no effect on output and gradient."""
         mask = random_mask(13)
         video, audio = modalities(2, masks=(None, mask))
         classify, _ = fused_network()
@@ -249,8 +249,8 @@ class TestNetwork:
         wanted = outputs(params, (video, audio))
         jax.tree.map(np.testing.assert_array_equal, outputs(params, (video, junk)), wanted)
 
-    def test_a_modality_masked_throughout_is_not_there(self):
-        """Those left are as wide as before, so the network is the same."""
+    def test_a_fully_masked_modality_has_no_effect(self):
+        """The channels of the other modalities stay, so the network is the same without it."""
         masks = (None, jnp.zeros((2, 13), bool), None)
         without, left = modalities(masks=masks), modalities()
         classify, _ = fused_network()
@@ -262,7 +262,7 @@ class TestNetwork:
             wanted, _ = reference.perceiver(params, inputs, order(SIZES), 2, self_heads=2)
             np.testing.assert_allclose(logits[b], wanted, rtol=2e-5, atol=2e-5)
 
-    def test_other_widths_are_refused(self):
+    def test_different_numbers_of_channels_are_refused(self):
         classify, _ = network()
         with pytest.raises(ValueError, match=r"of \[21, 7\] channels can't be fused"):
             classify.init(jax.random.key(0), modalities(2))

@@ -1,4 +1,4 @@
-"""Byte arrays of pictures, video, sound and spectrograms, against NumPy in float64."""
+"""Byte arrays of images, video, audio and spectrograms against NumPy in float64."""
 
 import haiku as hk
 import jax
@@ -25,32 +25,32 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def made(function, inputs, **options):
-    """The byte array, jitted, with parameters from a fixed seed."""
+    """Returns the byte array under jit, with parameters from a fixed seed."""
     network = hk.without_apply_rng(hk.transform(lambda x: function(x, **(ENCODING | options))))
     return jax.jit(network.apply)(network.init(jax.random.key(0), inputs), inputs)
 
 
-def normalised(pixels):
+def standardised(pixels):
     return (pixels.astype(np.float64) / 255 - MEAN) / STD
 
 
-def test_bytes_of_a_picture_are_normalised_on_the_device():
+def test_pixels_are_standardised_on_the_device():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8)
     inputs = made(image_bytes, pixels, mean=MEAN, std=STD)
     assert inputs.content.dtype == jnp.float32
     np.testing.assert_allclose(
-        inputs.content, normalised(pixels).reshape(2, 35, 3), rtol=1e-6, atol=1e-6
+        inputs.content, standardised(pixels).reshape(2, 35, 3), rtol=1e-6, atol=1e-6
     )
     assert inputs.positions.shape == (35, 2 * 7)
-    of_floats = made(image_bytes, pixels.astype(np.float32) / 255, mean=MEAN, std=STD)
-    np.testing.assert_allclose(of_floats.content, inputs.content, rtol=1e-5, atol=1e-6)
+    from_floats = made(image_bytes, pixels.astype(np.float32) / 255, mean=MEAN, std=STD)
+    np.testing.assert_allclose(from_floats.content, inputs.content, rtol=1e-5, atol=1e-6)
 
 
 def test_patches_of_a_video_are_cut_time_first():
-    """Sec. 4.2: each input is a patch of 2 frames, here of 3 rows and 4 columns."""
+    """Each input is a patch of 2 frames (Sec. 4.2), with 3 rows and 4 columns in this test."""
     video = np.random.default_rng(1).integers(0, 256, (2, 4, 6, 8, 3), np.uint8)
     inputs = made(video_bytes, video, patch=(2, 3, 4), mean=MEAN, std=STD)
-    values, m = normalised(video), 0
+    values, m = standardised(video), 0
     assert inputs.content.shape == (2, 2 * 2 * 2, 2 * 3 * 4 * 3)
     for t in range(0, 4, 2):
         for row in range(0, 6, 3):
@@ -87,12 +87,12 @@ def test_amplitudes_of_sound_have_fourier_features(patch):
     assert inputs.positions.shape == (24 // patch, 7)
     for b in range(2):
         for n, x in enumerate(np.float64(sound[b]) / 32768):
-            of_sample = [x]
-            of_sample += [np.sin(f * np.pi * x) for f in (1, 4.75, 8.5, 12.25, 16)]
-            of_sample += [np.cos(f * np.pi * x) for f in (1, 4.75, 8.5, 12.25, 16)]
+            wanted = [x]
+            wanted += [np.sin(f * np.pi * x) for f in (1, 4.75, 8.5, 12.25, 16)]
+            wanted += [np.cos(f * np.pi * x) for f in (1, 4.75, 8.5, 12.25, 16)]
             place = n % patch * 11
             got = inputs.content[b, n // patch, place : place + 11]
-            np.testing.assert_allclose(got, of_sample, atol=1e-5)
+            np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
 def test_amplitudes_gradient():
@@ -123,8 +123,8 @@ def test_cells_of_a_spectrogram_are_inputs():
     assert inputs.positions.shape == (20, 2 * 7)
 
 
-def test_the_papers_inputs_are_counted():
-    """Sec. 4.2 and the appendix: 12,544 and 50,176 patches, 480 and 61,440 of sound, 4,800 mel."""
+def test_the_papers_numbers_of_inputs():
+    """Tests the numbers of inputs in Sec. 4.2 and App. E."""
 
     def inputs(function, shape, **options):
         spec = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
@@ -168,7 +168,7 @@ def test_learned_positions_are_the_same_for_a_batch():
         (image_bytes, (4, 4, 3), dict(positions="fourrier"), "did you mean 'fourier'"),
     ],
 )
-def test_what_does_not_fit_is_refused(function, shape, options, message):
+def test_invalid_options_are_refused(function, shape, options, message):
     needed = dict(patch=8) | BARE if function is audio_bytes else dict(mean=MEAN, std=STD)
     options = needed | options
     with pytest.raises(ValueError, match=message):

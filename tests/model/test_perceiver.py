@@ -1,4 +1,4 @@
-"""The Haiku network against the plain NumPy one, under jit."""
+"""The Haiku network against the NumPy network, under jit."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def assert_agrees(sizes, inputs, **options):
 
 
 def sharings():
-    """Every arrangement with all shared and with nothing; all four ways of one, others slow."""
+    """Yields all arrangements and sharings; mixed sharings of all but one arrangement are slow."""
     for sizes, crosses, towers in itertools.product(ARRANGEMENTS, [True, False], [True, False]):
         marks = [] if crosses == towers or sizes == ARRANGEMENTS[1] else [pytest.mark.slow]
         shared = dict(share_cross_attends=crosses, share_towers=towers)
@@ -58,8 +58,8 @@ def test_sizes_equal_numpy(sizes):
     assert_agrees(sizes, byte_array())
 
 
-def test_wide_inputs_attend_with_the_latents_channels():
-    """Queries, keys and values have the smaller of C and D channels (App. C)."""
+def test_many_input_channels_equal_numpy():
+    """Queries, keys and values have min(C, D) channels (App. C)."""
     params, _, _ = assert_agrees({}, byte_array(content=31))
     assert params["perceiver/cross_attend_0/key"]["w"].shape == (41, 22)
 
@@ -100,7 +100,7 @@ def test_rematerialisation_changes_nothing():
 
 @pytest.mark.parametrize("sizes", [{}, dict(num_cross_attends=2, share_towers=False)], ids=str)
 def test_gradient_equals_finite_differences_of_numpy(sizes):
-    """In each parameter's own random direction, central differences of the float64 network."""
+    """Compares with central differences of the NumPy network, in random directions."""
     mask = jnp.asarray(np.random.default_rng(3).random((1, 53)) < 0.7)
     inputs = byte_array(batch=1, mask=mask)
     classify, _ = network(sizes)
@@ -121,7 +121,7 @@ def test_permuting_inputs_with_their_positions_changes_nothing():
 
 
 def test_one_cross_attend_differs_from_eight():
-    """As the reference says: the second and later ones matter."""
+    """The second and later cross-attends affect the logits."""
     inputs = byte_array()
     many, one = ({"num_cross_attends": n, "num_towers": 8} for n in (8, 1))
     params, _, wanted_many = assert_agrees(many, inputs)
@@ -145,9 +145,9 @@ class TestMask:
         np.testing.assert_allclose(apply(params, full), apply(params, inputs), rtol=1e-6, atol=1e-6)
 
     def test_masked_inputs_change_nothing(self):
-        """Whatever they hold, in the output and in the gradient; both are finite.
+        """Their values have no effect on output and gradient, which are finite.
 
-        Of the last example no input is valid.
+        The last example has no valid input.
         """
         inputs = byte_array(batch=3, mask=self.mask)
         classify, _ = network()
@@ -193,18 +193,18 @@ class TestAttentionLogits:
                 assert maps[index].shape == expected_logits.shape
                 np.testing.assert_allclose(maps[index], expected_logits, rtol=1e-4, atol=2e-5)
 
-    def test_are_not_there_unless_asked_for(self):
+    def test_are_not_returned_unless_requested(self):
         inputs = byte_array()
         classify, encode = network()
         assert encode(parameters(classify, inputs), inputs)[1] == {}
 
-    def test_of_a_cross_attend_that_is_not_there(self):
+    def test_of_a_missing_cross_attend(self):
         inputs = byte_array()
         classify, encode = network()
         with pytest.raises(ValueError, match="cross-attend 3 is not one of the network's 3"):
             encode(parameters(classify, inputs), inputs, logits_of=(3,))
 
-    def test_of_a_latent_that_is_not_there(self):
+    def test_of_a_missing_latent(self):
         inputs = byte_array()
         classify, encode = network()
         with pytest.raises(ValueError, match="latent 7 is not one of the network's 7, 0 to 6"):
@@ -212,7 +212,7 @@ class TestAttentionLogits:
 
 
 def equations(jaxpr):
-    """All equations of a program, those within loops too."""
+    """Yields all equations of a program, including those in loops."""
     for equation in jaxpr.eqns:
         yield equation
         for value in equation.params.values():
@@ -222,7 +222,7 @@ def equations(jaxpr):
 
 
 class TestBfloat16:
-    def test_computes_in_bfloat16_and_keeps_the_rest_in_float32(self):
+    def test_only_matrix_products_are_in_bfloat16(self):
         inputs = byte_array()
         classify, _ = network(dtype="bfloat16")
         params = jax.eval_shape(classify.init, jax.random.key(0), inputs)
@@ -230,9 +230,9 @@ class TestBfloat16:
         taken = {"dot_general": [], "exp": [], "rsqrt": []}
         for equation in equations(jax.make_jaxpr(classify.apply)(params, inputs).jaxpr):
             if equation.primitive.name in taken:
-                of = equation.invars[0].aval
-                if of.ndim > 1:  # not LayerNorm's offset times the weights that follow
-                    taken[equation.primitive.name].append(of.dtype.name)
+                operand = equation.invars[0].aval
+                if operand.ndim > 1:  # ignores LayerNorm's offset times key or value weights
+                    taken[equation.primitive.name].append(operand.dtype.name)
         assert taken["dot_general"].count("float32") == 1  # the head
         assert taken["dot_general"].count("bfloat16") > 10
         assert set(taken["exp"]) == set(taken["rsqrt"]) == {"float32"}  # softmax, LayerNorm
@@ -260,14 +260,14 @@ class TestBfloat16:
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     inputs = byte_array()
     with pytest.raises(ValueError, match=message):
         network(**options)[0].init(jax.random.key(0), inputs)
 
 
 def test_shared_towers_are_a_loop():
-    """The program of 16 shared towers is no longer than that of 4."""
+    """The program of 16 shared towers is as long as that of 4."""
     inputs = byte_array()
     lengths = []
     for n in (4, 16):
@@ -278,7 +278,7 @@ def test_shared_towers_are_a_loop():
 
 
 def test_initial_latents_are_truncated_normal():
-    """Standard deviation 0.02 of the untruncated normal, bounds at 2 of them (App. C)."""
+    """Tests a standard deviation of 0.02 before truncation at 2 standard deviations (App. C)."""
     inputs = byte_array()
     classify, _ = network(dict(num_latents=500, latent_channels=200, latent_init_scale=0.02))
     latents = np.asarray(jax.jit(classify.init)(jax.random.key(0), inputs)["perceiver"]["latents"])
@@ -289,7 +289,7 @@ def test_initial_latents_are_truncated_normal():
 
 
 def test_a_new_network_gives_zero_logits():
-    """The head starts at zero."""
+    """The head is initialised with zeros."""
     inputs = byte_array()
     classify, _ = network()
     logits = jax.jit(lambda: classify.apply(classify.init(jax.random.key(0), inputs), inputs))()

@@ -1,4 +1,4 @@
-"""Permuted inputs (Table 2): another order, every input with its own position features."""
+"""Permuted inputs (Table 2): inputs move together with their position encodings."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ B, M = 3, 50_176
 
 
 def numbered(batch=B, num_inputs=M):
-    """Content and positions from which an input's old place can be told."""
+    """Returns inputs whose content, positions and mask contain their index."""
     place = jnp.arange(num_inputs, dtype=jnp.float32)
     content = place[None, :, None] + jnp.zeros([batch, 1, 2])
     mask = jnp.broadcast_to(place % 2 == 0, (batch, num_inputs))
@@ -21,7 +21,7 @@ def numbered(batch=B, num_inputs=M):
 
 
 def places(inputs):
-    """Where each input was, [B, M], having checked that nothing was torn apart."""
+    """Returns the original index of each input, [B, M], and checks that its parts agree."""
     rows = np.asarray(inputs._replace(mask=None).concatenate())
     for channel, sign in ((1, 1), (2, 1), (3, -1)):
         np.testing.assert_array_equal(rows[..., channel], sign * rows[..., 0])
@@ -40,13 +40,13 @@ def test_one_fixed_permutation_for_all():
     np.testing.assert_array_equal(np.sort(order[0]), np.arange(M))
     assert (order == order[0]).all()
     assert np.abs(np.corrcoef(order[0], np.arange(M))[0, 1]) < 0.02
-    assert inputs.positions.shape == (M, 2)  # shared by the batch still
+    assert inputs.positions.shape == (M, 2)  # still shared by the batch
     np.testing.assert_array_equal(places(run("fixed", seed=0))[0], order[0])
     assert (places(run("fixed", seed=1))[0] != order[0]).any()
 
 
-def test_the_fixed_permutation_is_the_same_for_ever():
-    """The first places of seed 0 for 8 inputs, by NumPy's documented legacy generator."""
+def test_the_fixed_permutation_never_changes():
+    """Compares with NumPy's legacy generator, seed 0, for 8 inputs."""
     expected = np.random.RandomState(0).permutation(8)
     np.testing.assert_array_equal(expected, [6, 2, 1, 7, 3, 0, 5, 4])
     order = places(run("fixed", inputs=numbered(1, 8)))
@@ -55,8 +55,8 @@ def test_the_fixed_permutation_is_the_same_for_ever():
 
 def test_a_random_permutation_for_every_example():
     order = places(run("random", index=jnp.array([7, 8, 7])))
-    for of_example in order:
-        np.testing.assert_array_equal(np.sort(of_example), np.arange(M))
+    for example_order in order:
+        np.testing.assert_array_equal(np.sort(example_order), np.arange(M))
     np.testing.assert_array_equal(order[0], order[2])  # the same example again
     assert np.abs(np.corrcoef(order[0], order[1])[0, 1]) < 0.02
     other = places(run("random", seed=1, index=jnp.array([7, 8, 9])))
@@ -79,7 +79,7 @@ def test_none_and_unknown():
 
 @pytest.mark.parametrize("permutation", ["fixed", "random"])
 def test_the_network_is_indifferent(permutation):
-    """Table 2: 78.0 raw, 78.0 permuted; attention sums over inputs in whatever order."""
+    """Attention sums over inputs, so their order has no effect (Table 2: 78.0 raw and permuted)."""
     inputs = byte_array(batch=3)
     classify, _ = network()
     params = parameters(classify, inputs)

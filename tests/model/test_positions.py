@@ -1,4 +1,4 @@
-"""Position encodings against NumPy float64 and the sizes that the paper prints."""
+"""Position encodings against NumPy float64 and the printed sizes."""
 
 import haiku as hk
 import jax
@@ -45,7 +45,7 @@ def test_grid_equals_numpy(shape, spacing):
 
 
 def test_long_dimension_equals_numpy():
-    """A clip's 61,440 samples, at frequencies up to Nyquist."""
+    """Tests 61,440 audio samples, at frequencies up to Nyquist."""
     options = dict(bands=64, max_resolution=(61_440,))
     got = jax.jit(grid_fourier_features((61_440,), **options).array)()
     wanted = reference.fourier_features(reference.grid(61_440), 64, (61_440,))
@@ -81,7 +81,7 @@ def test_grid_bytes_are_pixels_in_row_major_order():
 @pytest.mark.parametrize(
     "change", [dict(learned_channels=0), dict(learned_init_scale=float("nan"))], ids=str
 )
-def test_learned_positions_of_no_size(change):
+def test_invalid_sizes_of_learned_positions_are_refused(change):
     options = IMAGE | dict(positions="learned") | change
     forward = hk.transform(lambda x: grid_bytes(x, **options))
     with pytest.raises(ValueError, match="both must be positive"):
@@ -94,7 +94,7 @@ def test_learned_positions():
     params = forward.init(jax.random.key(0), images)
     (positions,) = jax.tree.leaves(params)
     assert positions.shape == (1024, 128)
-    assert positions.std() == pytest.approx(0.8796, rel=0.01)  # of scale 1, cut at 2
+    assert positions.std() == pytest.approx(0.8796, rel=0.01)  # scale 1, truncated at 2
     np.testing.assert_array_equal(forward.apply(params, None, images).position_array(), positions)
 
 
@@ -120,6 +120,6 @@ def test_points_are_all_position():
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_refused(change, message):
+def test_invalid_options_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         grid_bytes(jnp.zeros([1, 4, 4, 3]), **(IMAGE | change))

@@ -16,18 +16,18 @@ from tests.model import reference
 from tests.model.gradients import assert_gradient_agrees
 from tests.model.networks import SMALL, byte_array, expected, network, parameters
 
-STEPS, SHARE = 4, 13
+STEPS, SEGMENT = 4, 13
 UNROLLED = SMALL | dict(num_cross_attends=STEPS, num_towers=STEPS, unrolled=True)
 
 
 def inputs_of(batch=2, mask=None):
-    return byte_array(batch=batch, num_inputs=STEPS * SHARE, mask=mask)
+    return byte_array(batch=batch, num_inputs=STEPS * SEGMENT, mask=mask)
 
 
 def random_mask(batch=2):
-    """Of the third step, the first example has no valid input but one."""
-    mask = np.random.default_rng(3).random((batch, STEPS * SHARE)) < 0.6
-    mask[0, 2 * SHARE : 3 * SHARE] = np.arange(SHARE) == 5
+    """Returns a mask with a single valid input in the third step of the first example."""
+    mask = np.random.default_rng(3).random((batch, STEPS * SEGMENT)) < 0.6
+    mask[0, 2 * SEGMENT : 3 * SEGMENT] = np.arange(SEGMENT) == 5
     return jnp.asarray(mask)
 
 
@@ -57,7 +57,7 @@ def assert_agrees(sizes, inputs, **options):
     ],
     ids=str,
 )
-def test_forward_equals_numpy_with_the_shares(sizes):
+def test_forward_equals_numpy_with_segments(sizes):
     assert_agrees(sizes, inputs_of())
 
 
@@ -75,7 +75,7 @@ def test_mask_and_rematerialisation_equal_numpy(shared, remat):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_maps_are_of_the_share(shared):
+def test_maps_show_the_segment(shared):
     inputs = inputs_of()
     params, encode, results = assert_agrees(dict(share_cross_attends=shared), inputs)
     encode = jax.jit(encode, static_argnames="logits_of")
@@ -83,13 +83,13 @@ def test_maps_are_of_the_share(shared):
         _, maps = encode(params, inputs, logits_of=wanted)
         assert sorted(maps) == sorted(wanted)
         for index in wanted:
-            assert maps[index].shape == (2, 1, 7, SHARE)
+            assert maps[index].shape == (2, 1, 7, SEGMENT)
             expected_logits = np.stack([m[index] for _, m in results])
             np.testing.assert_allclose(maps[index], expected_logits, rtol=1e-4, atol=2e-5)
 
 
 def test_shared_steps_are_a_loop_and_the_loop_changes_nothing():
-    """With the maps of every cross-attend asked for, each is on its own, outside any loop."""
+    """Requesting the maps of every cross-attend takes each out of the loop."""
     inputs = inputs_of(mask=random_mask())
     classify, encode = network(UNROLLED)
     params = parameters(classify, inputs)
@@ -107,7 +107,7 @@ def test_shared_steps_are_a_loop_and_the_loop_changes_nothing():
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_a_step_is_seen_by_its_cross_attend_and_those_after_it(shared):
+def test_a_step_affects_its_cross_attend_and_later_ones(shared):
     inputs = inputs_of()
     classify, encode = network(UNROLLED | dict(share_cross_attends=shared))
     params = parameters(classify, inputs)
@@ -115,7 +115,7 @@ def test_a_step_is_seen_by_its_cross_attend_and_those_after_it(shared):
     steps = tuple(range(STEPS))
     before, maps_before = encode(params, inputs, logits_of=steps)
     for changed in steps:
-        content = inputs.content.at[:, changed * SHARE : (changed + 1) * SHARE].add(1.0)
+        content = inputs.content.at[:, changed * SEGMENT : (changed + 1) * SEGMENT].add(1.0)
         after, maps_after = encode(params, inputs._replace(content=content), logits_of=steps)
         for step in steps:
             difference = np.abs(maps_after[step] - maps_before[step]).max()
@@ -124,20 +124,20 @@ def test_a_step_is_seen_by_its_cross_attend_and_those_after_it(shared):
 
 
 @pytest.mark.parametrize(("shared", "wanted"), [(True, {13, 39}), (False, {13})])
-def test_keys_are_computed_of_the_share_alone(shared, wanted):
-    """Unrolling is efficient: no cross-attend projects inputs that none of its uses sees."""
-    inputs = byte_array(num_inputs=STEPS * SHARE, content=4)
+def test_keys_are_computed_for_the_segments_alone(shared, wanted):
+    """No cross-attend projects inputs that it does not attend to."""
+    inputs = byte_array(num_inputs=STEPS * SEGMENT, content=4)
     classify, _ = network(UNROLLED | dict(share_cross_attends=shared))
     params = parameters(classify, inputs)
     program = str(jax.make_jaxpr(classify.apply)(params, inputs))
-    # Of the shares [2, 13, 14], one or three of them.
+    # One or three segments [2, 13, 14].
     projected = re.findall(r"f32\[([13]),2,13,14\] = dot_general", program)
-    assert {int(count) * SHARE for count in projected} == wanted
+    assert {int(count) * SEGMENT for count in projected} == wanted
 
 
 @pytest.mark.parametrize("sizes", [{}, dict(share_cross_attends=False)], ids=str)
 def test_gradient_equals_finite_differences_of_numpy(sizes):
-    """In each parameter's own random direction, central differences of the float64 network."""
+    """Compares with central differences of the NumPy network, in random directions."""
     sizes = UNROLLED | sizes
     inputs = inputs_of(batch=1, mask=random_mask(1))
     classify, _ = network(sizes)
@@ -157,12 +157,12 @@ def test_rematerialised_gradient_is_the_same():
         loss = lambda p, f=classify.apply: jnp.square(f(p, inputs)).sum()  # noqa: E731
         gradients.append(jax.jit(jax.grad(loss))(params))
     largest = max(np.abs(x).max() for x in jax.tree.leaves(gradients[0]))
-    for kept, recomputed in zip(*map(jax.tree.leaves, gradients), strict=True):
-        np.testing.assert_allclose(recomputed, kept, rtol=0, atol=1e-6 * largest)
+    for saved, recomputed in zip(*map(jax.tree.leaves, gradients), strict=True):
+        np.testing.assert_allclose(recomputed, saved, rtol=0, atol=1e-6 * largest)
 
 
 def test_a_step_without_valid_inputs_is_finite():
-    mask = random_mask().at[:, SHARE : 2 * SHARE].set(False)
+    mask = random_mask().at[:, SEGMENT : 2 * SEGMENT].set(False)
     inputs = inputs_of(mask=mask)
     classify, _ = network(UNROLLED)
     params = parameters(classify, inputs)
@@ -171,8 +171,8 @@ def test_a_step_without_valid_inputs_is_finite():
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((value, gradient)))
 
 
-def test_cross_attends_of_a_video_see_one_frame_pair_each():
-    """The reference is given the patches of each pair of frames, cut from those frames alone."""
+def test_cross_attends_of_a_video_attend_to_one_frame_pair_each():
+    """The reference gets the patches of each pair of frames, cut from these frames alone."""
     video = np.random.default_rng(1).normal(size=(1, 2 * STEPS, 4, 6, 3)).astype(np.float32)
     inputs = video_bytes(
         video,
@@ -199,9 +199,10 @@ def test_cross_attends_of_a_video_see_one_frame_pair_each():
         time = np.full((4, 1), -1 + 2 * step / (STEPS - 1))
         places = np.concatenate([time, reference.grid(2, 2)], -1)
         positions = reference.fourier_features(places, 2, (STEPS, 2, 2))
-        seen = np.concatenate([patches, positions], -1)
-        assert seen.shape == (4, 36 + 15)
-        z, _ = reference.cross_attend(params, f"perceiver/cross_attend_{min(step, 1)}", z, seen, 1)
+        inputs_of_step = np.concatenate([patches, positions], -1)
+        assert inputs_of_step.shape == (4, 36 + 15)
+        name = f"perceiver/cross_attend_{min(step, 1)}"
+        z, _ = reference.cross_attend(params, name, z, inputs_of_step, 1)
         for layer in range(2):
             z = reference.self_attend(params, f"perceiver/tower_0/self_attend_{layer}", z, 2)
     wanted = reference.linear(params, "perceiver/head", z.mean(0))
@@ -210,12 +211,12 @@ def test_cross_attends_of_a_video_see_one_frame_pair_each():
 
 
 def test_the_config_has_a_cross_attend_for_each_time_step():
-    """12,544 patches of 32 frames are 16 time steps of 28 x 28."""
+    """12,544 patches of 32 frames form 16 time steps of 28 x 28 patches."""
     config = load_config(f"{CONFIGS}/audioset.py:video_unrolled")
     sizes = networks.architecture(config.model.to_dict())
     assert sizes.unrolled
     assert sizes.num_cross_attends == 32 // config.model.inputs.video.patch[0] == 16
-    assert sizes.inputs_of_a_cross_attend(12_544) == 28 * 28
+    assert sizes.inputs_per_cross_attend(12_544) == 28 * 28
 
 
 def test_inputs_that_do_not_divide_are_refused():
@@ -233,7 +234,7 @@ class TestConfigsThatAreRefused:
         return config
 
     def test_of_fused_modalities(self):
-        """In the order of time their inputs are not one after another."""
+        """Their inputs are not in the order of time."""
         with pytest.raises(InputError, match=r"unrolled=True takes one.*\['audio', 'video'\]"):
             from_config(self.config("sound_video"))
 

@@ -1,4 +1,4 @@
-"""Small baselines of the tests: built, and initialised at random throughout."""
+"""Small baselines for tests, and their random parameters."""
 
 import haiku as hk
 import jax
@@ -41,7 +41,7 @@ def resnet(classes=CLASSES, **sizes):
 
 
 def randomised(shapes, seed=0):
-    """Parameters in which nothing is zero or one: biases, scales and head are random."""
+    """Returns random parameters, including biases, offsets, scales and head."""
     draw = np.random.default_rng(seed)
 
     def array(path, leaf):
@@ -59,18 +59,18 @@ def randomised(shapes, seed=0):
 
 
 def parameters(transformed, inputs: ByteArray):
-    """Random parameters of a network without state."""
+    """Returns random parameters of a network without state."""
     return randomised(jax.eval_shape(transformed.init, jax.random.key(0), inputs))
 
 
 def resnet_variables(transformed, inputs: ByteArray):
-    """Random parameters of a ResNet, and its state before the first step."""
+    """Returns random parameters of a ResNet, and its state before the first step."""
     params, state = jax.eval_shape(lambda: transformed.init(jax.random.key(0), inputs, True))
     return randomised(params), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), state)
 
 
 def number_of_parameters(transformed, grid, channels, *arguments):
-    """Counted in the network itself, from shapes alone."""
+    """Counts the parameters of a network from their shapes."""
     spec = jax.ShapeDtypeStruct((1, grid[0] * grid[1], channels), jnp.float32)
     none = jax.ShapeDtypeStruct((grid[0] * grid[1], 0), jnp.float32)
 

@@ -1,8 +1,8 @@
-"""The baselines in plain NumPy float64, written from their papers, slow and literal.
+"""The baselines in NumPy float64, written from their papers, deliberately slow and literal.
 
 He et al., 2016 (ResNet), Dosovitskiy et al., 2021 (ViT) and Sec. 4.1 (Transformer). Like
-tests/model/reference.py they take the parameters as {module: {name: array}} and know nothing of
-JAX or Haiku. Transformers take one example [M, C]; a ResNet takes the batch, which BatchNorm needs.
+tests/model/reference.py they take the parameters as {module: {name: array}} and do not use JAX or
+Haiku. Transformers take one example [M, C]; a ResNet takes a batch, because BatchNorm needs it.
 """
 
 import numpy as np
@@ -35,13 +35,13 @@ def vit(parameters, inputs, layers, heads, grid, patch):
 
 
 def padded(picture, patch):
-    """Zeros around [rows, columns, C] up to the next multiples, the smaller half first."""
+    """Pads [rows, columns, C] with zeros to multiples of the patch, the smaller half first."""
     missing = [-size % patch for size in picture.shape[:2]]
     return np.pad(picture, [*((n // 2, n - n // 2) for n in missing), (0, 0)])
 
 
 def windows(x, kernel, stride, fill):
-    """The windows of [B, rows, columns, C] under 'SAME' padding: [B, r, c, kernel, kernel, C]."""
+    """Returns the windows with 'SAME' padding: [B, rows, columns, kernel, kernel, C]."""
     sizes = [-(-n // stride) for n in x.shape[1:3]]
     pads = []
     for n, out in zip(x.shape[1:3], sizes, strict=True):
@@ -64,16 +64,16 @@ def windows(x, kernel, stride, fill):
 
 
 class ResNet:
-    """A bottleneck ResNet; `moments` are what BatchNorm normalised by, by module."""
+    """A bottleneck ResNet; `moments` holds BatchNorm's mean and variance by module."""
 
     def __init__(self, parameters, averages=None):
-        """Takes the parameters and, to evaluate, {module: (mean, variance)} to normalise by."""
+        """Takes the parameters and, for evaluation, the averages {module: (mean, variance)}."""
         self.parameters = parameters
         self.averages = averages
         self.moments = {}
 
     def __call__(self, pictures, blocks):
-        """Class logits [B, classes] of [B, rows, columns, C]."""
+        """Maps [B, rows, columns, C] to class logits [B, classes]."""
         top = "resnet/layers/~"
         x = self.conv(f"{top}/initial_conv", pictures, stride=2)
         x = np.maximum(self.batch_norm(f"{top}/initial_batchnorm", x), 0)

@@ -1,4 +1,4 @@
-"""Parameters and FLOPs of the baselines: published figures, and the networks themselves."""
+"""Parameters and FLOPs of the baselines against published figures and the networks."""
 
 import math
 
@@ -18,8 +18,8 @@ def in_layers(sizes):
     return dict(dtype="float32", remat="none") | sizes
 
 
-def test_resnet_50_is_the_published_one():
-    """torchvision's documentation: 25,557,032 parameters, 4.09 GFLOPs counted once a MAC."""
+def test_resnet_50_equals_published_figures():
+    """torchvision documents 25,557,032 parameters and 4.09 GFLOPs, with 1 per MAC."""
     cost = total(resnet_costs(**RESNET_50, **PICTURES))
     assert cost.parameters == 25_557_032
     assert cost.flops / 2 == pytest.approx(4.09e9, rel=0.01)
@@ -27,8 +27,8 @@ def test_resnet_50_is_the_published_one():
     assert number_of_parameters(network, (224, 224), 3, True) == 25_557_032
 
 
-def test_vit_b_16_is_the_published_one():
-    """timm's and torchvision's documentation: 86,567,656 parameters, 17.6 GFLOPs of MACs."""
+def test_vit_b_16_equals_published_figures():
+    """timm and torchvision document 86,567,656 parameters and 17.6 GFLOPs, with 1 per MAC."""
     cost = total(vit_costs(**VIT_B_16, **PICTURES))
     assert cost.parameters == 86_567_656
     assert cost.flops / 2 == pytest.approx(17.6e9, rel=0.01)
@@ -38,7 +38,7 @@ def test_vit_b_16_is_the_published_one():
 
 @pytest.mark.parametrize(("patch", "patches"), [(2, 484), (4, 121), (8, 36), (16, 9)])
 def test_patches_of_table_4(patch, patches):
-    """44 x 44 points; 8 and 16 do not divide 44, so that 6 and 3 patches cover a side."""
+    """Patches of 8 and 16 do not divide 44, so 6 and 3 patches cover a side."""
     parts = {
         cost.part: cost
         for cost in vit_costs(
@@ -50,12 +50,12 @@ def test_patches_of_table_4(patch, patches):
 
 
 def test_transformer_by_hand():
-    """M = 7 inputs, C = 3, D = 4, 2 heads, 1 layer, widening 2, 5 classes."""
+    """Tests M = 7 inputs, C = 3, D = 4, 2 heads, 1 layer, widening 2, 5 classes."""
     embedding, layers, head = transformer_costs(
         num_inputs=7, input_channels=3, num_classes=5, channels=4, layers=1, heads=2, widening=2
     )
     assert embedding[1:] == (3 * 4 + 4, 2 * 7 * 3 * 4, 1)
-    # Two LayerNorms, four linear layers, and the dense block's two.
+    # Two LayerNorms, four linear layers, and the two of the dense block.
     assert layers.parameters == 2 * 8 + 4 * 20 + (4 * 8 + 8) + (8 * 4 + 4)
     # Linear layers; logits and weighted sum; softmax; dense block.
     assert layers.flops == 4 * 2 * 7 * 16 + 2 * 2 * 49 * 4 + 3 * 2 * 49 + 2 * 2 * 7 * 4 * 8

@@ -1,11 +1,11 @@
-"""Byte arrays on grids: every input in its place, and what does not fill one refused."""
+"""Byte arrays on grids: the place of every input, and errors for inputs that do not fit."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver.baselines.grid import on_grid
+from perceiver.baselines.grid import lay_on_grid
 from perceiver.byte_array import ByteArray
 from tests.model.baselines.networks import (
     number_of_parameters,
@@ -22,7 +22,7 @@ def test_every_input_is_in_its_place():
     content = np.arange(2 * 15 * 2).reshape(2, 15, 2)
     positions = -np.arange(15 * 3).reshape(15, 3)
     inputs = ByteArray(jnp.asarray(content, jnp.uint8), jnp.asarray(positions, jnp.float32))
-    laid = jax.jit(on_grid, static_argnums=1)(inputs, (3, 5))
+    laid = jax.jit(lay_on_grid, static_argnums=1)(inputs, (3, 5))
     assert laid.shape == (2, 3, 5, 5)
     assert laid.dtype == jnp.float32
     for b in range(2):
@@ -35,12 +35,12 @@ def test_every_input_is_in_its_place():
 
 def test_positions_of_each_example():
     positions = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
-    laid = on_grid(ByteArray(jnp.zeros([2, 6, 0]), jnp.asarray(positions)), (3, 2))
+    laid = lay_on_grid(ByteArray(jnp.zeros([2, 6, 0]), jnp.asarray(positions)), (3, 2))
     np.testing.assert_array_equal(laid, positions.reshape(2, 3, 2, 3))
 
 
 @pytest.mark.parametrize("make", [vit, resnet], ids=["vit", "resnet"])
-def test_what_does_not_fill_the_grid_is_refused(make):
+def test_inputs_that_do_not_fill_the_grid_are_refused(make):
     arguments = (True,) if make is resnet else ()
     network = make(grid=(7, 11))
     with pytest.raises(ValueError, match=r"^grid is 7 x 11, 77 places, for 53 inputs"):

@@ -1,4 +1,4 @@
-"""ResNet against plain NumPy float64, its BatchNorm in training and evaluation, and on devices."""
+"""ResNet against NumPy float64, with BatchNorm in training, evaluation and on two devices."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ TOP = "resnet/layers/~"
 
 @pytest.fixture(scope="module")
 def trained():
-    """Inputs, network, parameters, and the logits and state of one step of training."""
+    """Returns inputs, network, parameters, and logits and state after one training step."""
     inputs = byte_array(batch=4, num_inputs=31 * 37)
     network = resnet()
     params, state = resnet_variables(network, inputs)
@@ -35,7 +35,7 @@ def pictures(inputs, grid=RESNET["grid"]):
 
 
 def averages(state):
-    """{module: (mean, variance)} of Haiku's state."""
+    """Returns {module: (mean, variance)} from Haiku's state."""
     return {
         name.removesuffix("/~/mean_ema"): (
             np.float64(arrays["average"]).reshape(-1),
@@ -46,21 +46,21 @@ def averages(state):
     }
 
 
-def test_training_normalises_by_the_batch_and_keeps_its_moments(trained):
+def test_training_normalises_by_the_batch_and_stores_its_moments(trained):
     inputs, _, params, logits, state = trained
     wanted = reference.ResNet(params)
     expected = wanted(pictures(inputs), RESNET["blocks"])
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
-    kept = averages(state)
-    assert kept.keys() == wanted.moments.keys()
+    moving = averages(state)
+    assert moving.keys() == wanted.moments.keys()
     for name, moments in wanted.moments.items():
-        for got, value in zip(kept[name], moments, strict=True):
+        for got, value in zip(moving[name], moments, strict=True):
             np.testing.assert_allclose(got, value, atol=1e-4 * np.abs(value).max(), err_msg=name)
 
 
 def test_evaluation_normalises_by_the_moving_averages(trained):
-    """As NumPy does; so an example's logits do not depend on its batch, and the state stays."""
+    """An example's logits do not depend on its batch, and the state stays."""
     _, network, params, _, state = trained
     inputs = byte_array(batch=2, num_inputs=31 * 37, seed=11)
     evaluate = jax.jit(lambda x: network.apply(params, state, x, False))
@@ -73,7 +73,7 @@ def test_evaluation_normalises_by_the_moving_averages(trained):
 
 
 def test_moving_averages_decay_by_a_tenth(trained):
-    """After steps with means a and b: (0.9 * 0.1 a + 0.1 b) / (1 - 0.9^2), unbiased from zero."""
+    """Steps with means a and b give (0.9 * 0.1 a + 0.1 b) / (1 - 0.9^2), without zero bias."""
     _, network, params, _, state = trained
     inputs = byte_array(batch=4, num_inputs=31 * 37, seed=12)
     _, after = jax.jit(lambda: network.apply(params, state, inputs, True))()
@@ -86,7 +86,7 @@ def test_moving_averages_decay_by_a_tenth(trained):
 
 
 def test_gradient_equals_finite_differences_of_numpy(trained):
-    """In training, whose moments depend on the parameters; some layers of each kind."""
+    """Tests some layers of each kind in training, where moments depend on the parameters."""
     inputs, network, params, _, state = trained
     weights = np.random.default_rng(8).normal(size=(4, 5))
     loss = lambda p: (network.apply(p, state, inputs, True)[0] * weights).sum()  # noqa: E731
@@ -102,11 +102,11 @@ def test_gradient_equals_finite_differences_of_numpy(trained):
         (f"{TOP}/head", "w"),
     ):
         value = params[name][array]
-        # Towards the gradient in part, so that the derivative is well above rounding.
+        # Correlated with the gradient, so that the derivative is well above rounding errors.
         direction = np.sign(gradient[name][array]) * draw.uniform(0, 1, value.shape)
         ends = []
         for sign in (1, -1):
-            # A small step, as ReLU and the maximum have kinks.
+            # A small step, because ReLU and the maximum have kinks.
             moved = np.float64(value) + sign * 1e-7 * direction
             net = reference.ResNet(params | {name: params[name] | {array: moved}})
             ends.append((net(pictures(inputs), RESNET["blocks"]) * weights).sum())
@@ -116,7 +116,7 @@ def test_gradient_equals_finite_differences_of_numpy(trained):
 
 
 def test_the_first_receptive_field_is_that_of_table_2():
-    """7 x 7 = 49 inputs, from the initial convolution's own weights."""
+    """The initial convolution has 7 x 7 = 49 inputs."""
     inputs = byte_array(num_inputs=31 * 37)
     params, _ = resnet_variables(resnet(), inputs)
     rows, columns, channels, outputs = params[f"{TOP}/initial_conv"]["w"].shape
@@ -125,7 +125,7 @@ def test_the_first_receptive_field_is_that_of_table_2():
 
 
 def test_a_new_network_gives_zero_logits_and_counts_no_steps():
-    """Its head is zero. It is made outside of any map, though its axis has a name."""
+    """Initialisation works outside any map, although the axis has a name."""
     inputs = byte_array(batch=1, num_inputs=31 * 37)
     network = resnet(axis="devices")
 
@@ -209,7 +209,7 @@ def test_two_devices_equal_one_with_the_whole_batch():
 
 @pytest.mark.slow
 def test_resnet_50_at_full_size():
-    """Two pictures of 224 x 224: logits of training against NumPy, and a gradient everywhere."""
+    """Compares training logits of two 224 x 224 images with NumPy, and checks gradients."""
     sizes = dict(grid=(224, 224), blocks=(3, 4, 6, 3), channels=(256, 512, 1024, 2048))
     inputs = byte_array(batch=2, num_inputs=50_176, positions=0)
     network = resnet(1000, **sizes)

@@ -1,4 +1,4 @@
-"""ViT and the Transformer against plain NumPy float64, under jit, forward and gradient."""
+"""ViT and the Transformer against NumPy float64, under jit, forward and gradient."""
 
 import haiku as hk
 import jax
@@ -19,7 +19,7 @@ both = pytest.mark.parametrize("kind", MAKE)
 
 
 def expected(kind, params, inputs, **sizes):
-    """Logits [B, classes] of the float64 network."""
+    """Returns the logits [B, classes] of the float64 network."""
     sizes = LAYERS | sizes
     if kind == "transformer":
         run, options = reference.transformer, {}
@@ -53,13 +53,13 @@ def test_forward_equals_numpy(kind, sizes):
 @pytest.mark.parametrize(
     ("grid", "patch"), [((7, 11), 2), ((7, 11), 4), ((8, 12), 4), ((7, 11), 1), ((5, 3), 8)]
 )
-def test_vit_pads_its_grid_as_numpy_does(grid, patch):
+def test_padded_grids_of_vit_equal_numpy(grid, patch):
     assert_agrees("vit", byte_array(num_inputs=grid[0] * grid[1]), grid=grid, patch=patch)
 
 
 @both
 def test_inputs_of_every_kind_equal_numpy(kind):
-    """Positions alone, content alone, and positions of each example, as of point clouds."""
+    """Tests positions alone, content alone, and positions per example, as in point clouds."""
     assert_agrees(kind, byte_array(num_inputs=77, content=0))
     assert_agrees(kind, byte_array(num_inputs=77, positions=0))
     draw = np.random.default_rng(5)
@@ -76,7 +76,7 @@ def test_inputs_of_every_kind_equal_numpy(kind):
     ],
 )
 def test_padding_by_hand(row, sums):
-    """Patches of 3, whose weights of one sum them up."""
+    """Sums patches of 3 with weights of one."""
     inputs = ByteArray(jnp.asarray(row, jnp.float32)[None, :, None], jnp.zeros([len(row), 0]))
 
     def forward(x):
@@ -92,13 +92,13 @@ def test_padding_by_hand(row, sums):
     [
         ("transformer", "none"),
         ("vit", "block"),
-        # The layers are the same.
+        # Both baselines have the same layers.
         pytest.param("transformer", "block", marks=pytest.mark.slow),
         pytest.param("vit", "none", marks=pytest.mark.slow),
     ],
 )
 def test_gradient_equals_finite_differences_of_numpy(kind, remat):
-    """In each parameter's own random direction, central differences of the float64 network."""
+    """Compares with central differences of the NumPy network, in random directions."""
     inputs = byte_array(batch=1, num_inputs=77)
     network = MAKE[kind](remat=remat)
     params = parameters(network, inputs)
@@ -109,7 +109,7 @@ def test_gradient_equals_finite_differences_of_numpy(kind, remat):
 
 @both
 class TestBfloat16:
-    def test_keeps_parameters_first_layer_and_head_in_float32(self, kind):
+    def test_parameters_first_layer_and_head_are_float32(self, kind):
         inputs = byte_array(num_inputs=77)
         network = MAKE[kind](dtype="bfloat16")
         params = jax.eval_shape(network.init, jax.random.key(0), inputs)
@@ -120,8 +120,8 @@ class TestBfloat16:
             if equation.invars
         ]
         products = [dtype for name, dtype in used if name == "dot_general"]
-        assert products.count("bfloat16") == 8  # of a layer
-        # The head, and the Transformer's first layer; ViT's is a convolution for each part.
+        assert products.count("bfloat16") == 8  # in a layer
+        # The head, and the Transformer's first layer; ViT's consists of two convolutions.
         assert products.count("float32") == (2 if kind == "transformer" else 1)
         convolutions = [d for name, d in used if name == "conv_general_dilated"]
         assert convolutions == ([] if kind == "transformer" else ["float32"] * 2)
@@ -146,8 +146,8 @@ def test_a_new_network_has_a_head_of_zeros(kind):
     assert not np.any(head["b"])
 
 
-def test_vit_starts_as_its_paper_says():
-    """Position embedding normal with standard deviation 0.02; class token and biases zero."""
+def test_vit_is_initialised_as_in_its_paper():
+    """Expects positions with standard deviation 0.02, a zero class token and zero biases."""
     inputs = byte_array(num_inputs=77)
 
     @jax.jit
@@ -162,8 +162,8 @@ def test_vit_starts_as_its_paper_says():
     assert not np.any(patches["b"])
 
 
-def test_shared_positions_are_not_copied_for_each_example():
-    """The patch layer's products with them are of one example, whatever the batch."""
+def test_shared_positions_are_not_copied_per_example():
+    """Their convolution has a batch of one."""
     inputs = byte_array(batch=13, num_inputs=77)
     network = vit()
     jaxpr = jax.make_jaxpr(network.apply)(parameters(network, inputs), inputs).jaxpr
@@ -177,7 +177,7 @@ def test_shared_positions_are_not_copied_for_each_example():
 
 @pytest.mark.slow
 def test_vit_b_16_at_full_size():
-    """224 x 224 inputs with Fourier features' 258 channels: logits and gradient against NumPy."""
+    """Compares logits and gradient of 224 x 224 inputs with 258 position channels with NumPy."""
     sizes = dict(grid=(224, 224), patch=16, channels=768, layers=12, heads=12, widening=4)
     inputs = byte_array(batch=1, num_inputs=50_176, positions=258)
     network = vit(1000, **sizes)
@@ -190,7 +190,7 @@ def test_vit_b_16_at_full_size():
 
     gradient, logits = jax.jit(jax.grad(loss, has_aux=True))(params)
     np.testing.assert_allclose(logits, wanted, atol=1e-4 * np.abs(wanted).max())
-    # The head's bias has softmax - onehot for a gradient.
+    # The gradient of the head's bias is softmax - onehot.
     softmax = np.exp(wanted - wanted.max())
     softmax /= softmax.sum()
     np.testing.assert_allclose(gradient["vit/head"]["b"], softmax - np.eye(1000)[0], atol=1e-4)

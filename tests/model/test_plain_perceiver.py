@@ -1,4 +1,4 @@
-"""The plain Perceiver against the network itself, and against the NumPy one, under jit."""
+"""The plain Perceiver against `perceiver.model.Perceiver` and the NumPy network, under jit."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from perceiver.plain_perceiver import plain_perceiver
 from tests.model import reference
 from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
 
-# Fewer layers than in tests of the model: written out, they take long to compile.
+# Few layers: the program contains each of them, so they take long to compile.
 FEW = SMALL | dict(num_cross_attends=2, num_towers=2, self_attends_per_tower=1)
 NETWORKS = {
     "shared": dict(num_cross_attends=3, num_towers=2),
@@ -24,7 +24,7 @@ NETWORKS = {
 
 
 def both(sizes, inputs, dtype="float32"):
-    """The network, the plain one, functions of parameters; and parameters."""
+    """Returns the network and the plain one, as functions of parameters, and the parameters."""
     classify, _ = network(FEW | sizes, dtype=dtype)
     architecture = Architecture(**(FEW | sizes))
     return (
@@ -41,12 +41,12 @@ _SLOW = ("all at the start", "unrolled")
     "name",
     [pytest.param(x, marks=pytest.mark.slow) if x in _SLOW else x for x in NETWORKS],
 )
-def test_it_is_the_network(name):
-    inputs = byte_array(num_inputs=51)  # of which each cross-attend may take a third
+def test_it_equals_the_network(name):
+    inputs = byte_array(num_inputs=51)  # divisible by 3 cross-attends
     real, simple, params = both(NETWORKS[name], inputs)
     weights = np.random.default_rng(4).normal(size=(2, 5))
 
-    def of(classify):
+    def logits_and_gradient(classify):
         def scalar(params):
             logits = classify(params)
             return (logits * weights).sum(), logits
@@ -54,9 +54,10 @@ def test_it_is_the_network(name):
         (_, logits), gradient = jax.jit(jax.value_and_grad(scalar, has_aux=True))(params)
         return logits, gradient
 
-    (wanted, wanted_gradient), (got, got_gradient) = of(real), of(simple)
+    wanted, wanted_gradient = logits_and_gradient(real)
+    got, got_gradient = logits_and_gradient(simple)
     np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
-    # A key's bias moves all logits of a query alike: its gradient is zero but for rounding.
+    # The bias of keys shifts all logits of a query, so its gradient is a rounding error.
     largest = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(wanted_gradient))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * largest),
@@ -76,7 +77,7 @@ def test_it_equals_numpy():
         np.testing.assert_allclose(logits[example], wanted, rtol=2e-5, atol=2e-5)
 
 
-def test_several_byte_arrays_follow_one_another():
+def test_several_byte_arrays_are_concatenated():
     inputs = byte_array()
     halves = [
         ByteArray(inputs.content[:, part], inputs.positions[part])
@@ -92,7 +93,7 @@ def test_bfloat16_is_near():
     exact = both({}, byte_array())[1](params)
     for classify in (real, simple):
         error = np.linalg.norm(jax.jit(classify)(params) - exact) / np.linalg.norm(exact)
-        assert 1e-4 < error < 0.05  # 8 bits, layer after layer; and not float32
+        assert 1e-4 < error < 0.05  # larger than in float32
 
 
 def test_it_refuses_masks():
