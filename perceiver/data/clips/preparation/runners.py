@@ -32,7 +32,7 @@ def on_beam(options: Sequence[str] = ()) -> Run:
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise InputError(
-            "Apache Beam is not installed: run python -m pip install -e '.[data]' -c "
+            "Apache Beam is not installed: run python -m pip install -e '.[train]' -c "
             "constraints.txt"
         )
     return functools.partial(_run_on_beam, options=options)
