@@ -80,14 +80,15 @@ test: env  ## Run the quick tests
 test-all: env  ## Run all tests, including the slow ones
 	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
-lint: env  ## Check style and likely mistakes
+lint: env  ## Check style, likely mistakes and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy
 
 format: env  ## Format all files
 	.venv/bin/python -m ruff check --select I --fix --quiet .
 	.venv/bin/python -m ruff format .
 
 clean:  ## Remove the environment and caches, but not runs/
-	rm -rf .venv .pytest_cache .ruff_cache build dist ./*.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build dist ./*.egg-info
 	find . \( -path ./runs -o -path ./.git \) -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
