@@ -39,7 +39,7 @@ setup() {
   fi
   make env
   .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    -e '.[tpu]' -c constraints.txt
+    -e '.[train,tpu]' -c constraints.txt
 }
 
 start() {

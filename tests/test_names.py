@@ -1,11 +1,11 @@
-"""Unknown names are answered with the nearest valid one."""
+"""Tests the look-up of names and the message about an unknown one."""
 
 import pytest
 
 from perceiver.names import look_up, unknown
 
 
-def test_the_nearest_or_all():
+def test_message_has_the_nearest_valid_name_or_all():
     assert unknown("lamp", ["lamb", "sgd"], what="x") == "unknown x 'lamp': did you mean 'lamb'?"
     assert unknown("zzz", ["lamb", "sgd"], what="x") == "unknown x 'zzz': valid are 'lamb', 'sgd'"
 

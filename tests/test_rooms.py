@@ -106,12 +106,13 @@ print("loss", float(devices.first(metrics)["loss"]))
 
 
 def test_the_library_runs_installed_alone(tmp_path):
-    """Copied as `pip install .` does, without the other folders, TensorFlow and ml_collections."""
+    """A quick install without dependencies; tests/packaging/ installs them as well."""
     installed = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     installed += ["--no-build-isolation", "--target", tmp_path / "site", "."]
     copy = tmp_path / "checkout"
-    shutil.copytree(ROOT / "perceiver", copy / "perceiver")
-    for file in ("setup.py", "LICENSE"):
+    for folder in ("perceiver", "configs"):
+        shutil.copytree(ROOT / folder, copy / folder)
+    for file in ("setup.py", "pyproject.toml", "LICENSE"):
         shutil.copy(ROOT / file, copy)
     subprocess.run(installed, cwd=copy, check=True)
     program = """

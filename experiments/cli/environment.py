@@ -6,9 +6,13 @@ Python's own. Until a program has its own answer, Ctrl-C ends it without a trace
 
 import importlib.util
 import os
+import re
 import sys
 
-OLDEST = (3, 11)  # as setup.py has it
+_PYPROJECT = os.path.join(os.path.dirname(__file__), os.pardir, os.pardir, "pyproject.toml")
+with open(_PYPROJECT, encoding="utf-8") as _file:
+    _found = re.findall(r'^requires-python = ">=(\d+)\.(\d+)', _file.read(), re.MULTILINE)
+OLDEST = tuple(int(number) for number in _found[0])
 _PACKAGES = ("jax", "haiku", "optax", "absl", "ml_collections", "orbax", "numpy")
 _EXIT_USER_ERROR = 2
 

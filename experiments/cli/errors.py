@@ -55,8 +55,8 @@ def answered() -> Iterator[None]:
         if package in ("", "configs", "experiments", "perceiver"):
             raise
         _end(
-            f"{sys.executable} has no package {package}: run pip install -e . -c constraints.txt "
-            "in the checkout, with the environment active",
+            f"{sys.executable} has no package {package}: run pip install -e '.[train]' "
+            "-c constraints.txt in the checkout, with the environment active",
             EXIT_USER_ERROR,
         )
     except Exception as error:
@@ -142,7 +142,7 @@ def _no_backend(error: Exception) -> str:
         return (
             f"JAX_PLATFORMS={wanted} asks for devices that JAX can't use here ({said}): unset it "
             "to take what there is, or see to the driver and to "
-            "pip install -e '.[gpu]' -c constraints.txt, or '.[tpu]'"
+            "pip install -e '.[train,gpu]' -c constraints.txt, or '.[train,tpu]'"
         )
     return f"JAX can't use a device of this machine: {said}"
 
@@ -164,5 +164,5 @@ def unused_gpu(devices: Path = Path("/dev"), environment: Mapping[str, str] = os
         return ""
     return (
         "this machine has a GPU, but JAX is installed for the CPU alone: "
-        "pip install -e '.[gpu]' -c constraints.txt makes it use the GPU"
+        "pip install -e '.[train,gpu]' -c constraints.txt makes it use the GPU"
     )

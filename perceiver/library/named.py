@@ -1,40 +1,43 @@
-"""Networks by the names of their configs, untrained.
-
-networks.json beside this holds what the project's configs say of them; it is made by
-`python -m experiments.model_table.named_networks`.
-"""
+"""Untrained networks by the names of their configs."""
 
 import functools
 import importlib.resources
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from perceiver import networks
+from perceiver.errors import InputError
 from perceiver.library.classifier import Classifier
+from perceiver.modalities import MODALITIES
 from perceiver.names import look_up
+
+_CHECKOUT = Path(__file__).parents[2]
 
 
 def names() -> list[str]:
-    """The names of all networks: 'imagenet', 'imagenet:learned', ..., as the configs are called."""
-    return list(_networks())
+    """Returns the names of all networks: 'imagenet', 'imagenet:learned_positions', ..."""
+    return list(read_networks())
 
 
-def build(name: str, *, num_classes: int | None = None, seed: int = 0, **model) -> Classifier:
-    """Builds a network as a config has it, with initial parameters.
+def build(name: str, *, num_classes: int | None = None, seed: int = 0, **model: Any) -> Classifier:
+    """Builds the network of a config with initial parameters.
 
     Args:
-      name: one of `names()`.
-      num_classes: outputs of the head; None for those of the config's data set.
-      seed: of the initial parameters.
-      **model: other values for keys of the config's section `model`, such as num_latents=256.
+      name: name of the network, one of `names()`.
+      num_classes: number of outputs of the head; None for the number of classes in the config.
+      seed: seed of the initial parameters.
+      **model: new values for keys of the config's section `model`, for example num_latents=256.
 
     Raises:
-      ValueError: another name or key, or sizes that do not fit together.
+      InputError: an unknown name or key, or sizes that do not fit together.
     """
-    values = look_up(_networks(), name, what="network")
+    values = look_up(read_networks(), name, what="network")
     for key in model:
         look_up(values["model"], key, what=f"key of {name}'s section model")
     config = values | {"model": values["model"] | model}
@@ -47,6 +50,40 @@ def build(name: str, *, num_classes: int | None = None, seed: int = 0, **model) 
 
 
 @functools.cache
-def _networks() -> dict[str, dict[str, Any]]:
-    text = importlib.resources.files(__package__).joinpath("networks.json").read_text("utf-8")
-    return json.loads(text)
+def read_networks() -> dict[str, dict[str, Any]]:
+    """Returns the values of each config that describe its network, by name.
+
+    They are the section `model`, the loss in `train`, and the input sizes and the number of classes
+    in `data`: the other keys of `data` describe a data set.
+
+    Raises:
+      InputError: the package is incomplete, or the checkout's configs cannot be read.
+    """
+    # setup.py writes the file when it builds the package. A checkout has none.
+    packaged = importlib.resources.files("perceiver.library").joinpath("networks.json")
+    text = packaged.read_text("utf-8") if packaged.is_file() else _networks_of_checkout()
+    return {
+        name: values | {"data": _sizes(values["model"], values["data"])}
+        for name, values in json.loads(text).items()
+    }
+
+
+def _networks_of_checkout() -> str:
+    """Returns the output of `python -m configs.networks`.
+
+    A separate process imports the configs because another package `configs` may be loaded here.
+    """
+    command = [sys.executable, "-m", "configs.networks"]
+    done = subprocess.run(command, cwd=_CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise InputError(
+            f"the configs in {_CHECKOUT} cannot be read ({reason}): "
+            "run pip install -e '.[train]' -c constraints.txt in the checkout"
+        )
+    return done.stdout
+
+
+def _sizes(model: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    sizes = {key for name in networks.modalities_of(model) for key in MODALITIES[name].sizes}
+    return {key: data[key] for key in sorted(sizes | {"num_classes"})}

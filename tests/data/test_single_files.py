@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,7 +230,7 @@ def test_a_reader_for_every_named_network(tmp_path):
     picture, cloud = tmp_path / "a.png", tmp_path / "a.txt"
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(picture)
     np.savetxt(cloud, np.random.default_rng(0).normal(size=(2100, 3)))
-    known = json.loads(Path(named.__file__).with_name("networks.json").read_text())
+    known = named.read_networks()
     different = {json.dumps([list(x["model"]["inputs"]), x["data"]]): x for x in known.values()}
     for values in different.values():
         modalities = networks.modalities_of(values["model"])

@@ -175,7 +175,7 @@ def test_without_beam_it_says_what_to_install(real_data, tmp_path):
         python(program, "clips", f"--dir={real_data / 'esc10'}", f"--out={tmp_path}/o"), 2
     )
     assert err.startswith("error: Apache Beam is not installed: run ")
-    assert "'.[data]'" in err
+    assert "'.[train]'" in err
 
 
 @pytest.mark.slow

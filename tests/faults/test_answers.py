@@ -90,7 +90,7 @@ def test_devices_that_are_not_there(platform, tmp_path):
     assert out == ""
     assert line.startswith(f"error: JAX_PLATFORMS={platform} asks for devices that JAX can't use")
     assert "unset it" in line
-    assert "pip install -e '.[gpu]'" in line
+    assert "pip install -e '.[train,gpu]'" in line
 
 
 def test_a_gpu_that_jax_does_not_know_of_is_told(tmp_path):
@@ -101,7 +101,7 @@ def test_a_gpu_that_jax_does_not_know_of_is_told(tmp_path):
     if any("cuda" in name for name in os.listdir(os.path.dirname(jax.__file__) + "/..")):
         assert unused_gpu(tmp_path, {}) == ""
         return
-    assert "pip install -e '.[gpu]' -c constraints.txt" in unused_gpu(tmp_path, {})
+    assert "pip install -e '.[train,gpu]' -c constraints.txt" in unused_gpu(tmp_path, {})
     assert len(unused_gpu(tmp_path, {}).splitlines()) == 1
     for asked in ({"JAX_PLATFORMS": "cpu"}, {"CUDA_VISIBLE_DEVICES": ""}):
         assert unused_gpu(tmp_path, asked) == ""
@@ -122,8 +122,8 @@ def test_pythons_that_will_do():
     assert [environment.version_problem(v) for v in ((3, 11, 0), (3, 13, 1), (4, 0, 0))] == [
         None
     ] * 3
-    assert f'python_requires=">={".".join(map(str, environment.OLDEST))}"' in (
-        ROOT / "setup.py"
+    assert f'requires-python = ">={".".join(map(str, environment.OLDEST))}' in (
+        ROOT / "pyproject.toml"
     ).read_text("utf-8")
 
 
@@ -148,7 +148,7 @@ def test_a_package_that_only_some_work_needs(capsys):
         import a_package_of_nobody.part  # noqa: F401
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "has no package a_package_of_nobody: run pip install -e ." in line
+    assert "has no package a_package_of_nobody: run pip install -e '.[train]'" in line
     with pytest.raises(ModuleNotFoundError), answered():
         import experiments.of_nobody  # noqa: F401
 

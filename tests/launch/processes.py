@@ -22,6 +22,7 @@ def write(path, points, **values):
 def checkout(folder):
     """A checkout in which experiments.train is the stand-in of sweep_trainer.py."""
     shutil.copytree(ROOT / "launch", folder / "launch")
+    shutil.copy(ROOT / "pyproject.toml", folder)
     for room in ("configs", "experiments"):
         (folder / room).mkdir()
     (folder / "configs" / "digits.py").write_text("def get_config(variant=''):\n    ...\n")

@@ -76,7 +76,7 @@ class TestCommands:
         assert not (worker / "launch" / "gone.sh").exists()
         assert (site.folder / "worker0" / "mounted").exists()
         installed = calls(site.folder, "python-of-checkout")
-        assert [c[-4:] for c in installed] == [["-e", ".[tpu]", "-c", "constraints.txt"]] * 4
+        assert [c[-4:] for c in installed] == [["-e", ".[train,tpu]", "-c", "constraints.txt"]] * 4
 
     def test_flags_arrive_word_for_word_on_every_worker(self, site):
         site.ready()

@@ -1,13 +1,12 @@
 """Small versions of configured networks, with random values for all parameters."""
 
 import functools
-import importlib.resources
-import json
 
 import jax
 import numpy as np
 
 from perceiver import library, networks
+from perceiver.library import named
 
 _PERCEIVER = {"num_latents": 5, "latent_channels": 8, "self_heads": 2, "self_attends_per_tower": 1}
 
@@ -28,9 +27,8 @@ SMALL = {
 def small(name):
     """Returns a network of `SMALL` with three classes and random parameters, even in the head."""
     config, model, data = SMALL[name]
-    resource = importlib.resources.files("perceiver.library").joinpath("networks.json")
-    values = json.loads(resource.read_text("utf-8"))[config]
-    values |= {"model": values["model"] | model, "data": values["data"] | data}
+    values = named.read_networks()[config]
+    values = values | {"model": values["model"] | model, "data": values["data"] | data}
     network = networks.network(values["model"], values["data"], 3)
     batch = networks.batch_spec(values["model"], values["data"], 1)
     params, state = jax.eval_shape(network.init, jax.random.key(0), batch)

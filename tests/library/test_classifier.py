@@ -11,9 +11,10 @@ import pytest
 from sklearn.datasets import load_digits
 
 from experiments.cli.config_files import all_configs, load_config
-from experiments.model_table import named_networks
 from experiments.run.from_config import from_config
 from perceiver import library
+from perceiver.library import named
+from perceiver.modalities import MODALITIES
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
 from tests.experiments.processes import ROOT, TINY, run
 
@@ -29,11 +30,18 @@ def trained(tmp_path_factory):
 
 
 class TestByName:
-    def test_file_agrees_with_the_configs(self):
-        assert named_networks.FILE.read_text() == named_networks.text(), (
-            f"networks.json is out of date: {named_networks.RUN_HERE}"
-        )
-        assert len(library.names()) == len(list(all_configs()))
+    def test_networks_agree_with_the_configs(self):
+        expected = {}
+        for spec, config in all_configs():
+            model = config.model.to_dict()
+            keys = {key for name in model["inputs"] for key in MODALITIES[name].sizes}
+            expected[spec.removeprefix("configs/").replace(".py", "")] = {
+                "model": model,
+                "data": {key: config.data[key] for key in keys | {"num_classes"}},
+                "train": {"loss": config.train.loss},
+            }
+        assert named.read_networks() == json.loads(json.dumps(expected))
+        assert library.names() == list(expected)
 
     @pytest.mark.parametrize("name", ["digits", "folder:sound"])
     def test_parameters_are_the_initial_ones_of_training(self, name):
@@ -151,7 +159,7 @@ class TestCalls:
 
     def test_inputs_that_do_not_match_are_refused(self):
         classifier = library.build("digits")
-        config = json.loads(named_networks.FILE.read_text())["folder:sound_video"]
+        config = named.read_networks()["folder:sound_video"]
         fused = library.Classifier(config, {}, {}, num_classes=10)
         for inputs, message in (
             (IMAGES[0], r"image is \[8, 8, 1\]; the network takes \[B, 8, 8, 1\]"),
@@ -171,7 +179,7 @@ class TestCalls:
             fused.logits(inputs)
 
     def test_only_a_perceiver_has_latents(self):
-        config = json.loads(named_networks.FILE.read_text())["folder:resnet"]
+        config = named.read_networks()["folder:resnet"]
         resnet = library.Classifier(config, {}, {}, num_classes=10)
         with pytest.raises(ValueError, match="is a resnet; only a perceiver has latents and maps"):
             resnet.latents(np.zeros((1, 64, 64, 3), np.uint8))

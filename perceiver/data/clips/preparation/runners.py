@@ -32,7 +32,7 @@ def beam_runner(options: Sequence[str] = ()) -> Runner:
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise InputError(
-            "Apache Beam is not installed: run python -m pip install -e '.[data]' -c "
+            "Apache Beam is not installed: run python -m pip install -e '.[train]' -c "
             "constraints.txt"
         )
     return functools.partial(_run_with_beam, options=options)
