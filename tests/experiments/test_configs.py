@@ -9,7 +9,7 @@ from experiments.cli.config_files import all_configs, config_files, load_config
 from experiments.run import build, networks
 from perceiver.costs import total
 from perceiver.errors import InputError
-from tests.experiments.processes import ROOT
+from tests.processes import ROOT
 
 CONFIGS = dict(all_configs())
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from perceiver.training.logging.metrics import read_metrics
-from tests.experiments.processes import ROOT, TINY, run, start
+from tests.processes import ROOT, TINY, run, start
 
 
 @pytest.fixture(scope="module")

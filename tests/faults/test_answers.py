@@ -18,7 +18,7 @@ from experiments.run import build
 from experiments.run.checks import check_data
 from perceiver.data import registry
 from perceiver.errors import InputError
-from tests.experiments.processes import ROOT, finish, start
+from tests.processes import ROOT, finish, start
 
 MEANS = ("train.batch_size", "train.accumulate=4", "model.remat=block", "model.dtype=bfloat16")
 

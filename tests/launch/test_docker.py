@@ -11,7 +11,7 @@ import pytest
 import setuptools
 from packaging.specifiers import SpecifierSet
 
-from tests.experiments.processes import ROOT
+from tests.processes import ROOT
 
 FILES = sorted((ROOT / "launch" / "docker").glob("Dockerfile.*"))
 IGNORED = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] != "#"]

@@ -16,7 +16,7 @@ from experiments.model_table import named_networks
 from experiments.run import build, networks
 from perceiver import library
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
-from tests.experiments.processes import ROOT, TINY, run
+from tests.processes import ROOT, TINY, run
 
 IMAGES = np.uint8(load_digits().images[:5, :, :, None] * 255 / 16)
 

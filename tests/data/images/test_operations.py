@@ -27,9 +27,9 @@ def odd_pictures():
 
 
 @pytest.fixture(scope="module")
-def everything(real_data):
+def everything(files):
     """Real pictures, one of them greyscale in its file, and the odd ones."""
-    paths = sorted((real_data / "imagenet_full").glob("*/*"))[::8]
+    paths = sorted((files / "pictures").glob("*/*"))
     return [np.asarray(Image.open(path).convert("RGB")) for path in paths] + list(odd_pictures())
 
 
