@@ -1,5 +1,6 @@
-"""What all tests may use: real data, where there are any; and what processes have compiled."""
+"""What all tests may use: real files, and a folder for the programs that JAX compiles."""
 
+import lzma
 import os
 import pathlib
 import shutil
@@ -7,15 +8,15 @@ import tempfile
 
 import pytest
 
-_REPOSITORY = pathlib.Path(__file__).parents[1]
+_TESTS = pathlib.Path(__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Makes a folder in which the processes of one session keep the programs they compile.
 
-    Half of a short run of `experiments.train` is the compilation of what another test has compiled
-    before. `tests.experiments.processes` uses it; tests do without. Workers of xdist have the
-    variable from the process that starts them.
+    Half of a short run of `experiments.train` is the compilation of programs that another test has
+    compiled before. `tests.processes` passes the folder on; tests themselves compile without it.
+    Workers of xdist have the variable from the process that starts them.
     """
     if hasattr(config, "workerinput"):
         return
@@ -25,9 +26,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def files() -> pathlib.Path:
+    """The folder of real pictures, sounds and videos beside the tests, see its README.md."""
+    return _TESTS / "files"
+
+
+@pytest.fixture(scope="session")
+def audioset_metadata(files, tmp_path_factory) -> pathlib.Path:
+    """A folder with AudioSet's own lists of classes and segments."""
+    folder = tmp_path_factory.mktemp("audioset_metadata")
+    for path in (files / "audioset").glob("*.xz"):
+        (folder / path.stem).write_bytes(lzma.decompress(path.read_bytes()))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
-    """The folder of real files: $PERCEIVER_TEST_DATA, else shared/data beside the checkout."""
-    folder = os.environ.get("PERCEIVER_TEST_DATA") or _REPOSITORY.parent / "shared" / "data"
-    if not pathlib.Path(folder).is_dir():
-        pytest.skip(f"no real data in {folder}: set PERCEIVER_TEST_DATA to a folder that has them")
-    return pathlib.Path(folder)
+    """The folder of real files whose licence forbids to ship them with the tests.
+
+    It is $PERCEIVER_TEST_DATA, or shared/data beside the checkout.
+    """
+    given = os.environ.get("PERCEIVER_TEST_DATA")
+    folder = pathlib.Path(given or _TESTS.parents[1] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no data in {folder}: set PERCEIVER_TEST_DATA to a folder that has it")
+    return folder

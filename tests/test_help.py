@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from tests.experiments.processes import ROOT
-from tests.faults.mains import Mains
+from tests.processes import ROOT, start
 
 PROGRAMS = sorted(
     path.stem
@@ -28,11 +27,11 @@ FLAG = re.compile(
 )
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory):
-    mains = Mains(tmp_path_factory.mktemp("mains"), devices=1)
-    yield mains
-    mains.close()
+def started(program, *arguments):
+    """Runs a program to its end; returns its exit status, stdout and stderr."""
+    process = start(program, *arguments)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
 
 
 def check(out, command):
@@ -54,7 +53,7 @@ def test_the_programs_are_found():
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_program(program, started):
+def test_a_program(program):
     status, out, err = started(program, "--help")
     assert (status, err) == (0, "")
     examples, listed = check(out, f"python -m experiments.{program}")
@@ -69,7 +68,7 @@ def test_a_program(program, started):
 @pytest.mark.parametrize(
     ("program", "word"), [(p, word) for p, words in SUBCOMMANDS.items() for word in words]
 )
-def test_a_subcommand(program, word, started):
+def test_a_subcommand(program, word):
     status, out, err = started(program, word, "--help")
     assert (status, err) == (0, "")
     own = f" {word}" if program == "prepare_data" else ""  # `benchmark` has one text for all

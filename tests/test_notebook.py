@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from tests.experiments.processes import ROOT, TINY
+from tests.processes import ROOT, TINY
 
 FILE = ROOT / "notebooks" / "quickstart.ipynb"
 

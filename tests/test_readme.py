@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.cli.config_files import all_configs
-from tests.experiments.processes import TINY, run
+from tests.processes import TINY, run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

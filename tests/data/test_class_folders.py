@@ -15,16 +15,21 @@ def names(pictures, root):
     return [os.path.relpath(path, root) for paths in pictures.values() for path in paths]
 
 
-def test_an_existing_split_is_used(real_data):
-    root = real_data / "imagenette224"
+def test_an_existing_split_is_used(tmp_path, add_pictures):
+    root = tmp_path
+    for name in ("a", "b b", "-c", "d"):
+        add_pictures(root / "train" / name, 120)
+        add_pictures(root / "val" / name, 40)
     train, val = class_folders.find(str(root), PICTURES, 0.5, 0)
     assert list(train) == sorted(p.name for p in (root / "train").iterdir()) == list(val)
     assert {len(paths) for paths in train.values()} == {120}
     assert {len(paths) for paths in val.values()} == {40}
 
 
-def test_one_picture_per_class_can_be_split(real_data):
-    root = real_data / "imagenet_full"
+def test_one_picture_per_class_can_be_split(tmp_path, add_pictures):
+    root = tmp_path
+    for number in range(87):
+        add_pictures(root / f"n{number:08}", 1)
     train, val = class_folders.find(str(root), PICTURES, 0.1, 0)
     held_out = names(val, root)
     assert len(held_out) == 9

@@ -70,9 +70,9 @@ def test_pictures(tmp_path, folder_options, channels):
     assert_read_as_evaluated(data.eval, file_reader, str)
 
 
-def test_real_pictures(real_data, folder_options):
-    folder = str(real_data / "imagenette224" / "val")
-    options = folder_options | {"image_size": 64}
+def test_real_pictures(files, folder_options):
+    folder = str(files / "pictures")
+    options = folder_options | {"image_size": 64, "val_fraction": 0.9}
     data = image_folder.load(dir=folder, **options)
     assert_read_as_evaluated(data.eval, reader("image_folder", ["image"], **options), str)
 
@@ -113,9 +113,9 @@ def path_of_clip(folder, name):
     return str(folder / "clips" / name.split(" (")[0])
 
 
-def test_real_clips(tmp_path, real_data):
+def test_real_clips(tmp_path, files):
     """Reads videos with other frame and sample rates, and cuts longer ones."""
-    found = sorted((real_data / "av").glob("v*/*.mp4"))[:4]
+    found = [files / "videos" / f"{name}.mp4" for name in ("friday", "late", "mono", "slow")]
     for number, path in enumerate(found):
         (tmp_path / "clips" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "clips" / "ab"[number % 2])
@@ -125,7 +125,7 @@ def test_real_clips(tmp_path, real_data):
     file_reader = reader("clip_folder", ["spectrogram", "video"], **folders, **options)
     assert_read_as_evaluated(data.eval, file_reader, lambda name: path_of_clip(tmp_path, name))
     assert file_reader.read(str(found[0])).longer
-    sound = sorted((real_data / "esc10").glob("*/*.ogg"))[0]
+    sound = sorted((files / "sounds").glob("*/*.ogg"))[0]
     with pytest.raises(InputError, match=r"no video: .*such stream"):
         file_reader.read(str(sound))
 

@@ -9,8 +9,8 @@ import numpy as np
 from experiments.cli.config_files import load_config
 from perceiver import networks
 from perceiver.library import Classifier
-from tests.experiments.processes import ROOT
 from tests.model import reference
+from tests.processes import ROOT
 
 SMALL = dict(num_latents=6, latent_channels=12, self_heads=2, self_attends_per_tower=1)
 CLIP_FRAMES = 4

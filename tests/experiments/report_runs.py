@@ -8,7 +8,7 @@ import pytest
 from experiments.report.__main__ import main
 from experiments.run import predictions
 from perceiver.training.logging.metrics import MetricLog
-from tests.experiments.processes import exit_status
+from tests.processes import exit_status
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tests.data.clips import media
-from tests.experiments.processes import run
+from tests.processes import run
 
 
 def pictures(folder):

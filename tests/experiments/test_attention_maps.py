@@ -10,7 +10,7 @@ from experiments.run.examples import of_evaluation
 from perceiver.data import registry
 from perceiver.library.safetensors_files import write_safetensors
 from tests.experiments.attention_networks import clips, expected_logits, network
-from tests.experiments.processes import finish, run, start
+from tests.processes import finish, run, start
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +63,9 @@ def test_chosen_latents_of_a_file(digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_sound_and_video_of_a_clip(real_data, tmp_path):
+def test_sound_and_video_of_a_clip(files, tmp_path):
     write_safetensors(clips(), tmp_path / "clips.safetensors")
-    clip = next((real_data / "av").rglob("dog_barking.mp4"))
+    clip = files / "videos/ntsc.mp4"
     arguments = [f"--workdir={tmp_path}/clips.safetensors", f"--input={clip}"]
     arguments.append(f"--out={tmp_path}/maps")
     out, _ = run("attention_maps", *arguments, "--cross_attends=1")

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from tests.experiments.processes import TINY, finish, run, start
+from tests.processes import TINY, finish, run, start
 
 NETWORK = TINY[:5]
 TINIEST = [*NETWORK, "--config.model.num_cross_attends=1", "--config.model.num_towers=1"]

@@ -13,7 +13,7 @@ from PIL import Image
 from experiments.benchmark import data
 from perceiver.data.dataset import Source
 from perceiver.data.tensorflow_cpu import tf
-from tests.experiments.processes import ROOT, run
+from tests.processes import ROOT, run
 
 QUICK = ["--seconds=0.2", "--repeats=3"]
 

@@ -7,7 +7,7 @@ from experiments.cli.config_files import all_configs, config_files, load_config
 from experiments.run.from_config import from_config
 from perceiver import networks
 from perceiver.errors import InputError
-from tests.experiments.processes import ROOT
+from tests.processes import ROOT
 
 CONFIGS = dict(all_configs())
 

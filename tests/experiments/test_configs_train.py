@@ -15,7 +15,7 @@ from experiments import train
 from experiments.cli.config_files import all_configs, flatten
 from perceiver.training.logging.metrics import read_metrics
 from tests.experiments import small_data
-from tests.experiments.processes import run
+from tests.processes import run
 
 CONFIGS = dict(all_configs())
 

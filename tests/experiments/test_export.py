@@ -9,7 +9,7 @@ import pytest
 from experiments.export import main
 from perceiver import library
 from perceiver.library import exported
-from tests.experiments.processes import TINY, exit_status, run
+from tests.processes import TINY, exit_status, run
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from experiments.cli.config_files import config_files, variants
-from tests.experiments.processes import ROOT, finish, start
+from tests.processes import ROOT, finish, start
 
 MAINS = {
     "train": [],

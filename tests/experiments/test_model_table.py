@@ -3,7 +3,7 @@
 import json
 
 from experiments.cli.config_files import all_configs
-from tests.experiments.processes import run
+from tests.processes import run
 
 
 def test_json_of_one_config():

@@ -18,7 +18,7 @@ from perceiver.data.clips.preparation.prepare import CLIP_FILES
 from perceiver.data.images.pictures import PICTURES
 from perceiver.data.single_files import Reading
 from tests.experiments import small_data
-from tests.experiments.processes import ROOT, TINY, exit_status, run
+from tests.processes import ROOT, TINY, exit_status, run
 
 NOBODY = 65534
 SMALL = [

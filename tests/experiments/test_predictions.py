@@ -14,7 +14,7 @@ from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 from perceiver.training.objectives import make_objective
 from perceiver.training.parallel import DataParallel
-from tests.experiments.processes import TINY, run
+from tests.processes import TINY, run
 from tests.training.test_parallel import on_four_devices
 
 E, CLASSES = 23, 12

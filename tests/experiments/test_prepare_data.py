@@ -11,24 +11,23 @@ import time
 import pytest
 
 from experiments import prepare_data
-from tests.experiments.processes import ROOT, finish, run, start
+from tests.processes import ROOT, finish, run, start
 
 COUNT = 24
 
 
 @pytest.fixture(scope="module")
-def lists(tmp_path_factory, real_data):
+def lists(tmp_path_factory, audioset_metadata, files):
     """COUNT clips with names of a list's first lines; the contents are real ones, in turn."""
     folder = tmp_path_factory.mktemp("lists")
-    metadata = real_data / "audioset_metadata"
-    shutil.copy(metadata / "class_labels_indices.csv", folder)
-    lines = (metadata / "eval_segments.csv").read_text().splitlines()[: 3 + COUNT + 1]
+    shutil.copy(audioset_metadata / "class_labels_indices.csv", folder)
+    lines = (audioset_metadata / "eval_segments.csv").read_text().splitlines()[: 3 + COUNT + 1]
     (folder / "eval_segments.csv").write_text("\n".join(lines))
-    contents = [real_data / "av/audioset/6zlMP_kQ_-w_000030.mp4", real_data / "av/grid/bbaf2n.mpg"]
+    contents = [files / "videos/friday.mp4", files / "videos/bbaf2n.mpg"]
     (folder / "clips").mkdir()
     for number, line in enumerate(lines[3 : 3 + COUNT]):
         video, begin = line.split(", ")[:2]
-        os.link(contents[number % 2], folder / "clips" / f"{video}_{begin}.mp4")
+        shutil.copy(contents[number % 2], folder / "clips" / f"{video}_{begin}.mp4")
     return folder
 
 
@@ -166,14 +165,12 @@ def python(program, *arguments):
     )
 
 
-def test_without_beam_it_says_what_to_install(real_data, tmp_path):
+def test_without_beam_it_says_what_to_install(files, tmp_path):
     program = (
         "import sys; sys.modules['apache_beam'] = None; "
         "from experiments.prepare_data import main; sys.exit(main(sys.argv[1:]))"
     )
-    _, err = finish(
-        python(program, "clips", f"--dir={real_data / 'esc10'}", f"--out={tmp_path}/o"), 2
-    )
+    _, err = finish(python(program, "clips", f"--dir={files / 'sounds'}", f"--out={tmp_path}/o"), 2)
     assert err.startswith("error: Apache Beam is not installed: run ")
     assert "'.[train]'" in err
 

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.image import imread
 
 from experiments.report.__main__ import main
-from tests.experiments.processes import TINY, exit_status, run, start
 from tests.experiments.report_runs import cells, finished, here
+from tests.processes import TINY, exit_status, run, start
 
 __all__ = ["here"]
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.experiments.processes import run
+from tests.processes import run
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from experiments.cli.config_files import load_config
 from experiments.run.directory import check_same_network, write_run
 from perceiver.errors import InputError
-from tests.experiments.processes import TINY, run
+from tests.processes import TINY, run
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from experiments.run.examples import caption, of_evaluation, of_training
 from perceiver.data.dataset import Source
 from perceiver.data.stream.batches import train_iterator
 from perceiver.data.tensorflow_cpu import tf
-from tests.experiments.processes import finish, run, start
+from tests.processes import finish, run, start
 
 SCALES = Scales(sample_rate=48_000, frame_rate=25, mel_hop=1024, up_axis="y")
 CLASSES = ("tench", r"a $\frac{1}{2}$ b", "a class name that goes on and on " * 4)

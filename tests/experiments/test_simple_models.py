@@ -27,7 +27,7 @@ from experiments.simple_models.features import features
 from perceiver.data.dataset import Source
 from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
-from tests.experiments.processes import finish, run, start
+from tests.processes import finish, run, start
 
 
 def test_digits_against_scikit_learn_called_directly(tmp_path):

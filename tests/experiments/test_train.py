@@ -16,7 +16,7 @@ from experiments.cli.config_files import load_config
 from perceiver.training.logging.metrics import read_metrics
 from perceiver.training.parallel import DataParallel
 from perceiver.training.stopping import StopRequest
-from tests.experiments.processes import ROOT, TINY, run, start
+from tests.processes import ROOT, TINY, run, start
 
 
 @pytest.fixture(scope="module")

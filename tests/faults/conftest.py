@@ -1,4 +1,4 @@
-"""What tests of faults share: mains that start at once, and what another user may not read."""
+"""What tests of faults share: programs on 8 devices, small disks, unreadable files."""
 
 import contextlib
 import os
@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.conftest import add_pictures, folder_options
-from tests.experiments.processes import kill_all
-from tests.faults.mains import Mains
+from tests.processes import kill_all, refusal, start
 
 __all__ = ["add_pictures", "folder_options"]
 
@@ -25,12 +24,23 @@ def nothing_left_running():
     kill_all()
 
 
+class _Mains:
+    """Runs programs on 8 CPU devices."""
+
+    def __call__(self, program, *arguments):
+        """Runs a program to its end; returns its exit status, stdout and stderr."""
+        process = start(program, *arguments, devices=8)
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    def refusal(self, program, *arguments, user=None):
+        """Runs a program that must end with a user's mistake, see `tests.processes.refusal`."""
+        return refusal(program, *arguments, user=user, devices=8)
+
+
 @pytest.fixture(scope="session")
-def mains(tmp_path_factory):
-    """Runs mains of `experiments` on 8 CPU devices."""
-    started = Mains(tmp_path_factory.mktemp("mains"), devices=8)
-    yield started
-    started.close()
+def mains():
+    return _Mains()
 
 
 @pytest.fixture

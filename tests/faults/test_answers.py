@@ -17,7 +17,7 @@ from experiments.cli.errors import answered, is_out_of_memory, out_of_memory, un
 from experiments.run.from_config import check_data, data_options, from_config
 from perceiver.data import registry
 from perceiver.errors import InputError
-from tests.experiments.processes import ROOT, finish, start
+from tests.processes import ROOT, finish, start
 
 MEANS = ("train.batch_size", "train.accumulate=4", "model.remat=block", "model.dtype=bfloat16")
 

@@ -13,8 +13,7 @@ from perceiver.data import digits
 from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.training.logging.metrics import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
-from tests.experiments.processes import TINY, run, start
-from tests.faults.runs import logged, wait_for_step
+from tests.processes import TINY, logged, run, start, wait_for_step
 
 LONG = "--config.train.steps=100000"
 

@@ -8,7 +8,7 @@ import pytest
 from experiments.cli import suggestions
 from experiments.cli.config_files import all_configs, flatten, load_config
 from perceiver.errors import InputError
-from tests.experiments.processes import ROOT
+from tests.processes import ROOT
 
 FLAGS = ("config", "workdir", "insist")
 DIGITS = "--config=configs/digits.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.experiments.processes import TINY, start
+from tests.processes import TINY, start
 
 STEPS = 20_000
 

@@ -22,8 +22,8 @@ from perceiver.data.tensorflow_cpu import tf
 from perceiver.errors import InputError
 from perceiver.training.logging.metrics import read_metrics
 from tests.data.streams import assert_same_batches, noisy_source, take
-from tests.experiments.processes import run
 from tests.experiments.small_data import point_clouds
+from tests.processes import run
 
 CLOUDS = {"num_points": 16, "scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
 
@@ -202,10 +202,10 @@ def test_damaged_point_files_are_named_before_anything_is_learned(tmp_path):
         damaged.unlink()
 
 
-def test_damaged_videos_and_sounds_are_counted_and_named(real_data, tmp_path, capsys):
+def test_damaged_videos_and_sounds_are_counted_and_named(files, tmp_path, capsys):
     """Real mp4 and ogg files, of which one each is cut short: half of the six can be had."""
-    sounds = sorted((real_data / "esc10").glob("*/*.ogg"))[:3]
-    videos = sorted((real_data / "av" / "vas").glob("*/*.mp4"))[:3]
+    sounds = sorted((files / "sounds").glob("*/*.ogg"))[:3]
+    videos = [files / "videos" / f"{name}.mp4" for name in ("friday", "late", "mono")]
     for split, taken in (("train", slice(0, 2)), ("val", slice(2, 3))):
         for name, files in (("sounds", sounds), ("videos", videos)):
             (tmp_path / "clips" / split / name).mkdir(parents=True)

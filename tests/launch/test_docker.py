@@ -9,8 +9,8 @@ import subprocess
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from tests.experiments.processes import ROOT
 from tests.packaging.project import EXTRAS, PROJECT
+from tests.processes import ROOT
 
 FILES = sorted((ROOT / "launch" / "docker").glob("Dockerfile.*"))
 IGNORED = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] != "#"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.processes import ROOT
+from tests.processes import ROOT
 
 SCRIPTS = [
     path

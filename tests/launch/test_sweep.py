@@ -13,8 +13,8 @@ import pytest
 
 from perceiver.training.logging.metrics import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
-from tests.experiments.processes import TINY
-from tests.launch.processes import checkout, start, sweep, tries, wait_for, write
+from tests.launch.sweeps import checkout, start, sweep, tries, write
+from tests.processes import TINY, wait_for
 
 
 @pytest.fixture(scope="module")

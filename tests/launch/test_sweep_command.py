@@ -1,13 +1,12 @@
 """The command of a sweep: what it answers to a mistake, and what it prints without training."""
 
 import re
-import sys
 
 import pytest
 
 from experiments.cli.config_files import config_files
-from tests.experiments.processes import ROOT
-from tests.launch.processes import sweep, write
+from tests.launch.sweeps import sweep, write
+from tests.processes import ROOT
 
 POINTS = {"base": {}, "wide": {"model.latent_channels": 128}}
 MISTAKES = {
@@ -120,7 +119,7 @@ def test_a_python_without_jax_is_told_once(tmp_path):
     """-S leaves out what is installed."""
     file = write(tmp_path / "sweep.json", POINTS)
     arguments = (f"--sweep={file}", f"--workdir={tmp_path}/runs")
-    _, err = sweep(*arguments, python=(sys.executable, "-S"), status=2)
+    _, err = sweep(*arguments, python_options=("-S",), status=2)
     assert "has no jax" in err
     assert len(err.splitlines()) == 1
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 
 from experiments.cli.config_files import flatten, load_config
 from experiments.run.from_config import from_config
-from tests.experiments.processes import ROOT
+from tests.processes import ROOT
 
 FILES = {path.stem: path for path in sorted((ROOT / "launch" / "sweeps").glob("*.json"))}
 NAMED = [(file, name) for file in FILES for name in json.loads(FILES[file].read_text())["points"]]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.processes import checkout, start, sweep, tries, wait_for, write
+from tests.launch.sweeps import checkout, start, sweep, tries, write
+from tests.processes import wait_for
 
 STAND_IN = """#!/bin/bash
 {python} - "$0" "$@" <<'END'

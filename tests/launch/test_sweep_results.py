@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from launch.sweep.plots import draw_sweep
 from launch.sweep.results import Result, Row
-from tests.launch.processes import sweep, write
+from tests.launch.sweeps import sweep, write
 
 
 def test_a_point_that_diverged_comes_last(tmp_path):

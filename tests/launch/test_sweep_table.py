@@ -12,7 +12,8 @@ import pytest
 from launch.sweep.points import Point
 from launch.sweep.processes import RUNNING, Run
 from launch.sweep.table import progress, table
-from tests.launch.processes import checkout, start, wait_for, write
+from tests.launch.sweeps import checkout, start, write
+from tests.processes import wait_for
 
 
 def screen(written):

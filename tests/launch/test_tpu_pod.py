@@ -12,10 +12,10 @@ import time
 
 import pytest
 
-from tests.experiments.processes import ROOT
 from tests.launch import stand_ins
 from tests.launch.stand_ins import calls
 from tests.launch.tpu_site import MAKEFILE, POD, Site, flags
+from tests.processes import ROOT
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from tests.experiments.processes import ROOT
 from tests.launch import stand_ins
 from tests.launch.stand_ins import calls
+from tests.processes import ROOT
 
 
 class Worker:

@@ -4,9 +4,9 @@ import shutil
 import subprocess
 import time
 
-from tests.experiments.processes import ROOT
 from tests.launch import stand_ins
 from tests.launch.stand_ins import calls
+from tests.processes import ROOT
 
 AWKWARD = ["two words", "'", '"', "$HOME", "`id`", "*", "; touch taken", "", "-n", "--", "a=b c"]
 POD = {"TPU_POD_ZONE": "europe-west4-b", "TPU_POD_TYPE": "v5litepod-16", "TPU_POD_POLL": "0"}

@@ -16,7 +16,7 @@ from perceiver import library
 from perceiver.library import named
 from perceiver.modalities import MODALITIES
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
-from tests.experiments.processes import ROOT, TINY, run
+from tests.processes import ROOT, TINY, run
 
 IMAGES = np.uint8(load_digits().images[:5, :, :, None] * 255 / 16)
 

@@ -2,7 +2,7 @@
 
 import tomllib
 
-from tests.experiments.processes import ROOT
+from tests.processes import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 CORE = PROJECT["dependencies"]

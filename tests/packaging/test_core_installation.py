@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from perceiver import library
-from tests.experiments.processes import ROOT, TINY, run
+from tests.processes import ROOT, TINY, run
 
 pytestmark = pytest.mark.slow
 

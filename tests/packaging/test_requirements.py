@@ -10,8 +10,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from tests.experiments.processes import ROOT
 from tests.packaging.project import CORE, EXTRAS, PROJECT
+from tests.processes import ROOT
 
 # Distributions whose name differs from the name of their module.
 DISTRIBUTIONS = {

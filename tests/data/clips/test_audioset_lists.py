@@ -10,8 +10,8 @@ from perceiver.errors import InputError
 
 
 @pytest.fixture
-def lists(real_data):
-    return real_data / "audioset_metadata"
+def lists(audioset_metadata):
+    return audioset_metadata
 
 
 @pytest.mark.parametrize(("name", "count"), [("balanced_train", 22_160), ("eval", 20_371)])

@@ -23,21 +23,37 @@ def grey(clip):
     return np.array([pixels(frame).mean() for frame in clip.frames])
 
 
-REAL = sorted([
+SHIPPED = [
+    "anamorphic.mp4",  # 28 frames a second, pixels that are not square
+    "bbaf2n.mpg",
+    "friday.mp4",
+    "mono.mp4",  # sound at 22,050 Hz
+    "ntsc.mp4",  # 29.97 frames a second, 3 s
+    "slow.mp4",  # 12.5 frames a second, 256 x 144
+    "wide.mp4",  # 1280 x 720
+]
+# Of other people, who give no licence.
+OTHERS = sorted([
     "audioset/00W1lcxW-WU_000040.mp4",  # 12.5 frames a second, 256 x 144
     "audioset/3qesirWAGt4_000020.mp4",  # 1280 x 720
     "avsync15/playing_violin/playing_violin.mp4",  # 29.97 frames a second, 3 s
-    "grid/bbaf2n.mpg",
     "no_audio_track/demo.mp4",  # 28 frames a second, pixels that are not square
-    "other/friday.mp4",
     "vas/drum/video_02480.mp4",  # sound at 22,050 Hz
     "vggsound/-Qowmc0P9ic_000034.mp4",
 ])  # fmt: skip
 
 
-@pytest.mark.parametrize("name", REAL)
-def test_frames_of_real_files_are_those_of_their_times(real_data, name):
-    path = real_data / "av" / name
+@pytest.mark.parametrize("name", SHIPPED)
+def test_frames_of_real_files_are_those_of_their_times(files, name):
+    check_frames(files / "videos" / name)
+
+
+def test_frames_of_files_of_others_are_those_of_their_times(real_data):
+    for name in OTHERS:
+        check_frames(real_data / "av" / name)
+
+
+def check_frames(path):
     clip = decode(str(path), need="any", seconds=10)
     with av.open(str(path)) as container:
         video = container.streams.video[0]
@@ -60,8 +76,8 @@ def test_frames_of_real_files_are_those_of_their_times(real_data, name):
 
 
 @pytest.mark.parametrize("name", ["001 - Dog bark/1-100032-A.ogg", "002 - Rain/1-17367-A.ogg"])
-def test_sound_of_real_files_is_what_librosa_reads(real_data, name):
-    path = real_data / "esc10" / name
+def test_sound_of_real_files_is_what_librosa_reads(files, name):
+    path = files / "sounds" / name
     clip = decode(str(path), need="sound", seconds=10)
     expected, _ = librosa.load(path, sr=48_000, mono=True)
     assert clip.frames == []
@@ -72,8 +88,8 @@ def test_sound_of_real_files_is_what_librosa_reads(real_data, name):
     assert np.square(error).sum() < 1e-6 * np.square(expected).sum()  # 60 dB
 
 
-def test_sound_that_begins_late_is_silent_until_then(real_data):
-    path = real_data / "av/audioset/M1pPtg6a_g8_000230.mp4"  # its sound begins after 43.2 ms
+def test_sound_that_begins_late_is_silent_until_then(files):
+    path = files / "videos/late.mp4"  # its sound begins after 43.2 ms
     clip = decode(str(path), need="both", seconds=10)
     assert len(clip.sound) == 480_000
     assert not clip.sound[:2070].any()
@@ -163,8 +179,8 @@ def test_all_formats_of_sound(tmp_path, suffix, codec, rate, kind, layout, chann
     np.testing.assert_allclose(np.sqrt(2) * middle.std(), 0.5, rtol=0.06)
 
 
-def test_format_is_detected_from_the_content(real_data, tmp_path):
-    path = real_data / "av/avsync15/dog_barking/dog_barking.mp4"
+def test_format_is_detected_from_the_content(files, tmp_path):
+    path = files / "videos/ntsc.mp4"
     wrong = tmp_path / "-dog; echo '$HOME'.wav"
     wrong.write_bytes(path.read_bytes())
     assert decode(str(wrong), need="both", seconds=10).frames == (
@@ -204,8 +220,8 @@ def test_a_quarter_turn_goes_clockwise(tmp_path):
     assert upright[300, 190].max() < 25
 
 
-def bad_files(folder, real_data):
-    video = (real_data / "av/audioset/6zlMP_kQ_-w_000030.mp4").read_bytes()
+def bad_files(folder, files):
+    video = (files / "videos/friday.mp4").read_bytes()
     (folder / "empty").write_bytes(b"")
     (folder / "text").write_text("not a video\n" * 100)
     Image.new("RGB", (99, 99)).save(folder / "picture", "jpeg")
@@ -249,8 +265,8 @@ def bad_files(folder, real_data):
         ("whole.wav", "both", "no video"),
     ],
 )
-def test_message_says_why_a_file_gives_no_clip(tmp_path, real_data, name, need, reason):
-    bad_files(tmp_path, real_data)
+def test_message_says_why_a_file_gives_no_clip(tmp_path, files, name, need, reason):
+    bad_files(tmp_path, files)
     with pytest.raises(ClipError, match=reason):
         decode(str(tmp_path / name), need=need, seconds=10)
 
@@ -292,8 +308,8 @@ def test_longer_file_is_detected_in_every_format(tmp_path, suffix, codec, kind):
 
 
 @pytest.mark.parametrize("need", ["sound", "both"])
-def test_clip_without_needed_sound_is_refused(real_data, need):
-    path = str(real_data / "av/no_audio_track/demo.mp4")
+def test_clip_without_needed_sound_is_refused(files, need):
+    path = str(files / "videos/anamorphic.mp4")
     with pytest.raises(ClipError, match="no sound"):
         decode(path, need=need, seconds=10)
     assert len(decode(path, need="any", seconds=10).sound) == 0

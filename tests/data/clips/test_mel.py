@@ -14,9 +14,9 @@ PAPER = {"frame": 2048, "hop": 1024, "bins": 80, "low": 80.0, "high": 7600.0, "o
 @pytest.fixture(
     scope="module", params=["002 - Rain", "009 - Rooster", "001 - Dog bark", "008 - Chainsaw"]
 )
-def real_sound(request, real_data):
+def real_sound(request, files):
     """1.28 seconds that are not silent, int16 at 48 kHz, of one class of real recordings."""
-    path = sorted((real_data / "esc10" / request.param).glob("*.ogg"))[0]
+    path = sorted((files / "sounds" / request.param).glob("*.ogg"))[0]
     sound, _ = librosa.load(path, sr=48_000)
     return np.round(sound[:61_440] * 32_767).astype(np.int16)
 

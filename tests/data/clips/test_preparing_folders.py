@@ -14,10 +14,12 @@ from perceiver.data.clips.preparation.prepare import prepare_folder
 from perceiver.data.clips.preparation.runners import run_in_threads
 
 
-def test_a_folder_of_classes(real_data, tmp_path):
+def test_a_folder_of_classes(files, tmp_path):
     folder = tmp_path / "my clips"
-    for name in ("dog", "drum"):
-        shutil.copytree(real_data / "av/vas" / name, folder / name)
+    for name, videos in (("dog", ("friday", "late")), ("drum", ("mono", "slow"))):
+        (folder / name).mkdir(parents=True)
+        for video in videos:
+            shutil.copy(files / "videos" / f"{video}.mp4", folder / name)
     bad = os.fsdecode(b"-bad;\xff\nname.ogg")  # a name can contain any bytes
     (folder / "drum" / bad).write_bytes(b"no sound")
     reports = []

@@ -25,10 +25,9 @@ def grey_frames(count, height=48, width=64):
 
 
 @pytest.fixture(scope="module")
-def picture(real_data):
+def picture(files):
     """A real picture in colour, uint8 [256, 320, 3]."""
-    path = next((real_data / "imagenet_full" / "n01530575").iterdir())
-    with Image.open(path) as image:
+    with Image.open(files / "pictures/building/china.jpg") as image:
         return np.asarray(image.convert("RGB").resize((320, 256)))
 
 

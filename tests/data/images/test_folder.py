@@ -100,9 +100,9 @@ def by_pillow(path, image_size):
 
 
 @pytest.mark.parametrize("image_size", [64, 224])
-def test_evaluation_equals_pillow(real_data, folder_options, image_size):
+def test_evaluation_equals_pillow(files, folder_options, image_size):
     options = folder_options | {"image_size": image_size, "val_fraction": 0.4}
-    source = image_folder.load(dir=str(real_data / "imagenet_full"), **options).eval
+    source = image_folder.load(dir=str(files / "pictures"), **options).eval
     (batch,) = source.eval_batches(batch_size=source.num_examples)
     for image, index in zip(batch["image"], batch["index"], strict=True):
         expected = by_pillow(source.name(index), image_size)
@@ -113,8 +113,11 @@ def test_evaluation_equals_pillow(real_data, folder_options, image_size):
         assert difference.mean() < 0.35, source.name(index)
 
 
-def test_labels_and_bytes(real_data, folder_options):
-    data = image_folder.load(dir=str(real_data / "imagenette224"), **folder_options)
+def test_labels_and_bytes(tmp_path, folder_options, add_pictures):
+    for name in ("a", "b b", "-c", "d"):
+        add_pictures(tmp_path / "train" / name, 2)
+        add_pictures(tmp_path / "val" / name, 40)
+    data = image_folder.load(dir=str(tmp_path), **folder_options)
     batch = next(data.eval.eval_batches(batch_size=120))
     assert batch["image"].dtype == np.uint8
     names = [data.class_names[label] for label in batch["label"]]
@@ -150,9 +153,9 @@ def test_a_picture_of_one_pixel_works(tmp_path, folder_options):
 @pytest.mark.parametrize(
     "damage", [lambda contents: contents[: len(contents) // 2], lambda contents: contents[:3]]
 )
-def test_a_truncated_picture_is_named(real_data, tmp_path, folder_options, damage):
+def test_a_truncated_picture_is_named(files, tmp_path, folder_options, damage):
     (tmp_path / "a").mkdir()
-    contents = sorted((real_data / "imagenet_full").glob("*/*"))[0].read_bytes()
+    contents = (files / "pictures/building/roof.jpg").read_bytes()
     for number in range(8):
         (tmp_path / "a" / f"{number}.jpg").write_bytes(contents)
     data = image_folder.load(dir=str(tmp_path), **folder_options)

@@ -32,11 +32,11 @@ def of_class(paths, wnid):
 
 
 @pytest.fixture
-def archives(tmp_path, real_data):
+def archives(tmp_path, files):
     """A folder with archives of 3 training classes of 2 pictures and 5 validation pictures."""
     folder = tmp_path / "with spaces; and 'quotes'"
     folder.mkdir()
-    pictures = sorted((real_data / "imagenet_full").glob("*/*"), key=lambda p: p.stat().st_size)
+    pictures = sorted((files / "pictures").glob("*/*"), key=lambda p: p.stat().st_size)
     with tarfile.open(folder / TRAIN, "w") as archive:
         for number, wnid in enumerate(["n02102040", "n01440764", "n03888257"]):
             add(archive, f"{wnid}.tar", of_class(pictures[2 * number : 2 * number + 2], wnid))

@@ -27,9 +27,9 @@ def extreme_pictures():
 
 
 @pytest.fixture(scope="module")
-def everything(real_data):
+def everything(files):
     """Real pictures, including one in greyscale, and extreme pictures."""
-    paths = sorted((real_data / "imagenet_full").glob("*/*"))[::8]
+    paths = sorted((files / "pictures").glob("*/*"))
     return [np.asarray(Image.open(path).convert("RGB")) for path in paths] + list(
         extreme_pictures()
     )

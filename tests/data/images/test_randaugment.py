@@ -28,10 +28,9 @@ def augmented(picture, count, **options):
 
 
 @pytest.fixture(scope="module")
-def photograph(real_data):
+def photograph(files):
     """A picture of 500 x 375 pixels."""
-    path = sorted((real_data / "imagenet_full").glob("*/*"))[0]
-    return Image.open(path).convert("RGB")
+    return Image.open(files / "pictures/building/roof.jpg").convert("RGB")
 
 
 def enhanced(enhancer):

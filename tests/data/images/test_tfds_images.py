@@ -125,8 +125,8 @@ def test_training_takes_every_example_of_an_epoch(pets, options):
     assert shown != sorted(shown)
 
 
-def test_the_recipe_is_that_of_the_folder(tmp_path, real_data, options, folder_options):
-    paths = sorted((real_data / "imagenet_full").glob("*/*"))[:12]
+def test_the_recipe_is_that_of_the_folder(tmp_path, files, options, folder_options):
+    paths = sorted((files / "pictures").glob("*/*"))[:12]
     labels = {folder: label for label, folder in enumerate(sorted({p.parent.name for p in paths}))}
     features = {
         "image": tfds.features.Image(encoding_format="jpeg"),

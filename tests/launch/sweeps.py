@@ -1,14 +1,10 @@
-"""Sweeps as users start them: real processes, of the real trainer or of one that takes moments."""
+"""Starts sweeps as users do, of the real trainer or of one that takes moments."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-from tests.experiments.processes import ROOT
+from tests.processes import ROOT, finish, start_python
 
 _TRAINER = Path(__file__).parent / "sweep_trainer.py"
 
@@ -30,28 +26,19 @@ def checkout(folder):
     return folder
 
 
-def start(*arguments, root=ROOT, python=(sys.executable,), environment=(), **options):
-    kinds = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return subprocess.Popen(
-        [*python, "-m", "launch.sweep", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"} | dict(environment),
-        **(kinds | {"cwd": root} | options),
+def start(*arguments, root=ROOT, python_options=(), environment=(), **options):
+    return start_python(
+        *python_options,
+        *("-m", "launch.sweep"),
+        *arguments,
+        environment={"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"} | dict(environment),
+        **({"cwd": root} | options),
     )
 
 
 def sweep(*arguments, status=0, **options):
     """Runs a sweep to its end and returns what it printed."""
-    process = start(*arguments, **options)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == status, f"status {process.returncode}\n{out}\n{err[-3000:]}"
-    return out, err
-
-
-def wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    return finish(start(*arguments, **options), status)
 
 
 def tries(folder):

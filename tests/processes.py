@@ -1,0 +1,371 @@
+"""Starts the project's programs as real processes, on networks that train in moments.
+
+A start of Python with JAX and TensorFlow takes 5 to 8 seconds. `start` therefore forks a process
+that has imported them ("a fork"), unless the start itself, the environment, the working directory
+or a Popen option is the point of the test ("a fresh process"). Both are real processes: they have
+their own process ID, take signals, and end with an exit status.
+"""
+
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from perceiver.training.logging.metrics import read_metrics
+
+ROOT = Path(__file__).parents[1]
+
+TINY = [
+    "--config=configs/digits.py",
+    "--config.model.num_latents=4",
+    "--config.model.latent_channels=8",
+    "--config.model.self_heads=2",
+    "--config.model.self_attends_per_tower=1",
+    "--config.train.steps=12",
+    "--config.train.log_every=1",
+    "--config.train.eval_every=6",
+    "--config.train.checkpoint_every=4",
+]
+
+_started: list["subprocess.Popen | Fork"] = []
+
+
+class Fork:
+    """A running fork, with the part of Popen's interface that tests use.
+
+    Attributes:
+      pid: Process ID.
+      returncode: Exit status, negative for a signal; None while the process is not known to have
+        ended.
+      stdout: Text stream of the standard output.
+      stderr: Text stream of the standard error.
+    """
+
+    def __init__(self, request: Mapping[str, object]):
+        """Starts a process as `_become` describes."""
+        self.returncode = None
+        self._report, report = os.pipe()
+        out, out_written = os.pipe()
+        err, err_written = os.pipe()
+        given = [report, out_written, err_written]
+        socket.send_fds(_server(), [json.dumps(request).encode() + b"\n"], given)
+        for descriptor in given:
+            os.close(descriptor)
+        self.stdout, self.stderr = os.fdopen(out), os.fdopen(err)
+        self.pid = int(self._reported())
+
+    def _reported(self) -> str:
+        """Waits for the next line of the process that watches the fork."""
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = os.read(self._report, 1)
+            assert byte, "the process that forks has ended"
+            line += byte
+        return line.decode()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the end of the process; returns its exit status."""
+        if self.returncode is None:
+            if not select.select([self._report], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout)
+            self.returncode = int(self._reported())
+            os.close(self._report)
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Returns the exit status, None while the process runs."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Waits for the end of the process; returns the rest of its output."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        printed = ["", ""]
+
+        def read(i: int, stream) -> None:
+            with stream:
+                printed[i] = stream.read()
+
+        streams = (self.stdout, self.stderr)
+        readers = [threading.Thread(target=read, args=x, daemon=True) for x in enumerate(streams)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(None if deadline is None else max(deadline - time.monotonic(), 0))
+            if reader.is_alive():
+                raise subprocess.TimeoutExpired(f"fork {self.pid}", timeout)
+        self.wait(None if deadline is None else max(deadline - time.monotonic(), 0))
+        return printed[0], printed[1]
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal, unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+_control: socket.socket | None = None
+
+
+def _server() -> socket.socket:
+    """Returns the socket of the process that forks, which it starts at the first call."""
+    global _control
+    if _control is None:
+        _control, theirs = socket.socketpair()
+        with theirs:
+            subprocess.Popen(
+                [sys.executable, "-c", "from tests.processes import _serve; _serve()"],
+                cwd=ROOT,
+                env=os.environ | {"JAX_PLATFORMS": "cpu"},
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+            )
+    return _control
+
+
+def _serve() -> NoReturn:
+    """Imports what programs need, then forks for each request that comes through stdin.
+
+    A request is a line of JSON, with three file descriptors: for the process ID and the exit
+    status, for stdout and for stderr. Ends with the process that sends requests.
+    """
+    control = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.argv = ["-m"]  # as Python has it when it looks for a program
+    # Nothing is run but imports: threads that JAX and TensorFlow start would not survive a fork.
+    import tensorflow_datasets  # noqa: F401
+
+    import experiments.evaluate
+    import experiments.export
+    import experiments.predict
+    import experiments.prepare_data
+    import experiments.train  # noqa: F401
+    import perceiver.data.digits
+    import perceiver.data.registry  # noqa: F401
+
+    gc.freeze()  # otherwise a fork that ends looks at every object, for seconds
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        line, descriptors, _, _ = socket.recv_fds(control, 65536, 3)
+        while line and not line.endswith(b"\n"):
+            line += control.recv(65536)
+        if not line:
+            sys.exit()
+        if os.fork():
+            for descriptor in descriptors:
+                os.close(descriptor)
+            continue
+        control.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        report, *streams = descriptors
+        child = os.fork()
+        if not child:
+            _become(json.loads(line), report, streams)
+        for stream in streams:
+            os.close(stream)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.write(report, f"{status}\n".encode())
+        os._exit(0)
+
+
+def _become(request: dict, report: int, streams: Sequence[int]) -> NoReturn:
+    """Runs a program in this process, and ends it.
+
+    Args:
+      request: "program", the name of a module in `experiments`; "arguments"; "environment",
+        all variables; "jax", JAX's options by name; "session", whether to begin a session; "user",
+        a user ID to become, or None.
+      report: File descriptor for the process ID.
+      streams: File descriptors of stdout and stderr.
+    """
+    if request["session"]:
+        os.setsid()
+    for number, stream in enumerate(streams, start=1):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.write(report, f"{os.getpid()}\n".encode())
+    os.close(report)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    import jax
+
+    for name, value in request["jax"].items():
+        jax.config.update(name, value)
+    if request["user"] is not None:
+        os.setgroups([])
+        os.setgid(request["user"])
+        os.setuid(request["user"])
+    module = f"experiments.{request['program']}"
+    sys.argv = [module, *request["arguments"]]
+    sys.modules.pop(module, None)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.exit()
+
+
+def start(
+    program: str,
+    *arguments: str,
+    devices: int = 1,
+    environment: Mapping[str, str] | None = None,
+    fresh: bool = False,
+    log_compiles: bool = False,
+    user: int | None = None,
+    start_new_session: bool = False,
+    **options,
+) -> "subprocess.Popen | Fork":
+    """Starts `python -m experiments.PROGRAM`.
+
+    Args:
+      program: Name of the program.
+      arguments: Its command line.
+      devices: Number of CPU devices.
+      environment: Variables in addition to those of this process. They make the process fresh.
+      fresh: Whether to start Python anew.
+      log_compiles: Whether JAX prints the name of each function that it compiles; a fork only.
+      user: ID of the user that the process runs as; a fork only.
+      start_new_session: Whether the process leads a new session and process group.
+      options: Other arguments of Popen. They make the process fresh.
+    """
+    variables = {
+        **os.environ,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+        **(environment or {}),
+    }
+    cache = {}
+    if any(argument.startswith("--coordinator") for argument in arguments):
+        # On a busy machine one of several processes may be late by more than the usual 30 s.
+        variables["XLA_FLAGS"] += " --xla_cpu_collective_timeout_seconds=200"
+    elif "PERCEIVER_TEST_COMPILED" in os.environ and not log_compiles:
+        # Not for several processes: those that load would wait for the one that compiles.
+        cache = {
+            "jax_compilation_cache_dir": os.environ["PERCEIVER_TEST_COMPILED"],
+            "jax_persistent_cache_min_compile_time_secs": 0,
+            "jax_persistent_cache_min_entry_size_bytes": -1,
+        }
+    if fresh or environment or options:
+        assert user is None, "only a fork runs as another user"
+        variables |= {name.upper(): str(value) for name, value in cache.items()}
+        process = start_python(
+            "-m",
+            f"experiments.{program}",
+            *arguments,
+            environment=variables,
+            start_new_session=start_new_session,
+            **options,
+        )
+    else:
+        process = Fork(
+            {
+                "program": program,
+                "arguments": [str(argument) for argument in arguments],
+                "environment": variables,
+                "jax": cache | {"jax_log_compiles": log_compiles},
+                "session": start_new_session,
+                "user": user,
+            }
+        )
+        _started.append(process)
+    return process
+
+
+def start_python(
+    *arguments: str, environment: Mapping[str, str] | None = None, **options
+) -> subprocess.Popen:
+    """Starts a fresh Python with these arguments; `options` are those of Popen."""
+    process = subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        env=os.environ | dict(environment or {}),
+        **(dict(cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) | options),
+    )
+    _started.append(process)
+    return process
+
+
+def kill_all() -> None:
+    """Kills the processes that a failed test has left running."""
+    for process in _started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    _started.clear()
+
+
+def finish(
+    process: "subprocess.Popen | Fork", status: int = 0, timeout: float = 300
+) -> tuple[str, str]:
+    """Waits for a process, checks its exit status, and returns what it printed."""
+    out, err = process.communicate(timeout=timeout)
+    assert process.returncode == status, f"status {process.returncode}\n{out}\n{err[-3000:]}"
+    return out, err
+
+
+def run(
+    program: str, *arguments: str, status: int = 0, timeout: float = 300, **options
+) -> tuple[str, str]:
+    """Runs a program to its end, see `start` and `finish`."""
+    return finish(start(program, *arguments, **options), status, timeout)
+
+
+def refusal(program: str, *arguments: str, **options) -> str:
+    """Runs a program that must end with a user's mistake; returns the line with the error.
+
+    The status is 2, the line is the last one, no other error is printed, and no network was
+    compiled.
+    """
+    _, err = run(program, *arguments, status=2, log_compiles=True, **options)
+    (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
+    assert err.strip().splitlines()[-1] == line
+    assert "Traceback" not in err
+    compiled = [x for x in err.splitlines() if "Compiling " in x]
+    # Seeds and the like are made from one number; a network and its step are not.
+    assert all("(ShapedArray(int32[]),)" in x for x in compiled)
+    return line
+
+
+def exit_status(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> int:
+    """Runs a program's main in this process; returns the exit status that it would end with."""
+    try:
+        return main(arguments) or 0
+    except SystemExit as end:
+        return end.code
+
+
+def wait_for(condition: Callable[[], object], process=None, seconds: float = 120) -> None:
+    """Waits until a condition is true; a process, if one is given, must live until then."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+def logged(workdir: Path) -> int:
+    """Returns the newest step in a run's log, 0 without a log."""
+    if not (workdir / "metrics.jsonl").exists():
+        return 0
+    return max((record["step"] for record in read_metrics(workdir)), default=0)
+
+
+def wait_for_step(workdir: Path, step: int, process: "subprocess.Popen | Fork") -> None:
+    """Waits until a run has logged a step; its process must live until then."""
+    wait_for(lambda: logged(workdir) >= step, process)
