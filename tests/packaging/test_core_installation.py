@@ -72,6 +72,6 @@ assert untrained.inputs["image"].shape == (224, 224, 3)
 assert features.shape == (2, 4, 8)
 assert where.shape == (2, 8, 8)
 assert len(parameters) > 0
-print(outputs["probabilities"].sum(-1).round(5))
+np.testing.assert_allclose(outputs["probabilities"].sum(-1), 1, rtol=1e-5)
 """
-    assert run_code(python, "\n".join([*EXAMPLES, checks]), tmp_path) == "[1. 1. 1. 1.]\n"
+    run_code(python, "\n".join([*EXAMPLES, checks]), tmp_path)
