@@ -43,6 +43,7 @@ setup(
         "av>=15",
         "trimesh>=4.5",
         "matplotlib>=3.9",
+        "markupsafe>=3.0",
         "pillow>=11",
         "tqdm>=4.66",
         "tensorboardX>=2.6",

@@ -7,7 +7,6 @@ several writes.
 """
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ml_collections import ConfigDict
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
 from experiments.cli.main import run
+from experiments.figures.curves import draw_curves
 from experiments.run import build, checks, networks, predictions
 from experiments.run.directory import check_resumable, prepare_workdir, write_run
 from experiments.run.evaluator import Evaluator, summary
@@ -28,8 +28,7 @@ from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.durations import is_due
 from perceiver.training.finite import blame
 from perceiver.training.host_memory import release_freed_memory
-from perceiver.training.logging.curves import draw_curves
-from perceiver.training.logging.metrics import MetricLog, NoLog, write_json
+from perceiver.training.logging.metrics import MetricLog, write_json
 from perceiver.training.logging.progress import Progress
 from perceiver.training.parallel import DataParallel
 from perceiver.training.step import TrainState, inputs_of
@@ -118,13 +117,12 @@ def train(config: ConfigDict, workdir: Path) -> int | None:
         results = None
         writes = jax.process_index() == 0
         with (
-            MetricLog(workdir, resume_step=step) if writes else NoLog() as log,
-            open(os.devnull, "w") as nowhere,
+            MetricLog(workdir, resume_step=step, active=writes) as log,
             Progress(
                 last,
                 start=step,
                 examples_per_step=config.train.batch_size,
-                stream=None if writes else nowhere,
+                active=writes,
             ) as progress,
             StopRequest() as stop,
         ):
@@ -145,10 +143,8 @@ def train(config: ConfigDict, workdir: Path) -> int | None:
                 if logging or wrong:
                     log.write(step, "train", **values)
                 if logging:
-                    shown = {"loss": "loss", "accuracy": "top1"}
-                    speed = progress.update(
-                        step, {s: values[k] for s, k in shown.items() if k in values}
-                    )
+                    shown = {name: values[name] for name in ("loss", "top1") if name in values}
+                    speed = progress.update(step, shown)
                     log.write_speed(step, **speed)
                 if wrong:
                     raise FloatingPointError(complaint(step, *wrong, values["loss"]))

@@ -1,4 +1,4 @@
-"""The report as a web page, looked at in a real browser."""
+"""The report as a web page, opened in a real browser."""
 
 import json
 import re
@@ -137,7 +137,7 @@ def test_what_is_not_there_is_said_in_a_line_and_the_rest_shown(name, here, caps
     assert capsys.readouterr().err == ""
     content = (here / "out.html").read_text()
     said = re.findall(r'<p class="missing">(.*?)</p>', content)
-    assert any(SAID[name].replace("'", "&#x27;") in line for line in said)
+    assert any(SAID[name].replace("'", "&#39;") in line for line in said)
     assert "Top-1 accuracy" in content
     assert ("matrix" in content.partition("</style>")[2]) == ("predictions" not in name)
     with_pictures = name == "a baseline"
