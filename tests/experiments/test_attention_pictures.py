@@ -1,4 +1,4 @@
-"""Attention maps as pictures: a hot input is bright where it lies, and nothing else is."""
+"""Attention maps as pictures: an input with a high value is bright at its position."""
 
 import io
 
@@ -42,15 +42,15 @@ def hot(part, number):
     return values
 
 
-def drawn(modality, values, look=LOGITS, room=LARGE):
-    """The axes in which a map is drawn beside its input."""
-    maps = [Map("latent 0", values, look, look.limits(values))]
-    figure = draw_panels("a map", PARTS[modality], INPUTS[modality], maps, SCALES, room)
+def drawn(modality, values, palette=LOGITS, sizes=LARGE):
+    """Returns the axes in which a map is drawn."""
+    maps = [Map("latent 0", values, palette, palette.limits(values))]
+    figure = draw_panels("a map", PARTS[modality], INPUTS[modality], maps, SCALES, sizes)
     return figure.axes[1]
 
 
 def where(picture, colour):
-    """Top, bottom, left and right of the pixels of a colour."""
+    """Returns top, bottom, left and right of the pixels of a colour."""
     rows, columns = np.nonzero((np.abs(picture.astype(int) - colour) <= 1).all(-1))
     return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
 
@@ -109,11 +109,11 @@ class TestLarge:
         np.testing.assert_allclose(place, alone.collections[0].get_offsets()[0])
         assert sorted(values)[-2:] == [0, 3]
 
-    def test_the_bar_tells_the_lowest_and_the_highest(self):
+    def test_the_colour_bar_shows_the_lowest_and_the_highest(self):
         values = np.linspace(-2.5, 7.25, 256, dtype=np.float32)
         part = PARTS["image"]
-        for look, shown in ((LOGITS, ("-2.5", "7.25")), (WEIGHTS, ("0%", "7.2e+02%"))):
-            maps = [Map("", values, look, look.limits(values))]
+        for palette, shown in ((LOGITS, ("-2.5", "7.25")), (WEIGHTS, ("0%", "7.2e+02%"))):
+            maps = [Map("", values, palette, palette.limits(values))]
             figure = draw_panels("", part, INPUTS["image"], maps, SCALES, SMALL)
             assert tuple(text.get_text() for text in figure.texts[-2:]) == shown
 
@@ -194,14 +194,14 @@ class TestOverview:
         numbers = [text.get_text() for text in figure.texts][-16:]
         assert numbers == [str(number) for number in range(0, 512, 32)]
 
-    def test_what_is_not_seen_is_grey(self):
+    def test_inputs_outside_the_visible_range_are_grey(self):
         values = np.full((2, 256), np.nan, np.float32)
         values[:, :128] = DRAW.normal(size=(2, 128))
         picture = self.grid("image", values)[:, :128]
         assert (picture[64:] == 153).all()
         assert not (picture[:64] == 153).all(-1).any()
 
-    def test_weights_say_how_much_lies_on_other_modalities(self):
+    def test_notes_say_how_much_weight_is_on_other_modalities(self):
         part = PARTS["image"]
         values = np.full((4, 256), 0.25 / 256, np.float32)
         figure = draw_overview("all", part, None, values, WEIGHTS, SCALES, num_inputs=1000)
@@ -210,13 +210,13 @@ class TestOverview:
 
 
 @pytest.mark.parametrize("modality", PARTS)
-@pytest.mark.parametrize("room", [LARGE, SMALL], ids=["large", "small"])
-def test_nothing_is_cut_off(modality, room):
+@pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
+def test_nothing_is_cut_off(modality, sizes):
     values = DRAW.normal(size=PARTS[modality].num_inputs).astype(np.float32)
     maps = [Map(f"latent {n}: to 1,234", values, LOGITS, LOGITS.limits(values)) for n in range(5)]
     part, inputs = PARTS[modality], INPUTS[modality]
-    figure = draw_panels("a file with a long name " * 9, part, inputs, maps, SCALES, room)
-    assert figure.bbox.width <= (room.width if modality != "video" else 1846)
+    figure = draw_panels("a file with a long name " * 9, part, inputs, maps, SCALES, sizes)
+    assert figure.bbox.width <= (sizes.width if modality != "video" else 1846)
     renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in figure.texts]
     boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
@@ -269,7 +269,7 @@ def test_a_summary_has_a_small_picture_of_each_modality():
         assert picture.width <= 900
 
 
-def test_a_summary_of_what_has_no_maps():
+def test_a_summary_of_a_network_without_maps():
     resnet = network("folder.py:resnet", dict(image_size=32))
     with pytest.raises(ValueError, match="resnet"):
         summary(resnet, example(resnet), cross_attend=0)

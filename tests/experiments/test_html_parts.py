@@ -28,7 +28,7 @@ def test_the_confusion_matrix_against_sklearn():
     assert results.confusion(broken).sum() == 491
 
 
-def test_of_many_classes_the_pairs_that_are_confused():
+def test_many_classes_are_shown_as_confused_pairs():
     label = np.repeat(np.arange(60), 4)
     said = label.copy()
     said[8:11] = 59  # three of the four of class 2
@@ -45,7 +45,7 @@ def test_of_many_classes_the_pairs_that_are_confused():
 
 
 def many_labels():
-    """Three examples of 4 classes, two likeliest of each; the second has no label."""
+    """Three examples of 4 classes with the two likeliest classes; the second has no label."""
     return predictions.ManyLabels(
         index=np.arange(3, dtype=np.int32),
         classes=np.array([[1, 0], [2, 3], [3, 1]], np.int32),
@@ -57,7 +57,7 @@ def many_labels():
     )
 
 
-def test_losses_by_hand_and_what_is_chosen_by_them():
+def test_losses_by_hand_and_the_examples_chosen_by_them():
     found = one_label([0, 0, 1, 2], [0, 1, 1, 0], probability=0.5)
     np.testing.assert_allclose(examples.losses(found), -np.log([0.5, 0.25, 0.5, 0.25]))
     assert examples.choose(found) == ([0, 2], [3, 1])
@@ -66,17 +66,17 @@ def test_losses_by_hand_and_what_is_chosen_by_them():
     assert examples.choose(broken) == ([0], [2, 3, 1])
     many = many_labels()
     by_hand = [
-        -np.log(0.9) - np.log(1 - 0.5),  # its own class, and the other of the likeliest
+        -np.log(0.9) - np.log(1 - 0.5),  # its class, and the other likely class
         -2 * np.log(1 - 0.1),
         -np.log(0.2) - np.log(0.8) - np.log(1 - 0.4),
     ]
     np.testing.assert_allclose(examples.losses(many), by_hand, rtol=1e-6)
-    # One without a label is no success; it may be a failure.
+    # An example without a label is never among the best; it may be among the worst.
     assert examples.choose(many) == ([0, 2], [1])
     assert examples.choose(many, best=1) == ([0], [2, 1])
 
 
-def test_of_several_labels_how_well_each_class_was_found():
+def test_average_precisions_of_several_labels():
     heading, content = results.classes(many_labels(), results.Names(tuple("abcd")))
     assert heading == "Classes"
     text = " ".join(re.sub("<[^>]*>", " ", content).split())
@@ -97,15 +97,12 @@ def test_a_chart_has_its_points_where_they_belong():
     """A value of 0.25 is a quarter up between 0 and 1; a NaN makes a gap."""
     points = [(0, 0.0), (50, 1.0), (75, float("nan")), (100, 0.25)]
     svg = charts.chart("Top-1", [charts.Curve("a <b>", points, 0, "eval")], TOP1)
-    places = [
-        tuple(map(float, place))
-        for place in re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*><tit', svg)
-    ]
-    (x0, y0), (x1, y1), (x2, y2) = places
+    places = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*><title>', svg)
+    (x0, y0), (x1, y1), (x2, y2) = (tuple(map(float, place)) for place in places)
     assert x1 - x0 == pytest.approx((x2 - x0) / 2, abs=0.1)
     assert (y0 - y2) / (y0 - y1) == pytest.approx(0.25, abs=0.01)
-    starts = [(float(x), float(y)) for x, y in re.findall(r"M ([\d.]+) ([\d.]+)", svg)]
-    assert [start for start in starts if start in places] == [places[0], places[2]]
+    first, second, third = map(" ".join, places)
+    assert f'd="M {first} L {second} M {third} "' in " ".join(svg.split())
     assert "a &lt;b&gt;, step 50: 100.00%" in svg
     assert "ends at 25.00%" in svg
 
@@ -134,7 +131,7 @@ def test_a_long_noisy_line_is_drawn_as_a_running_mean_of_few_points():
     assert len(line.get_ydata()) == 100
     np.testing.assert_allclose(line.get_ydata(), 1)  # the mean of 0.5 and 1.5 is 1 everywhere
     assert not hover_texts
-    assert len(charts.chart("Loss", [charts.Curve("training", points, 0, "train")], LOSS)) < 9000
+    assert len(charts.chart("Loss", [charts.Curve("training", points, 0, "train")], LOSS)) < 13_000
 
 
 @pytest.mark.parametrize(
@@ -154,7 +151,7 @@ def test_an_input_of_every_modality_is_drawn(name, shape, dtype):
     data = examples.draw_input(name, array.astype(dtype), Scales(48_000, 25, mel_hop=480))
     assert str(elements.picture(data, "x")).startswith('<img src="data:image/')
     assert len(data) < 60_000
-    if name == "image":  # as it is, enlarged by a whole factor
+    if name == "image":  # unchanged, enlarged by a whole factor
         found = np.asarray(Image.open(io.BytesIO(data)), float).reshape(-1, *shape[1:])
         side = 224 // shape[0]
         assert len(found) * found.shape[1] == shape[0] * shape[1] * side * side

@@ -120,7 +120,7 @@ def test_features_are_averaged_over_windows_and_joined_over_modalities():
     assert split.widths == (2, 1)
 
 
-def test_neighbours_weigh_modalities_alike():
+def test_nearest_neighbours_weigh_modalities_equally():
     """Unscaled, the second modality's 1,000 would decide."""
     train = LabelledFeatures(np.float32([[0, 0], [2, 1000]]), np.uint8([[1, 0], [0, 1]]), (1, 1))
     scores, _ = nearest_neighbour(train, np.float32([[0.1, 600], [2.1, 400]]))
@@ -128,7 +128,7 @@ def test_neighbours_weigh_modalities_alike():
     np.testing.assert_array_equal(scores, [[1, 0], [0, 1]])
 
 
-def test_two_classes_and_a_class_that_training_lacks():
+def test_two_classes_and_a_class_without_training_examples():
     features = np.float32([[-3], [-2], [2], [3]])
     labels = np.uint8([[0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]])
     scores, _ = logistic(
@@ -139,7 +139,7 @@ def test_two_classes_and_a_class_that_training_lacks():
 
 
 def test_several_labels_by_class():
-    """The first label is the sign of the first feature, and so on; the third is never seen."""
+    """Labels are the signs of the features; the third class has no examples."""
     draw = np.random.default_rng(0)
     points = draw.normal(size=(400, 2)).astype(np.float32)
     labels = np.concatenate([points > 0, np.zeros((400, 1))], axis=1).astype(np.uint8)
@@ -152,8 +152,8 @@ def test_several_labels_by_class():
     assert 0.8 < score(scores, held, one_label=False) < 1
 
 
-def test_the_strength_is_chosen_by_examples_held_out():
-    """One feature of 200 tells, with 4 deviations between the classes: weak models do better."""
+def test_the_strength_is_chosen_by_cross_validation():
+    """One of 200 features separates the classes, so strong regularisation is better."""
     draw = np.random.default_rng(0)
     labels = np.arange(100) % 2
     noisy = draw.normal(size=(100, 200)).astype(np.float32)
@@ -177,7 +177,7 @@ def test_data_that_does_not_fit_into_memory_is_refused():
 
 
 def test_fitting_takes_four_times_the_features():
-    """As the message of what does not fit says; NumPy tells tracemalloc what it allocates."""
+    """The error message says so; NumPy reports its allocations to tracemalloc."""
     draw = np.random.default_rng(0)
     features = draw.normal(size=(1000, 2000)).astype(np.float32)
     features[:, 0] += 4 * (np.arange(1000) % 2)
@@ -189,21 +189,21 @@ def test_fitting_takes_four_times_the_features():
     assert 3.5 < (features.nbytes + most) / features.nbytes < 4.2
 
 
-def test_mistakes_are_answered_in_one_line(tmp_path):
-    for arguments, said in (
+def test_mistakes_are_errors_of_one_line(tmp_path):
+    for arguments, message in (
         (["--config=configs/folder.py", f"--config.data.dir={tmp_path}/none"], f"{tmp_path}/none"),
         (["--config=configs/digits.py", "--config.train.loss=sigmoid"], "label_smoothing"),
         ([], "--config is missing"),
     ):
         _, err = finish(start("simple_models", *arguments), status=2)
         (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
-        assert said in line
+        assert message in line
         assert "Traceback" not in err
 
 
 @pytest.mark.slow
 def test_real_clouds(real_data):
-    """Shares alone tell ModelNet10's clouds apart far better than chance, 11% for its largest."""
+    """Shares of cells classify ModelNet10 far better than its largest class, 11%."""
     out, _ = run(
         "simple_models",
         "--config=configs/modelnet40.py:small",
