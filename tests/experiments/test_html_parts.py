@@ -17,10 +17,10 @@ from tests.experiments.report_runs import one_label
 
 def test_the_confusion_matrix_against_sklearn():
     draw = np.random.default_rng(0)
-    label, said = draw.integers(7, size=(2, 500))
-    found = one_label(label, said)
+    label, predicted = draw.integers(7, size=(2, 500))
+    found = one_label(label, predicted)
     np.testing.assert_array_equal(
-        results.confusion(found), confusion_matrix(label, said, labels=range(7))
+        results.confusion(found), confusion_matrix(label, predicted, labels=range(7))
     )
     assert results.confusion(found, 9).shape == (9, 9)
     # Examples with scores of NaN have no prediction.
@@ -30,16 +30,16 @@ def test_the_confusion_matrix_against_sklearn():
 
 def test_many_classes_are_shown_as_confused_pairs():
     label = np.repeat(np.arange(60), 4)
-    said = label.copy()
-    said[8:11] = 59  # three of the four of class 2
-    said[0] = 1
-    found = one_label(label, said, k=5)
+    predicted = label.copy()
+    predicted[8:11] = 59  # three of the four of class 2
+    predicted[0] = 1
+    found = one_label(label, predicted, k=5)
     heading, content = results.classes(found, results.Names(()))
     assert heading == "Confusions"
     assert "matrix" not in content
     pairs = re.sub("<[^>]*>", " ", content.partition("<details")[0]).split("of the class")[1]
-    told = " ".join(pairs.split())
-    assert told == "class 2 class 59 3 75.0% class 0 class 1 1 25.0%"
+    text = " ".join(pairs.split())
+    assert text == "class 2 class 59 3 75.0% class 0 class 1 1 25.0%"
     worst = re.sub("<[^>]*>", " ", content.partition("precision</th>")[2]).split()
     assert " ".join(worst).startswith("class 2 25.0% 1 of 4 100.0% class 0 75.0%")
 

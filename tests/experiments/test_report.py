@@ -64,8 +64,8 @@ def test_runs_that_diverged_come_last(here, capsys):
         log.write(1, "eval", top1=0.625)
         log.write(2, "eval", top1=float("nan"))
     runs = figures_of(capsys, "c", "d", "a")["runs"]
-    told = [[x[k] for k in ("run", "state", "last", "best", "best_step")] for x in runs]
-    assert told == [
+    rows = [[x[k] for k in ("run", "state", "last", "best", "best_step")] for x in runs]
+    assert rows == [
         ["a", "stopped", 0.5, 0.75, 1000],
         ["c", "diverged", 0.75, 0.75, 1],
         ["d", "stopped", None, 0.625, 1],
@@ -190,8 +190,8 @@ def test_means_over_seeds(here, capsys):
     assert second["last_deviation"] == pytest.approx(0.02 / 2**0.5)
     assert second["best"] == pytest.approx(0.935)
     assert main(["s"]) == 0
-    _, _, told = capsys.readouterr().out.partition("Over seeds")
-    assert " ".join(cells(told)[3]) == "0, 1 8 top-1 91.00% ± 1.41% 93.50% ± 2.12%"
+    _, _, rows = capsys.readouterr().out.partition("Over seeds")
+    assert " ".join(cells(rows)[3]) == "0, 1 8 top-1 91.00% ± 1.41% 93.50% ± 2.12%"
     # The same seed twice is not two seeds.
     finished(here / "s" / "again", [0.9], model={"width": 32}, train={"seed": 0})
     assert len(figures_of(capsys, "s")["seeds"]) == 2

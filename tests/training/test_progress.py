@@ -43,7 +43,7 @@ def test_plain_lines(clock):
 def test_the_first_update_starts_a_clock_that_nobody_marked(clock):
     out = io.StringIO()
     shown = Progress(100, start=0, examples_per_step=1000, stream=out)
-    clock.now += 500  # compilation and the first ten steps: no speed can be told
+    clock.now += 500  # compilation and the first ten steps: the speed is unknown
     shown.update(10, {"loss": 2.0})
     clock.now += 1
     shown.update(20, {"loss": 1.0})

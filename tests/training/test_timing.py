@@ -101,6 +101,8 @@ def test_a_damaged_line_is_named(tmp_path, line):
     (tmp_path / "timing.jsonl").write_text(f'{{"step": 0, "seconds": 0.0}}\n{line}\n')
     with pytest.raises(InputError, match=r"timing\.jsonl, line 2 (is no JSON object|has seconds)"):
         read_timing(tmp_path)
+    with pytest.raises(InputError, match="line 2"):
+        MetricLog(tmp_path, resume_step=1)
 
 
 def test_a_run_without_timing(tmp_path):

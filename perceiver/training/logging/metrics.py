@@ -137,7 +137,7 @@ class _TimingFile:
     def __init__(self, path: Path, step: int):
         spent = 0.0
         if path.exists():
-            records = _read_lines(path, required=("step", "seconds"))
+            records = _read_timing_lines(path)
             spent = records[-1]["seconds"] if records else 0.0
             data = path.read_bytes()
             if not data.endswith(b"\n"):  # an incomplete line of a killed process
@@ -189,8 +189,7 @@ def read_timing(workdir: str | Path) -> Timing:
     path = Path(workdir) / TIMING_FILE
     if not path.exists():
         return Timing(None, None)
-    records = _read_lines(path, required=("step", "seconds"))
-    _check_numbers(path, records)
+    records = _read_timing_lines(path)
     per_step = [r["seconds_per_step"] for r in records if "seconds_per_step" in r]
     return Timing(
         seconds=records[-1]["seconds"] if records else None,
@@ -251,6 +250,12 @@ def _read_lines(path: Path, *, required: Sequence[str]) -> list[dict[str, Any]]:
             message = f"{path}, line {number} is no JSON object with a {keys}: remove it."
             raise InputError(message) from error
         records.append(record)
+    return records
+
+
+def _read_timing_lines(path: Path) -> list[dict[str, Any]]:
+    records = _read_lines(path, required=("step", "seconds"))
+    _check_numbers(path, records)
     return records
 
 
