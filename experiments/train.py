@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
 from experiments.cli.main import run
+from experiments.figures.curves import draw_curves
 from experiments.run import predictions
 from experiments.run.directory import check_resumable, prepare_workdir, write_run
 from experiments.run.evaluator import Evaluator, summary
@@ -35,7 +36,6 @@ from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.durations import is_due
 from perceiver.training.finite import blame
 from perceiver.training.host_memory import release_freed_memory
-from perceiver.training.logging.curves import draw_curves
 from perceiver.training.logging.metrics import MetricLog, read_metrics, write_json
 from perceiver.training.logging.progress import Progress
 from perceiver.training.parallel import DataParallel
@@ -46,6 +46,9 @@ USAGE = """Trains a network as a config describes; resumes where the workdir has
 
   python -m experiments.train --config=configs/digits.py --workdir=runs/digits
 """
+
+# Metrics that the progress line shows.
+SHOWN = ("loss", "top1")
 
 # Most steps whose metrics stay on the devices, also where a run never logs.
 _MOST_PENDING = 100
@@ -165,7 +168,8 @@ def train(experiment: Experiment, workdir: Path) -> int | None:
                     if wrong or is_due(done, config.train.log_every, last=last):
                         log.write(done, "train", **values)
                     if is_due(done, config.train.log_every, last=last):
-                        log.write_speed(done, **progress.update(done, values))
+                        shown = {name: values[name] for name in SHOWN if name in values}
+                        log.write_speed(done, **progress.update(done, shown))
                     if wrong:
                         raise FloatingPointError(complaint(done, *wrong, values["loss"]))
 

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from experiments.attention_maps.overview import overview
+from experiments.attention_maps.overview import draw_overview
 from experiments.cli.errors import writing
 from experiments.cli.main import run
 from experiments.figures.attention.colours import LOGITS, WEIGHTS
-from experiments.figures.attention.layouts import by_modality, parts_of
-from experiments.figures.attention.pictures import few_maps, large, moving, name_of, weights_of
+from experiments.figures.attention.layouts import input_grids, split_by_modality
+from experiments.figures.attention.pictures import (
+    attention_weights,
+    cross_attend_name,
+    draw_gif,
+    draw_png,
+    maps_of_most_selective,
+)
 from experiments.figures.contact_sheets import png, scales_of
 from experiments.run import restore
 from experiments.run.examples import caption, one_of_evaluation
@@ -25,28 +31,28 @@ if TYPE_CHECKING:
 
 USAGE = """Draws what the latents of a trained Perceiver attend to, into a folder.
 
---workdir is that of a run, or a file FILE.safetensors. --input=FILE is a picture, sound, video or
-point cloud; --example=NUMBER, in its place, one of the examples that the run is evaluated on. Of
-several windows of sound or video the one in the middle is shown. For each cross-attend (counted
-from 1, as the paper does; --cross_attends=1,2,8) and modality there are
+--workdir is a run's folder or a file FILE.safetensors. --input=FILE is a picture, sound, video or
+point cloud; --example=NUMBER is an example of the run's evaluation split. Of several windows of
+sound or video the middle one is shown. For each cross-attend (numbered from 1 as in the paper;
+--cross_attends=1,2,8 chooses some) and modality the files are
 
   cross_attend_1_image_before_softmax.png   the attention logits of all latents, as the paper has
   cross_attend_1_image_after_softmax.png    them; and the weights that the softmax makes of them
   cross_attend_1_image_telling.png          the latents that attend to the fewest inputs, large
 
-and with --latents=0,5,17 (counted from 0), in place of these,
+and with --latents=0,5,17 (numbered from 0), instead of these,
 
-  latent_5_image_before_softmax.png         one latent in all chosen cross-attends, large, beside
-  latent_5_image_after_softmax.png          the input
+  latent_5_image_before_softmax.png         one latent in all chosen cross-attends, large, next
+  latent_5_image_after_softmax.png          to the input
 
-and for video the large ones as animations too (.gif). Several heads are shown by their mean.
+and, for video, animations of the large ones (.gif). Of several heads the mean is shown.
 
   python -m experiments.attention_maps --workdir=runs/digits --example=0 --out=maps
 """
 
 
 def main(_: object, workdir: str) -> None:
-    """Loads, draws, writes."""
+    """Loads the network, draws the maps and writes the files."""
     values = flags.FLAGS
     if (values.input is None) == (values.example is None):
         raise InputError("give either --input=FILE or --example=NUMBER")
@@ -62,7 +68,7 @@ def main(_: object, workdir: str) -> None:
     model = classifier.model
     if model["name"] != "perceiver":
         raise InputError(f"{workdir} is of a {model['name']}; only a perceiver has attention maps")
-    parts_of(classifier)
+    input_grids(classifier)
     _check("cross_attends", chosen, 1, model["num_cross_attends"], "cross-attends")
     _check("latents", latents, 0, model["num_latents"], "latents")
     if chosen is None:
@@ -92,42 +98,42 @@ def draw_all(
     *,
     cross_attends: Sequence[int],
 ):
-    """The maps of all latents, a cross-attend at a time.
+    """Draws the maps of all latents, one cross-attend after another.
 
     Args:
       classifier: a Perceiver.
-      inputs: arrays of one example by modality, without B.
-      source: what the example is called.
-      cross_attends: which, counted from 0.
+      inputs: arrays of one example by modality, without the axis B.
+      source: name of the example in titles.
+      cross_attends: numbers of the cross-attends, from 0.
 
     Yields:
       Pairs of a file's name and its content.
     """
     scales = scales_of(classifier.data)
     for cross_attend, logits in _logits(classifier, inputs, cross_attends, None):
-        name = name_of(classifier, cross_attend)
+        name = cross_attend_name(classifier, cross_attend)
         num_inputs = logits.shape[-1]
         first = f"cross_attend_{cross_attend + 1}"
-        few = few_maps(classifier, logits, cross_attend=cross_attend)
-        for stage, values, look in _stages(logits):
-            maps = by_modality(classifier, values, cross_attend=cross_attend)
-            for part in parts_of(classifier):
+        selected = maps_of_most_selective(classifier, logits, cross_attend=cross_attend)
+        for stage, values, palette in _stages(logits):
+            maps = split_by_modality(classifier, values, cross_attend=cross_attend)
+            for part in input_grids(classifier):
                 title = f"{source}: attention of {name} to the {part.modality}, {stage} the softmax"
-                title += _of_heads(logits)
-                own = inputs[part.modality]
-                figure = overview(
-                    title, part, own, maps[part.modality], look, scales, num_inputs=num_inputs
+                title += _heads_text(logits)
+                array = inputs[part.modality]
+                figure = draw_overview(
+                    title, part, array, maps[part.modality], palette, scales, num_inputs=num_inputs
                 )
                 yield f"{first}_{part.modality}_{stage}_softmax.png", png(figure)
-        for part in parts_of(classifier):
+        for part in input_grids(classifier):
             title = (
-                f"{source}: attention of {name} before the softmax{_of_heads(logits)}, of the "
+                f"{source}: attention of {name} before the softmax{_heads_text(logits)}, of the "
                 f"latents that attend to the fewest of {num_inputs:,} inputs"
             )
-            shown = part, inputs[part.modality], few[part.modality], LOGITS, scales
-            yield f"{first}_{part.modality}_telling.png", large(title, *shown)
+            shown = part, inputs[part.modality], selected[part.modality], LOGITS, scales
+            yield f"{first}_{part.modality}_telling.png", draw_png(title, *shown)
             if part.modality == "video":
-                yield f"{first}_{part.modality}_telling.gif", moving(title, *shown)
+                yield f"{first}_{part.modality}_telling.gif", draw_gif(title, *shown)
 
 
 def draw_latents(
@@ -138,30 +144,30 @@ def draw_latents(
     cross_attends: Sequence[int],
     latents: Sequence[int],
 ):
-    """The maps of chosen latents, counted from 0, large; see `draw_all`."""
+    """Draws large maps of chosen latents, numbered from 0; see `draw_all`."""
     scales = scales_of(classifier.data)
-    of_stage = {"before": [], "after": []}  # for each cross-attend maps by modality
+    by_stage = {"before": [], "after": []}  # maps by modality for each cross-attend
     heads = ""
     for cross_attend, logits in _logits(classifier, inputs, cross_attends, latents):
-        heads = _of_heads(logits)
+        heads = _heads_text(logits)
         for stage, values, _ in _stages(logits):
-            of_stage[stage].append(by_modality(classifier, values, cross_attend=cross_attend))
-    names = [name_of(classifier, cross_attend) for cross_attend in cross_attends]
+            by_stage[stage].append(split_by_modality(classifier, values, cross_attend=cross_attend))
+    names = [cross_attend_name(classifier, cross_attend) for cross_attend in cross_attends]
     for place, latent in enumerate(latents):
-        for part in parts_of(classifier):
-            for stage, look in (("before", LOGITS), ("after", WEIGHTS)):
-                maps = [maps[part.modality][place] for maps in of_stage[stage]]
+        for part in input_grids(classifier):
+            for stage, palette in (("before", LOGITS), ("after", WEIGHTS)):
+                maps = [maps[part.modality][place] for maps in by_stage[stage]]
                 title = f"{source}: attention of latent {latent} {stage} the softmax{heads}"
                 captioned = list(zip(names, maps, strict=True))
-                shown = title, part, inputs[part.modality], captioned, look, scales
+                shown = title, part, inputs[part.modality], captioned, palette, scales
                 name = f"latent_{latent}_{part.modality}_{stage}_softmax"
-                yield f"{name}.png", large(*shown)
+                yield f"{name}.png", draw_png(*shown)
                 if part.modality == "video":
-                    yield f"{name}.gif", moving(*shown)
+                    yield f"{name}.gif", draw_gif(*shown)
 
 
 def _logits(classifier, inputs, cross_attends, latents):
-    """Yields pairs of a cross-attend and its logits [H, N, M], which are then let go."""
+    """Yields pairs of a cross-attend and its logits [H, N, M], and frees the logits afterwards."""
     batch = {name: array[None] for name, array in inputs.items()}
     logits = classifier.attention_logits(batch, cross_attends, latents)
     for cross_attend in cross_attends:
@@ -170,16 +176,16 @@ def _logits(classifier, inputs, cross_attends, latents):
 
 def _stages(logits):
     yield "before", logits.mean(axis=0), LOGITS
-    yield "after", weights_of(logits), WEIGHTS
+    yield "after", attention_weights(logits), WEIGHTS
 
 
-def _of_heads(logits):
+def _heads_text(logits):
     return f", mean of {len(logits)} heads" if len(logits) > 1 else ""
 
 
 def _file(classifier, path):
-    """What a file of the user's is called, and its inputs."""
-    from experiments.run import input_files  # TensorFlow only now: mistakes above are quick
+    """Returns the name and the inputs of a file of the user."""
+    from experiments.run import input_files  # imports TensorFlow, after the quick checks
 
     windows = input_files.read(classifier, path)
     count = len(next(iter(windows.values())))
@@ -189,7 +195,7 @@ def _file(classifier, path):
 
 
 def _example(classifier, number):
-    """What an example of the evaluation split is called, and its inputs."""
+    """Returns the caption and the inputs of an example of the evaluation split."""
     if "name" not in classifier.data:
         raise InputError(
             "the network was not trained on a data set; give --input=FILE, not --example"
@@ -206,7 +212,7 @@ def _example(classifier, number):
 
 
 def _numbers(flag: str, *, first: int) -> list[int] | None:
-    """The whole numbers, each once, that a flag lists; None where it is not given."""
+    """Returns the different whole numbers that a flag lists; None if it is not given."""
     words = flags.FLAGS[flag].value
     if words is None:
         return None

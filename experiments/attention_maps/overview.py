@@ -1,50 +1,51 @@
-"""The attention maps of all latents in one picture (Fig. 3, rows 2 to 4)."""
+"""Draws the attention maps of all latents in one picture (Fig. 3, rows 2 to 4)."""
 
 import math
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.figures.attention.colours import LOGITS, Look, factor_to_fit, painted_map
-from experiments.figures.attention.layouts import Part, places, shown_steps
+from experiments.figures.attention.colours import LOGITS, Palette, factor_to_fit, map_to_rgb
+from experiments.figures.attention.layouts import InputGrid, drawn_steps, inputs_at_pixels
 from experiments.figures.contact_sheets import Scales
-from experiments.figures.pixel_figure import GAP, LINE, Canvas, fitted
+from experiments.figures.pixel_figure import GAP, LINE, PixelFigure, fitted
 
-_TILE = 128  # pixels, at most, of the longer side of a picture, spectrogram or cloud
-_STRIP = 480  # of a video or of sound
+_TILE = 128  # largest number of pixels of the longer side of a picture, spectrogram or cloud
+_STRIP = 480  # largest width of a video or sound
 _SOUND_HEIGHT = 8
 _BETWEEN = 3  # pixels between maps
-_NUMBERS = 40  # pixels left of the rows, for the number of the first latent
+_NUMBERS = 40  # pixels left of each row for the number of its first latent
 _NARROWEST = 640
-_SHAPE = 2.0  # width over height that a picture of square tiles comes near to
+_SHAPE = 2.0  # approximate ratio of width to height
 _BAR = (160, 8)  # pixels
 
 
-def overview(
+def draw_overview(
     title: str,
-    part: Part,
+    part: InputGrid,
     inputs: np.ndarray,
     values: np.ndarray,
-    look: Look,
+    palette: Palette,
     scales: Scales,
     *,
     num_inputs: int,
 ) -> Figure:
-    """Draws the maps of all latents in reading order, each in colours of its own.
+    """Draws the maps of all latents in reading order, each with its own range of colours.
 
     Args:
-      title: what is shown.
-      part: the modality.
-      inputs: its array of one example, without B, of which a point cloud's places are taken.
-      values: [N, M], NaN where nothing is seen.
-      look: the colours.
-      scales: what the numbers of the input mean.
-      num_inputs: which the cross-attend sees, those of all modalities.
+      title: title of the picture.
+      part: grid of the modality.
+      inputs: array of one example, without the axis B; the positions of a point cloud.
+      values: [N, M], NaN outside the visible range.
+      palette: colours of the maps.
+      scales: units of the input.
+      num_inputs: size of the cross-attend's visible range over all modalities.
     """
     where, factor = _tile(part, inputs, values, scales)
     tiles = []
-    for of_latent in values:
-        tile = painted_map(of_latent, where, factor, look, look.limits(of_latent))
+    for values_of_latent in values:
+        limits = palette.limits(values_of_latent)
+        tile = map_to_rgb(values_of_latent, where, factor, palette, limits)
         tiles.append(tile[:1].repeat(_SOUND_HEIGHT, axis=0) if part.modality == "audio" else tile)
     height, width = tiles[0].shape[:2]
     columns = _columns(len(tiles), width, height)
@@ -54,41 +55,41 @@ def overview(
     lines = fitted(title, sheet - 2 * GAP, 3)
     notes = [
         x
-        for note in _notes(values, look, factor, num_inputs)
+        for note in _notes(values, palette, factor, num_inputs)
         for x in fitted(note, sheet - 2 * GAP, 2)
     ]
     top = 2 * GAP + LINE * (len(lines) + len(notes) + 1) + GAP
-    canvas = Canvas(sheet, top + picture.shape[0] + GAP)
-    canvas.text(GAP, GAP, lines, weight="bold")
-    canvas.text(GAP, GAP + LINE * len(lines), notes)
-    _draw_legend(canvas, GAP + LINE * (len(lines) + len(notes)) + 3, look)
-    axes = canvas.axes(_NUMBERS, top, picture.shape[1], picture.shape[0])
+    pixel_figure = PixelFigure(sheet, top + picture.shape[0] + GAP)
+    pixel_figure.text(GAP, GAP, lines, weight="bold")
+    pixel_figure.text(GAP, GAP + LINE * len(lines), notes)
+    _draw_legend(pixel_figure, GAP + LINE * (len(lines) + len(notes)) + 3, palette)
+    axes = pixel_figure.axes(_NUMBERS, top, picture.shape[1], picture.shape[0])
     axes.imshow(picture, interpolation="none")
     axes.set_axis_off()
     rows = -(-len(tiles) // columns)
     every = -(-LINE // (height + _BETWEEN))  # rows that a number takes
     for row in range(0, rows, every):
         y = top + row * (height + _BETWEEN)
-        canvas.text(_NUMBERS - 6, y, [str(row * columns)], side="right")
-    return canvas.figure
+        pixel_figure.text(_NUMBERS - 6, y, [str(row * columns)], side="right")
+    return pixel_figure.figure
 
 
 def _tile(part, inputs, values, scales):
-    """The places of one map, and by which factor they are enlarged."""
+    """Returns the input at each pixel of one map, and the factor that enlarges it."""
     if part.modality == "points":
-        return places(part, points=inputs, up_axis=scales.up_axis, side=_TILE), 1
+        return inputs_at_pixels(part, points=inputs, up_axis=scales.up_axis, side=_TILE), 1
     if part.modality == "video":
-        steps = shown_steps(part, values)
+        steps = drawn_steps(part, values)
         room = min(_TILE, _STRIP // len(steps) - 1)
-        return places(part, steps=steps), factor_to_fit(max(part.grid[1:]), room)
-    where = places(part)
+        return inputs_at_pixels(part, steps=steps), factor_to_fit(max(part.grid[1:]), room)
+    where = inputs_at_pixels(part)
     room = _STRIP if part.modality == "audio" else _TILE
     factor = factor_to_fit(max(where.shape), room)
     return where, factor
 
 
 def _columns(count, width, height):
-    """Maps in a row: a divisor of their count if one is near."""
+    """Returns the number of maps in a row, a divisor of their count if possible."""
     wanted = math.sqrt(count * _SHAPE * (height + _BETWEEN) / (width + _BETWEEN))
     wanted = min(count, max(1, wanted))
     divisors = [n for n in range(1, count + 1) if count % n == 0]
@@ -108,38 +109,40 @@ def _grid(tiles, columns):
     return picture
 
 
-def _notes(values, look, factor, num_inputs):
-    """What the numbers behind the colours are."""
+def _notes(values, palette, factor, num_inputs):
+    """Yields lines of text that explain the colours."""
     lows, highs = np.nanmin(values, axis=-1), np.nanmax(values, axis=-1)
     yield (
-        f"{len(values)} latents in reading order, counted from 0; the number before a row is that "
-        "of its first. Each map has its own range of colours."
+        f"{len(values)} latents in reading order, numbered from 0; before each row stands the "
+        "number of its first latent. Each map has its own range of colours."
     )
-    if look is LOGITS:
+    if palette is LOGITS:
         reach = np.median(highs - lows)
         yield (
-            f"Logits of all maps: {look.text(lows.min())} to {look.text(highs.max())}; from the "
-            f"lowest to the highest of a map: {look.text(reach)} (median)."
+            f"Logits of all maps: {palette.text(lows.min())} to {palette.text(highs.max())}; "
+            f"from the lowest to the highest of a map: {palette.text(reach)} (median)."
         )
     else:
         share = np.nansum(values, axis=-1, dtype=np.float64).mean()
         others = f" {share:.1%} of all weight is here." if share < 0.9999 else ""
         yield (
-            f"Highest weight of a map: {look.text(np.median(highs))} (median), at most "
-            f"{look.text(highs.max())}; the same weight for all {num_inputs:,} inputs would be "
-            f"{look.text(1 / num_inputs)}.{others}"
+            f"Highest weight of a map: {palette.text(np.median(highs))} (median), at most "
+            f"{palette.text(highs.max())}; the same weight for all {num_inputs:,} inputs would be "
+            f"{palette.text(1 / num_inputs)}.{others}"
         )
     if factor < 0:
-        shown = "mean" if look is LOGITS else "highest weight"
+        shown = "mean" if palette is LOGITS else "highest weight"
         yield f"A pixel shows the {shown} of up to {-factor} inputs across and {-factor} down."
 
 
-def _draw_legend(canvas, y, look):
-    low, high = ("0", "a map's highest weight") if look.from_zero else ("its lowest", "its highest")
+def _draw_legend(pixel_figure, y, palette):
+    low, high = "its lowest", "its highest"
+    if palette.from_zero:
+        low, high = "0", "a map's highest weight"
     width, height = _BAR
-    canvas.text(GAP, y, [low])
+    pixel_figure.text(GAP, y, [low])
     x = GAP + 7 * (len(low) + 1)
-    axes = canvas.axes(x, y + 2, width, height)
-    axes.imshow(np.linspace(0, 1, 256)[None], look.colours, aspect="auto")
+    axes = pixel_figure.axes(x, y + 2, width, height)
+    axes.imshow(np.linspace(0, 1, 256)[None], palette.colours, aspect="auto")
     axes.set_axis_off()
-    canvas.text(x + width + 7, y, [high])
+    pixel_figure.text(x + width + 7, y, [high])

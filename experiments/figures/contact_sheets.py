@@ -1,7 +1,7 @@
-"""Contact sheets: many inputs of a network side by side in one picture.
+"""Contact sheets: many inputs of a network in one picture, each below its caption.
 
-Pictures, point clouds, frames of videos, spectrograms and waveforms, each under a caption of its
-own. Everything is placed in whole pixels, so that a picture of 224 x 224 is shown as it is.
+Inputs are pictures, point clouds, frames of videos, spectrograms and waveforms. They are placed in
+whole pixels, so that a picture of 224 x 224 is shown without resampling.
 """
 
 import dataclasses
@@ -15,34 +15,35 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures.pixel_figure import FONT, GAP, LINE, Canvas, fitted
+from experiments.figures.charts import COLOURS
+from experiments.figures.pixel_figure import FONT, GAP, LINE, PixelFigure, fitted
 
-_WIDTH = 1440  # of a sheet, where its entries are not wider
+_WIDTH = 1440  # pixels of a sheet, unless an entry is wider
 _HEADER_LINES = 2
 _CAPTION_LINES = 2
 
-_PICTURE = 224  # the longest side at which a picture is shown
+_PICTURE = 224  # pixels of the longest side of a picture
 _FRAME = 112
 _EVERY_FRAMES = 4
 _SOUND = (230, 112)
 _CLOUD = 220
 
-# Where a point cloud is seen from.
+# The direction from which a point cloud is viewed.
 _AZIMUTH, _ELEVATION = math.radians(-55), math.radians(22)
-_AXES_WITH_LAST_UP = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # turned, not mirrored
-_REACH = 1.78  # of the cube from -1 to 1 in the drawing, with the names of its axes
+_AXES_WITH_LAST_UP = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # rotated, not mirrored
+_REACH = 1.78  # half the width of the drawing of the cube from -1 to 1 with axis names
 
 
 @dataclasses.dataclass(frozen=True)
 class Scales:
-    """What the numbers of an input mean.
+    """The units of inputs.
 
     Attributes:
-      sample_rate: samples of sound a second.
-      frame_rate: frames of video a second.
-      mel_hop: samples from one column of a spectrogram to the next; None where it is not known,
-        and columns are then counted.
-      up_axis: which axis of a point cloud is drawn upwards: 'x', 'y' or 'z'.
+      sample_rate: audio samples a second.
+      frame_rate: video frames a second.
+      mel_hop: samples from one column of a spectrogram to the next. None if unknown: the axis then
+        shows numbers of columns instead of seconds.
+      up_axis: axis of a point cloud that is drawn upwards: 'x', 'y' or 'z'.
     """
 
     sample_rate: int
@@ -52,8 +53,8 @@ class Scales:
 
 
 def scales_of(data: Mapping[str, Any]) -> Scales:
-    """What the numbers of inputs mean, by a config's section `data`."""
-    from perceiver.data.clips.schema import FRAME_RATE, SAMPLE_RATE  # TensorFlow only now
+    """Returns the units of inputs for a config's section `data`."""
+    from perceiver.data.clips.schema import FRAME_RATE, SAMPLE_RATE  # imports TensorFlow
 
     return Scales(
         sample_rate=SAMPLE_RATE,
@@ -68,9 +69,9 @@ class Entry:
     """One place on a sheet.
 
     Attributes:
-      caption: shown above, in two lines at most.
-      inputs: arrays of one example (or of one window of it) by the names and shapes that
-        `perceiver.data.dataset.Source` gives them; other names are passed over.
+      caption: text above the inputs, at most two lines.
+      inputs: arrays of one example or one of its windows, with the names and shapes of
+        `perceiver.data.dataset.Source`; other names are ignored.
     """
 
     caption: str
@@ -79,7 +80,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class _Panel:
-    """How an input is drawn: its size and the room for its axes in pixels, and the drawing."""
+    """The drawing of an input: a function, its size, and margins for its axes in pixels."""
 
     size: Callable[[np.ndarray], tuple[int, int]]  # width, height
     draw: Callable[[Axes, np.ndarray, Scales, tuple[float, float]], None]
@@ -90,22 +91,22 @@ class _Panel:
 
 
 def png(figure: Figure) -> bytes:
-    """The sheet as a PNG file."""
+    """Returns a figure as the content of a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi="figure")
     return file.getvalue()
 
 
 def contact_sheet(header: str, entries: Sequence[Entry], scales: Scales) -> Figure:
-    """Draws entries in rows, in reading order; clips with video take a row each.
+    """Draws entries in rows, in reading order; each clip with video takes a row.
 
     Args:
-      header: what the sheet shows; two lines at most.
-      entries: at least one, all with inputs of the same names and shapes.
-      scales: what their numbers mean.
+      header: title of the sheet, at most two lines.
+      entries: at least one entry, all with inputs of the same names and shapes.
+      scales: units of the inputs.
 
     Raises:
-      ValueError: no entry, or none of its inputs can be drawn.
+      ValueError: there is no entry, or none of its inputs can be drawn.
     """
     names = [name for name in _PANELS if entries and name in entries[0].inputs]
     if not names:
@@ -130,27 +131,27 @@ def contact_sheet(header: str, entries: Sequence[Entry], scales: Scales) -> Figu
     title = fitted(header, sheet - 2 * GAP, _HEADER_LINES)
     top = GAP + LINE * len(title) + GAP
     row_height = caption_height + tallest + GAP
-    canvas = Canvas(sheet, top + rows * row_height)
-    canvas.text(GAP, GAP, title, weight="bold")
+    pixel_figure = PixelFigure(sheet, top + rows * row_height)
+    pixel_figure.text(GAP, GAP, title, weight="bold")
     for number, (entry, caption) in enumerate(zip(entries, captions, strict=True)):
         row, column = divmod(number, columns)
         x, y = GAP + column * (width + GAP), top + row * row_height
-        canvas.text(x, y, caption)
+        pixel_figure.text(x, y, caption)
         for name, panel, (w, h) in zip(names, panels, sizes, strict=True):
-            axes = canvas.axes(x + panel.left, y + caption_height + above, w, h)
+            axes = pixel_figure.axes(x + panel.left, y + caption_height + above, w, h)
             panel.draw(axes, entry.inputs[name], scales, limits[name])
             x += panel.left + w + panel.right + GAP
-    return canvas.figure
+    return pixel_figure.figure
 
 
 def draw_image(axes: Axes, image: np.ndarray, *_) -> None:
-    """Draws [h, w, 1 or 3] uint8."""
+    """Draws a picture, uint8 [h, w, 1 or 3]."""
     axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, "gray", vmin=0, vmax=255)
     axes.set_axis_off()
 
 
 def _video(axes: Axes, video: np.ndarray, scales: Scales, _) -> None:
-    """Draws every fourth frame of [T, S, S, 3] in a row, and when it is shown."""
+    """Draws every fourth frame of a video [T, S, S, 3] in a row, with its time."""
     frames = video[::_EVERY_FRAMES]
     axes.imshow(np.concatenate(list(frames), axis=1))
     middles = (np.arange(len(frames)) + 0.5) * frames.shape[2] - 0.5
@@ -166,7 +167,15 @@ def draw_spectrogram(
     limits: tuple[float, float],
     colours: str = "magma",
 ) -> None:
-    """Draws [T, mel bins], low sounds below, in colours from the one limit to the other."""
+    """Draws a spectrogram [T, mel bins] with low frequencies at the bottom.
+
+    Args:
+      axes: axes to draw in.
+      spectrogram: values.
+      scales: units of the axes.
+      limits: values of the first and the last colour.
+      colours: name of a colour map.
+    """
     frames, bins = spectrogram.shape
     hop = 1 if scales.mel_hop is None else scales.mel_hop / scales.sample_rate
     axes.imshow(
@@ -184,7 +193,7 @@ def draw_spectrogram(
 
 
 def draw_waveform(axes: Axes, audio: np.ndarray, scales: Scales, *_) -> None:
-    """Draws int16 [samples]; 1 is full scale."""
+    """Draws a waveform, int16 [samples]; full scale is 1."""
     draw_over_time(axes, audio / 32768, len(audio) / scales.sample_rate, (-1, 1))
     axes.set_yticks([-1, 0, 1])
     axes.set_ylabel("of full scale", size=FONT - 1, labelpad=1)
@@ -193,7 +202,7 @@ def draw_waveform(axes: Axes, audio: np.ndarray, scales: Scales, *_) -> None:
 def draw_over_time(
     axes: Axes, values: np.ndarray, seconds: float, limits: tuple[float, float]
 ) -> None:
-    """Draws the lowest and highest of values [samples] in each column of pixels."""
+    """Draws the range of values [samples] in each column of pixels."""
     parts = np.array_split(values, min(len(values), round(axes.bbox.width)))
     ends = np.cumsum([0, *map(len, parts)]) * seconds / len(values)
     axes.fill_between(
@@ -201,7 +210,7 @@ def draw_over_time(
         [part.min() for part in parts],
         [part.max() for part in parts],
         linewidth=0.8,
-        color="#3b6ea5",
+        color=COLOURS[0],
     )
     axes.set_xlim(0, seconds)
     axes.set_ylim(*limits)
@@ -209,7 +218,7 @@ def draw_over_time(
 
 
 def _points(axes: Axes, points: np.ndarray, scales: Scales, _) -> None:
-    """Draws [M, 3]; what is near is bright."""
+    """Draws a point cloud [M, 3]; near points are bright."""
     _, _, near = project(points, scales.up_axis)
     draw_cloud(axes, points, scales.up_axis, near, limits=(-1.5, 1.5))
 
@@ -223,19 +232,29 @@ def draw_cloud(
     size: float = 3,
     colours: str = "viridis",
 ) -> None:
-    """Draws [M, 3] in the cube from -1 to 1, without perspective, in colours of values [M]."""
+    """Draws points [M, 3] within the cube from -1 to 1, in parallel projection.
+
+    Args:
+      axes: axes to draw in.
+      points: points to draw.
+      up_axis: axis that is drawn upwards.
+      values: a number for each point, shown by its colour.
+      limits: values of the first and the last colour.
+      size: area of a point, in square points of type.
+      colours: name of a colour map.
+    """
     corners = np.array(list(itertools.product((-1, 1), repeat=3)))
     for corner, other in itertools.combinations(corners, 2):
         if np.abs(corner - other).sum() == 2:
             edge = project(np.stack([corner, other]), up_axis)
             axes.plot(*edge[:2], color="#cccccc", lw=0.6, zorder=0)
-    # Beside the edges that bound the drawing of the cube, in the middle.
+    # Axis names stand at the middle of the outer edges of the cube.
     turned = _AXES_WITH_LAST_UP[up_axis]
     for axis, place in zip(turned, ((0, -1.2, -1.2), (1.2, 0, -1.2), (-1.2, -1.2, 0)), strict=True):
         x, y, _ = np.array(place) @ _view().T
         axes.text(x, y, "xyz"[axis], size=FONT, ha="center", va="center", color="grey")
     across, up, near = project(points, up_axis)
-    order = np.argsort(near)  # what is in front is drawn last
+    order = np.argsort(near)  # near points are drawn last
     low, high = limits
     axes.scatter(
         across[order], up[order], size, values[order], cmap=colours, vmin=low, vmax=high, lw=0
@@ -245,12 +264,12 @@ def draw_cloud(
 
 
 def project(points: np.ndarray, up_axis: str) -> np.ndarray:
-    """[M, 3] -> how far [3, M] to the right, up and to the viewer; _REACH is the most."""
+    """Returns the coordinates [3, M] of points [M, 3] to the right, up and towards the viewer."""
     return _view() @ points[:, _AXES_WITH_LAST_UP[up_axis]].T
 
 
 def _view() -> np.ndarray:
-    """The directions right, up and to the viewer, in rows, where the third axis is up."""
+    """Returns the directions right, up and towards the viewer in rows; the third axis is up."""
     near = np.array(
         [
             math.cos(_ELEVATION) * math.cos(_AZIMUTH),
@@ -263,13 +282,13 @@ def _view() -> np.ndarray:
 
 
 def _limits(entries: Sequence[Entry], name: str) -> tuple[float, float]:
-    """Lowest and highest number of an input over all entries."""
+    """Returns the lowest and the highest value of an input over all entries."""
     arrays = [entry.inputs[name] for entry in entries]
     return float(min(a.min() for a in arrays)), float(max(a.max() for a in arrays))
 
 
 def _picture_size(image: np.ndarray) -> tuple[int, int]:
-    """Small pictures are enlarged by a whole factor, large ones made to fit."""
+    """Returns the size of a picture: small ones are enlarged by a whole factor."""
     side = image.shape[0] * max(1, _PICTURE // image.shape[0])
     return (min(side, _PICTURE), min(side, _PICTURE))
 
@@ -278,7 +297,7 @@ def _strip_size(video: np.ndarray) -> tuple[int, int]:
     return (_FRAME * -(-len(video) // _EVERY_FRAMES), _FRAME)
 
 
-# In the order from left to right.
+# In their order from left to right.
 _PANELS = {
     "image": _Panel(_picture_size, draw_image),
     "points": _Panel(lambda _: (_CLOUD, _CLOUD), _points),

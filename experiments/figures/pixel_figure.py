@@ -1,4 +1,4 @@
-"""A figure in whole pixels: what is drawn lies where it is put, and text is as wide as said."""
+"""A matplotlib figure that is addressed in whole pixels."""
 
 import textwrap
 from collections.abc import Sequence
@@ -8,27 +8,31 @@ from matplotlib.figure import Figure
 
 _DPI = 100
 FONT = 8  # points
-# Letters of one width: what fits a line is then a number of letters.
+# A monospaced font, so that the length of a text in pixels is known before it is drawn.
 _FAMILY = "DejaVu Sans Mono"
-_LETTER = 7  # pixels across, as it is rendered
+_LETTER = 7  # pixels across, as rendered
 LINE = 14  # pixels from one line of text to the next
-GAP = 12  # pixels around what is drawn
+GAP = 12  # pixels around each drawing
 
 
-class Canvas:
-    """A white figure on which things are placed in pixels from its upper left corner.
+class PixelFigure:
+    """A white figure on which axes and text are placed in pixels from the upper left corner.
+
+    matplotlib's layout engines choose the sizes of axes, so that pictures would be resampled. In a
+    contact sheet or attention map a pixel of the picture must be a whole number of pixels of the
+    file, otherwise single inputs are blurred. matplotlib has no shorter way to place axes exactly.
 
     Attributes:
-      figure: to be saved, with its own dots per inch.
+      figure: the matplotlib figure; save it with `dpi="figure"`.
     """
 
     def __init__(self, width: int, height: int):
-        """Makes it, so many pixels large."""
+        """Creates a figure of the given size in pixels."""
         self.figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
         self._size = (width, height)
 
     def axes(self, x: int, y: int, width: int, height: int) -> Axes:
-        """A drawing of so many pixels, its upper left corner at x, y."""
+        """Returns axes of the given size with the upper left corner at x, y."""
         across, down = self._size
         axes = self.figure.add_axes(
             (x / across, 1 - (y + height) / down, width / across, height / down)
@@ -39,7 +43,7 @@ class Canvas:
     def text(
         self, x: int, y: int, lines: Sequence[str], weight: str = "normal", side: str = "left"
     ) -> None:
-        """Lines of text, as they are, from y downwards; x is their left or 'right' side."""
+        """Writes lines of plain text from y downwards; x is their 'left' or 'right' side."""
         across, down = self._size
         for number, line in enumerate(lines):
             self.figure.text(
@@ -56,5 +60,5 @@ class Canvas:
 
 
 def fitted(text: str, width: int, lines: int) -> list[str]:
-    """Breaks text into lines that fit `width` pixels; what is left over becomes an ellipsis."""
+    """Breaks text into lines that fit `width` pixels; an ellipsis replaces further lines."""
     return textwrap.wrap(text, int(width / _LETTER), max_lines=lines, placeholder="…")

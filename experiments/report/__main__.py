@@ -1,4 +1,4 @@
-"""Any runs side by side: what each reached, where their settings differ, and their curves.
+"""Compares runs: their results, the settings that differ, and their curves.
 
 python -m experiments.report runs/a runs/b
 python -m experiments.report runs/sweep --format=markdown
@@ -18,15 +18,16 @@ from typing import Any
 
 from experiments.cli.argument_parser import Parser
 from experiments.cli.errors import EXIT_FAILED, answered, shown
-from experiments.report import tables as tables
-from experiments.run.records import Run, find, read
+from experiments.figures.curves import MOST_RUNS, draw_comparison
+from experiments.report import tables
+from experiments.run.records import RunSummary, find_runs, read_summary
 from perceiver.errors import InputError
 from perceiver.training.files import replace_file
-from perceiver.training.logging.curves import MOST_RUNS, draw_comparison
 
 RUN_HERE = "python -m experiments.report"
 PICTURE = Path("report.png")
-_NO_FIGURES = ("name", "folder", "records", "settings")  # of a run: told otherwise, or too long
+# Fields of a run that JSON and CSV show under another name or not at all.
+_NO_FIGURES = ("name", "folder", "records", "settings")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,26 +75,26 @@ def _parser() -> argparse.ArgumentParser:
 def report(
     arguments: Sequence[str], form: str, output: str | None = None, html: str | None = None
 ) -> int:
-    """Reads the runs, writes the picture and the page, prints the tables.
+    """Reads the runs, writes the picture and the page, and prints the tables.
 
     Args:
-      arguments: [NAME=]DIR, see `find`.
-      form: 'text', 'markdown', 'json' or 'csv'.
-      output: the picture to write.
-      html: the page to write, None for none.
+      arguments: [NAME=]DIR, see `find_runs`.
+      form: format of the tables, 'text', 'markdown', 'json' or 'csv'.
+      output: PNG file to write; None takes the default of the format.
+      html: page to write; None writes no page.
 
     Returns:
-      The exit status: EXIT_FAILED where a damaged run was left out.
+      The exit status: EXIT_FAILED if a damaged run was left out.
 
     Raises:
-      InputError: folders that are no runs, all of them damaged, or a file that can't be written.
+      InputError: a folder has no runs, all runs are damaged, or a file cannot be written.
     """
     picture = _picture(form, output, html)
     page = None if html is None else _file("--html", html, ".html")
     runs, damaged = [], []
-    for name, folder in find(arguments).items():
+    for name, folder in find_runs(arguments).items():
         try:
-            runs.append(read(name, folder))
+            runs.append(read_summary(name, folder))
         except InputError as error:
             damaged.append(f"{name} is left out: {error}")
     if not runs:
@@ -105,7 +106,7 @@ def report(
     if page:
         _write_page(runs, page)
     print(_FORMS[form](runs, picture if logged else None))
-    if page and form in ("text", "markdown"):  # the others are for programs
+    if page and form in ("text", "markdown"):  # programs read the other formats
         print(f"\npage: {page} ({page.stat().st_size / 1e3:,.0f} kB)")
     if picture and not logged:
         print("no picture: nothing is logged yet", file=sys.stderr)
@@ -117,14 +118,17 @@ def report(
 
 
 def _picture(form: str, output: str | None, html: str | None) -> Path | None:
-    """Where the picture goes; a page has curves of its own."""
+    """Returns the path of the picture, or None for no picture; the page includes its curves."""
     if output is None and (form in ("json", "csv") or html is not None):
         return None
     return _file("--output", str(PICTURE) if output is None else output, ".png")
 
 
 def _file(flag: str, value: str, ending: str) -> Path:
-    """A file that is to be written; checked before anything is read."""
+    """Returns the path of a file to write, after a check that it may be written.
+
+    An existing file is replaced only if this program made it.
+    """
     path = Path(value).expanduser()
     if path.suffix.lower() != ending:
         kind = {".png": "a PNG", ".html": "a page"}[ending]
@@ -133,7 +137,9 @@ def _file(flag: str, value: str, ending: str) -> Path:
         )
     try:
         with path.open("rb") as file:
-            ours = RUN_HERE.encode() in file.read(1024)  # a picture's text, a page's generator
+            ours = RUN_HERE.encode() in file.read(
+                1024
+            )  # in the PNG's text, or the page's generator
     except FileNotFoundError:
         return path
     except OSError as error:
@@ -145,10 +151,10 @@ def _file(flag: str, value: str, ending: str) -> Path:
     return path
 
 
-def _write_page(runs: Sequence[Run], path: Path) -> None:
-    from experiments.report.page import html
+def _write_page(runs: Sequence[RunSummary], path: Path) -> None:
+    from experiments.report.page import render
 
-    content = html(runs, RUN_HERE)
+    content = render(runs, RUN_HERE)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
@@ -156,7 +162,7 @@ def _write_page(runs: Sequence[Run], path: Path) -> None:
         raise InputError(f"--html={path} can't be written: {error.strerror}") from error
 
 
-def _draw(runs: Sequence[Run], picture: Path) -> None:
+def _draw(runs: Sequence[RunSummary], picture: Path) -> None:
     try:
         picture.parent.mkdir(parents=True, exist_ok=True)
         draw_comparison(
@@ -169,8 +175,8 @@ def _draw(runs: Sequence[Run], picture: Path) -> None:
         raise InputError(f"--output={picture} can't be written: {error.strerror}") from error
 
 
-def _sections(runs: Sequence[Run]) -> list[tuple[str, tables.Cells]]:
-    """The tables, each with what it is."""
+def _sections(runs: Sequence[RunSummary]) -> list[tuple[str, tables.Cells]]:
+    """Returns the tables with their headings."""
     sections = [("", tables.run_cells(runs))]
     different = tables.differences(runs)
     if different:
@@ -185,18 +191,18 @@ def _sections(runs: Sequence[Run]) -> list[tuple[str, tables.Cells]]:
     return sections
 
 
-def _text(runs: Sequence[Run], picture: Path | None) -> str:
+def _text(runs: Sequence[RunSummary], picture: Path | None) -> str:
     parts = [f"{head}\n{tables.text(x)}".strip("\n") for head, x in _sections(runs)]
     return "\n\n".join([*parts, *([f"picture: {picture}"] if picture else [])])
 
 
-def _markdown(runs: Sequence[Run], picture: Path | None) -> str:
+def _markdown(runs: Sequence[RunSummary], picture: Path | None) -> str:
     parts = [f"{head}\n\n{tables.markdown(x)}".strip("\n") for head, x in _sections(runs)]
     return "\n\n".join([*parts, *([f"![curves](<{picture}>)"] if picture else [])])
 
 
-def _figures(run: Run) -> dict[str, Any]:
-    """What is told of a run, as plain values; null for what is not finite."""
+def _figures(run: RunSummary) -> dict[str, Any]:
+    """Returns the values of a run for JSON and CSV; values that are not finite become None."""
     return {"run": run.name, "folder": shown(str(run.folder))} | {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in run._asdict().items()
@@ -204,8 +210,8 @@ def _figures(run: Run) -> dict[str, Any]:
     }
 
 
-def _json(runs: Sequence[Run], _: Path | None) -> str:
-    found = {
+def _json(runs: Sequence[RunSummary], _: Path | None) -> str:
+    result = {
         "runs": [_figures(run) for run in runs],
         "differences": tables.differences(runs),
         "seeds": [
@@ -213,16 +219,16 @@ def _json(runs: Sequence[Run], _: Path | None) -> str:
             for group in tables.over_seeds(runs)
         ],
     }
-    return json.dumps(found, indent=2)
+    return json.dumps(result, indent=2)
 
 
-def _csv(runs: Sequence[Run], _: Path | None) -> str:
+def _csv(runs: Sequence[RunSummary], _: Path | None) -> str:
     different = tables.differences(runs)
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow([*_figures(runs[0]), *different])
     for run in runs:
-        settings = (of.get(run.name, "") for of in different.values())
+        settings = (by_run.get(run.name, "") for by_run in different.values())
         writer.writerow([*_figures(run).values(), *map(str, settings)])
     return lines.getvalue().rstrip("\n")
 
@@ -231,7 +237,7 @@ _FORMS = {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs; returns the exit status, or ends the program with a line that says why not."""
+    """Runs the program; returns the exit status, or exits with an error of one line."""
     with answered():
         options = _parser().parse_args(arguments)
         return report(options.runs, options.format, options.output, options.html)
@@ -242,6 +248,6 @@ def _say_error(problem: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
-    sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal lacks letters for
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it silently
+    sys.stdout.reconfigure(errors="backslashreplace")  # letters that the terminal lacks
     sys.exit(main(sys.argv[1:]))

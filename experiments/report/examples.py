@@ -1,4 +1,4 @@
-"""Single examples of a run as parts of a web page: what they look like, what was said, the maps."""
+"""Examples of a run as parts of a web page: inputs, predictions and attention maps."""
 
 import io
 import os
@@ -6,31 +6,33 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from experiments.figures.contact_sheets import INPUTS, Entry, Scales, contact_sheet, png
 from experiments.figures.pixel_figure import GAP, LINE
-from experiments.report.html import Html, joined, missing, note, picture, scrolling, tag
+from experiments.report.elements import joined, missing, note, picture, scrolling, tag
 from experiments.report.results import Names
 from experiments.run.predictions import OneLabel, Predictions
+from perceiver.errors import InputError
 
 if TYPE_CHECKING:
     from perceiver.data.dataset import Source
 
 _BEST, _WORST = 6, 12
-_MAPS = 3  # examples whose attention is shown
+_MAPS = 3  # examples with attention maps
 _SHOWN_CLASSES = 3
-_WIDE = ("video", "spectrogram", "audio")  # drawings that need half a page
-_SIDE = 224  # of a picture that is made larger, about
-_TINY = 1e-7  # nothing is told of probabilities below
+_WIDE = ("video", "spectrogram", "audio")  # modalities that need half the width of the page
+_SIDE = 224  # pixels to which small pictures are enlarged
+_TINY = 1e-7  # lower bound of probabilities in losses
 
 
 class Chosen(NamedTuple):
-    """Examples to be shown, as places in `Predictions`.
+    """The examples to show, as places in `Predictions`.
 
     Attributes:
-      best: right, the lowest loss first.
-      worst: the highest loss first; those whose scores are no numbers before all.
+      best: examples that are predicted right, the lowest loss first.
+      worst: examples with the highest losses, those with scores that are not finite first.
     """
 
     best: list[int]
@@ -38,10 +40,10 @@ class Chosen(NamedTuple):
 
 
 def losses(predictions: Predictions) -> np.ndarray:
-    """The cross-entropy of each example, float64 [E], in nats; NaN where scores are no numbers.
+    """Returns the cross-entropy of each example in nats, float64 [E], NaN for scores of NaN.
 
-    With several labels it is the sum over the example's own classes and the likeliest others: what
-    is left out is small.
+    With several labels it is summed over the example's classes and the likeliest other classes.
+    The remaining terms are small.
     """
     if isinstance(predictions, OneLabel):
         return -np.log(np.maximum(predictions.label_probability.astype(np.float64), _TINY))
@@ -55,40 +57,41 @@ def losses(predictions: Predictions) -> np.ndarray:
 
 
 def choose(predictions: Predictions, best: int = _BEST, worst: int = _WORST) -> Chosen:
-    """The examples that went best and worst."""
+    """Returns the examples with the lowest and the highest losses."""
     loss = losses(predictions)
     order = np.argsort(loss, kind="stable")  # NaN last
     if isinstance(predictions, OneLabel):
         right = predictions.right
         wrong = ~right
     else:
-        right = np.diff(predictions.starts) > 0  # it has a label to find
+        right = np.diff(predictions.starts) > 0  # examples with at least one label
         wrong = np.ones(len(loss), bool)
-        best = min(best, -(-len(loss) // 2))  # or few examples would all be the best
+        best = min(best, -(-len(loss) // 2))  # leaves half of a few examples for the worst
     lowest = [int(e) for e in order if right[e]][:best]
     highest = [int(e) for e in order[::-1] if wrong[e] and e not in lowest][:worst]
     return Chosen(lowest, highest)
 
 
-def drawn(name: str, array: np.ndarray, scales: Scales) -> bytes:
-    """An input as a picture, a PNG or JPEG file.
+def draw_input(name: str, array: np.ndarray, scales: Scales) -> bytes:
+    """Returns an input as the content of a PNG or JPEG file.
 
     Args:
-      name: the modality, one of `INPUTS`.
-      array: its array, without B.
-      scales: what its numbers mean.
+      name: modality, one of `INPUTS`.
+      array: array of one example, without the axis B.
+      scales: units of the input.
     """
     if name == "image":
         side = max(1, _SIDE // array.shape[0])
         pixels = array.repeat(side, axis=0).repeat(side, axis=1)
-        return _file_of(Image.fromarray(pixels.squeeze(-1) if array.shape[-1] == 1 else pixels))
-    # Of a spectrogram the sheet's heading has the limits, which the page tells in its own letters.
+        return _encoded(Image.fromarray(pixels.squeeze(-1) if array.shape[-1] == 1 else pixels))
+    # The sheet's heading is cut off: it holds the limits of a spectrogram, which the page shows as
+    # text.
     sheet = png(
         contact_sheet("." if name == "spectrogram" else "", [Entry("", {name: array})], scales)
     )
-    found = Image.open(io.BytesIO(sheet)).convert("RGB")
+    drawing = Image.open(io.BytesIO(sheet)).convert("RGB")
     above = GAP + LINE if name == "spectrogram" else 0
-    return _file_of(_trimmed(found.crop((0, above, *found.size))))
+    return _encoded(_trimmed(drawing.crop((0, above, *drawing.size))))
 
 
 def gallery(
@@ -97,18 +100,17 @@ def gallery(
     places: Sequence[int],
     names: Names,
     scales: Scales,
-) -> Html:
-    """Examples beside each other, each with what was said of it.
+) -> Markup:
+    """Returns a grid of examples, each with its classes and the predicted ones.
 
     Args:
-      source: the split.
-      predictions: of it.
-      places: of the examples in `predictions`.
-      names: of the classes.
-      scales: what the numbers of inputs mean.
+      source: examples of the split.
+      predictions: predictions for the split.
+      places: examples to show, as places in `predictions`.
+      names: names of the classes.
+      scales: units of the inputs.
     """
     from experiments.run.examples import one_of_evaluation
-    from perceiver.errors import InputError
 
     figures, wide = [], False
     for place in places:
@@ -126,33 +128,32 @@ def gallery(
         wide |= any(name in _WIDE for name in shown)
         pictures = [
             picture(
-                drawn(name, inputs[name], scales),
-                alt=f"{name} of example {number}, {_truth(predictions, place, names)}",
+                draw_input(name, inputs[name], scales),
+                alt=f"{name} of example {number}, {_true_classes(predictions, place, names)}",
             )
             for name in shown
         ]
         about = [
-            tag("div", tag("strong", _truth(predictions, place, names))),
-            tag("div", _which(inputs, source.name(number)), class_="note"),
+            tag("div", tag("strong", _true_classes(predictions, place, names))),
+            tag("div", _caption(inputs, source.name(number)), class_="note"),
             limits,
-            _said(predictions, place, names),
+            _likeliest(predictions, place, names),
         ]
         figures.append(tag("figure", *pictures, tag("figcaption", *about)))
     return tag("div", *figures, class_="examples wide" if wide else "examples")
 
 
-def maps(classifier: Any, source: "Source", numbers: Sequence[int], names: Names) -> Html:
-    """Attention maps of a few examples, of the first and of the last cross-attend.
+def maps(classifier: Any, source: "Source", numbers: Sequence[int], names: Names) -> Markup:
+    """Returns attention maps of a few examples, of the first and the last cross-attend.
 
     Args:
       classifier: a Perceiver, `perceiver.library.Classifier`.
-      source: the split.
-      numbers: of examples in it.
-      names: of the classes.
+      source: examples of the split.
+      numbers: numbers of examples in the split.
+      names: names of the classes.
     """
     from experiments.figures.attention.pictures import summary
     from experiments.run.examples import one_of_evaluation
-    from perceiver.errors import InputError
 
     count = classifier.model["num_cross_attends"]
     parts = []
@@ -172,7 +173,7 @@ def maps(classifier: Any, source: "Source", numbers: Sequence[int], names: Names
                     tag("figcaption", f"{which.capitalize()}, {name}"),
                     scrolling(
                         picture(
-                            _file_of(Image.open(io.BytesIO(data))),
+                            _encoded(Image.open(io.BytesIO(data))),
                             alt=f"attention of {which} to the {name} of example {number}",
                         )
                     ),
@@ -186,25 +187,25 @@ def maps(classifier: Any, source: "Source", numbers: Sequence[int], names: Names
         parts.append(tag("h3", f"#{number}: {classes or 'no class'}"))
         parts.append(tag("div", *figures, class_="maps"))
     about = note(
-        "Where latents look: attention logits, before the softmax, as the paper draws them. Shown "
-        "are those that attend to the fewest inputs; above each map is the latent's number and to "
-        "about how many inputs it attends, 1 / Σ weight²."
+        "Attention logits, before the softmax, as the paper draws them, of the latents that attend "
+        "to the fewest inputs. Above each map are the number of the latent and about how many "
+        "inputs it attends to, 1 / Σ weight²."
     )
     return joined([about, *parts])
 
 
-def _truth(predictions: Predictions, place: int, names: Names) -> str:
-    """The classes that an example has."""
+def _true_classes(predictions: Predictions, place: int, names: Names) -> str:
+    """Returns the classes of an example as text."""
     if isinstance(predictions, OneLabel):
         return names[int(predictions.label[place])]
     own = predictions.labels[predictions.starts[place] : predictions.starts[place + 1]]
     return ", ".join(names[i] for i in own) or "no class"
 
 
-def _said(predictions: Predictions, place: int, names: Names) -> Html:
-    """The likeliest classes, those that are true marked; and the true ones that are not among them.
+def _likeliest(predictions: Predictions, place: int, names: Names) -> Markup:
+    """Returns a list of the likeliest classes and the remaining true ones with probabilities.
 
-    What is marked by its colour has a sign too.
+    True classes are marked by a sign as well as a colour.
     """
     if isinstance(predictions, OneLabel):
         label = int(predictions.label[place])
@@ -236,20 +237,20 @@ def _said(predictions: Predictions, place: int, names: Names) -> Html:
     )
 
 
-def _which(inputs: Mapping[str, Any], name: str) -> str:
-    """The number of an example, its window, and the end of its path if it has one."""
+def _caption(inputs: Mapping[str, Any], name: str) -> str:
+    """Returns the number of an example, its window, and its file name if it has one."""
     number = inputs["index"]
     window = ", window {} of {}".format(*inputs["window"]) if "window" in inputs else ""
     if name == f"example {number}":
         return f"#{number}{window}"
-    # A path, or one and in brackets the archive that the file is in: without their folders.
+    # The name is a path, or a path followed by an archive in brackets; folders are dropped.
     parts = [name] if os.path.exists(name) else name.split(" (")
     short = " (".join(part.rpartition("/")[2] for part in parts)
     return f"#{number}{window}: {short}"
 
 
-def _file_of(drawing: Image.Image) -> bytes:
-    """As PNG, or as JPEG where that is less than half as large, as for photographs."""
+def _encoded(drawing: Image.Image) -> bytes:
+    """Returns a PNG file, or a JPEG file if that is less than half as large."""
     files = []
     for kind, options in (("PNG", {"optimize": True}), ("JPEG", {"quality": 90})):
         file = io.BytesIO()
@@ -261,7 +262,7 @@ def _file_of(drawing: Image.Image) -> bytes:
 
 
 def _trimmed(sheet: Image.Image) -> Image.Image:
-    """Without the white around it."""
+    """Returns a sheet without its white margins."""
     ink = np.argwhere(np.asarray(sheet).min(axis=-1) < 255)
     if not len(ink):
         return sheet

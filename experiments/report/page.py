@@ -1,78 +1,80 @@
-"""The report on runs as a web page in one file: figures, curves, confusions, examples, maps.
+"""The report on runs as a web page in one file: values, curves, confusions, examples and maps.
 
-What is not there any more, such as data or checkpoints, is said in a line; the rest is shown.
+A part whose data or checkpoint is gone is replaced by a line that says so.
 """
 
 import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from markupsafe import Markup
+
 from experiments.figures.contact_sheets import INPUTS, scales_of
-from experiments.report import examples, results
-from experiments.report import tables as tables
-from experiments.report.charts import COLOURS, DASHES, Line, chart, legend
-from experiments.report.html import Html, details, joined, missing, note, page, table, tag
-from experiments.report.html import tiles as tiles_of
-from experiments.report.settings import about_of, settings
+from experiments.figures.curves import MOST_RUNS, curve_points
+from experiments.report import examples, results, tables
+from experiments.report.charts import Curve, chart, legend
+from experiments.report.elements import details, joined, missing, note, page, table, tag
+from experiments.report.elements import tiles as tiles_of
+from experiments.report.settings import read_about, settings
 from experiments.run import predictions, restore
-from experiments.run.records import ABOUT_FILE, Run
+from experiments.run.records import RunSummary
 from perceiver import run_files
 from perceiver.errors import InputError
+from perceiver.training.logging.metric_kinds import LEARNING_RATE, LOSS, METRIC_KINDS, TOP1
 
 if TYPE_CHECKING:
     from perceiver.data.dataset import Dataset, Source
 
-MOST_RUNS = len(COLOURS) * len(DASHES)  # that can be told apart in a chart
-_TITLES = {"top1": "top-1 accuracy", "mAP": "mean average precision"}
-_FIRST_NUMBERS = (0, 1, 2)  # of examples, where none went better than others
+_FIRST_NUMBERS = (0, 1, 2)  # examples whose maps are shown if there are no predictions
 
 
-def html(runs: Sequence[Run], generator: str) -> bytes:
-    """The page.
+def render(runs: Sequence[RunSummary], generator: str) -> bytes:
+    """Returns the content of the page.
 
     Args:
-      runs: the best first, at least one; it is the one that is looked at closely.
-      generator: the program, which the page names at its beginning.
+      runs: at least one run, the best first; the page shows the best in detail.
+      generator: name of the program, which stands at the beginning of the page.
     """
     best = runs[0]
     if len(runs) == 1:
         title = f"Run {best.name}"
         sections = [
-            ("", joined([tag("p", _in_words(best)), _tiles(best)])),
+            ("", joined([tag("p", _summary(best)), _tiles(best)])),
             ("Curves", _curves_of_one(best)),
-            *_closely(best),
+            *_detail_sections(best),
             ("Settings", settings(best)),
         ]
     else:
         title = f"{len(runs)} runs"
-        said = f"The best of them: {best.name}. {_in_words(best)}"
         sections = [
-            ("", tag("p", said)),
+            ("", tag("p", f"The best of them: {best.name}. {_summary(best)}")),
             ("Comparison", _comparison(runs)),
             ("Curves", _curves_of_many(runs)),
-            *((f"{heading} of the best run", content) for heading, content in _closely(best)),
+            *(
+                (f"{heading} of the best run", content)
+                for heading, content in _detail_sections(best)
+            ),
             ("Each run", joined([_folded(run) for run in runs])),
         ]
     return page(title, generator, sections)
 
 
-def _in_words(run: Run) -> str:
-    """What a run reached, in a sentence."""
+def _summary(run: RunSummary) -> str:
+    """Returns a sentence on the state of a run and its results."""
     if run.metric is None or run.last is None:
         return f"It is {run.state} and has not been evaluated."
-    words = ("held-out " if run.held_out else "") + _TITLES[run.metric]
-    test = f"; {tables.number(run.test, '.2%')} on the test split" if run.test is not None else ""
-    return f"It is {run.state}, with {tables.number(run.last, '.2%')} {words}{test}."
+    metric = ("held-out " if run.held_out else "") + METRIC_KINDS[run.metric].phrase
+    test = f"; {tables.share(run.test)} on the test split" if run.test is not None else ""
+    return f"It is {run.state}, with {tables.share(run.last)} {metric}{test}."
 
 
-def _tiles(run: Run) -> Html:
-    metric = tables.metric_in_words(run) or "figure"
+def _tiles(run: RunSummary) -> Markup:
     values = [
-        (f"last {metric}", tables.number(run.last, ".2%")),
-        ("best", tables.number(run.best, ".2%")),
+        (f"last {tables.metric_label(run) or 'figure'}", tables.share(run.last)),
+        ("best", tables.share(run.best)),
         ("best at step", tables.number(run.best_step, ",")),
-        ("test", tables.number(run.test, ".2%")),
-        ("training loss", tables.number(run.loss, ".4f")),
+        ("test", tables.share(run.test)),
+        ("training loss", tables.loss(run.loss)),
         ("steps", tables.number(run.step, ",")),
         ("parameters", tables.number(run.parameters, ",")),
         ("examples/s", tables.number(run.examples_per_second, ",.3g", whole_from=100)),
@@ -81,72 +83,63 @@ def _tiles(run: Run) -> Html:
     return tiles_of([(name, value) for name, value in values if value != tables.ABSENT])
 
 
-def _points(run: Run, split: str, value: str) -> list[tuple[int, float]]:
-    return [(r["step"], r[value]) for r in run.records if r["split"] == split and value in r]
-
-
-def _curves_of_one(run: Run) -> Html:
-    """Training and evaluation in each chart."""
+def _curves_of_one(run: RunSummary) -> Markup:
+    """Returns charts with training and evaluation in each."""
     if not run.records:
         return missing("Nothing is logged yet.")
 
-    def lines(value: str) -> list[Line]:
+    def curves(metric: str) -> list[Curve]:
         found = [
-            Line("training", _points(run, "train", value), 0, noisy=value != "learning_rate"),
-            Line("evaluation", _points(run, "eval", value), 1),
+            Curve("training", curve_points(run.records, metric, "train"), 0, "train"),
+            Curve("evaluation", curve_points(run.records, metric, "eval"), 1, "eval"),
         ]
-        return [line for line in found if line.points]
+        return [curve for curve in found if curve.points]
 
-    metric = run.metric or "top1"
-    charts = [
-        chart("Loss (nats)", lines("loss")),
-        chart(_TITLES[metric].capitalize(), lines(metric), percent=True),
-        chart("Learning rate", lines("learning_rate")),
-    ]
-    return joined(
-        [legend([("training", 0), ("evaluation", 1)]), tag("div", *charts, class_="charts")]
-    )
+    metric = METRIC_KINDS[run.metric or TOP1.name]
+    titles = {"Loss (nats)": LOSS, _capitalised(metric.phrase): metric}
+    titles[LEARNING_RATE.title] = LEARNING_RATE
+    charts = [chart(title, curves(kind.name), kind) for title, kind in titles.items()]
+    return joined([legend(["training", "evaluation"]), tag("div", *charts, class_="charts")])
 
 
-def _curves_of_many(runs: Sequence[Run]) -> Html:
+def _curves_of_many(runs: Sequence[RunSummary]) -> Markup:
     logged = [run for run in runs if run.records]
     if not logged:
         return missing("Nothing is logged yet.")
     shown = logged[:MOST_RUNS]
 
-    def lines(split: str, value: str, watched: str | None = None) -> list[Line]:
+    def curves(split: str, metric: str, label: str | None = None) -> list[Curve]:
         found = [
-            Line(run.name, _points(run, split, value), look, split == "train" and value == "loss")
+            Curve(run.name, curve_points(run.records, metric, split), look, split)
             for look, run in enumerate(shown)
-            if watched in (None, tables.metric_in_words(run))
+            if label in (None, tables.metric_label(run))
         ]
-        return [line for line in found if line.points]
+        return [curve for curve in found if curve.points]
 
-    metrics = {tables.metric_in_words(run): run.metric for run in shown if run.metric}
+    metrics = {tables.metric_label(run): METRIC_KINDS[run.metric] for run in shown if run.metric}
     charts = [
-        chart(
-            f"{words[0].upper()}{words[1:]} in evaluation",
-            lines("eval", metric, words),
-            percent=True,
-        )
-        for words, metric in metrics.items()
+        chart(f"{_capitalised(label)} in evaluation", curves("eval", kind.name, label), kind)
+        for label, kind in metrics.items()
     ]
-    charts.append(chart("Loss in training (nats)", lines("train", "loss")))
-    charts.append(chart("Learning rate", lines("train", "learning_rate")))
-    left_out = (
-        f"The first {len(shown)} of {len(logged)} runs, which is as many as can be told apart."
-    )
+    charts.append(chart("Loss in training (nats)", curves("train", LOSS.name), LOSS))
+    rates = curves("train", LEARNING_RATE.name)
+    charts.append(chart(LEARNING_RATE.title, rates, LEARNING_RATE))
+    left_out = f"The first {len(shown)} of {len(logged)} runs; more could not be told apart."
     return joined(
         [
             note(left_out) if len(shown) < len(logged) else None,
-            legend([(run.name, look) for look, run in enumerate(shown)]),
+            legend([run.name for run in shown]),
             tag("div", *charts, class_="charts"),
         ]
     )
 
 
-def _comparison(runs: Sequence[Run]) -> Html:
-    """The tables of the report in text."""
+def _capitalised(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _comparison(runs: Sequence[RunSummary]) -> Markup:
+    """Returns the tables of the report in text."""
     parts = [table(tables.run_cells(runs))]
     different = tables.differences(runs)
     if different:
@@ -160,13 +153,13 @@ def _comparison(runs: Sequence[Run]) -> Html:
     return joined(parts)
 
 
-def _folded(run: Run) -> Html:
-    reached = tables.number(run.last, ".2%")
-    return details(f"{run.name}: {reached}, {run.state}", _tiles(run), settings(run))
+def _folded(run: RunSummary) -> Markup:
+    summary = f"{run.name}: {tables.share(run.last)}, {run.state}"
+    return details(summary, _tiles(run), settings(run))
 
 
-class _Looked(NamedTuple):
-    """What there is to look at closely in a run; a text says why a part is missing."""
+class _Details(NamedTuple):
+    """The predictions and data of a run; a text says why a part is missing."""
 
     saved: predictions.Saved | str
     source: "Source | str"
@@ -174,27 +167,29 @@ class _Looked(NamedTuple):
     data: dict[str, Any]
 
 
-def _closely(run: Run) -> list[tuple[str, Html]]:
-    """Confusions, examples and attention maps."""
-    looked = _look(run)
+def _detail_sections(run: RunSummary) -> list[tuple[str, Markup]]:
+    """Returns sections on confusions, examples and attention maps."""
+    found = _read_details(run)
     sections = []
     chosen = examples.Chosen([], [])
-    if isinstance(looked.saved, str):
-        sections.append(("Confusions and examples", missing(looked.saved)))
+    if isinstance(found.saved, str):
+        sections.append(("Confusions and examples", missing(found.saved)))
     else:
-        found = looked.saved.predictions
-        split = "the evaluation split" if looked.saved.split == "eval" else "the held-out part"
-        about = note(f"{len(found.index):,} examples of {split}, after step {looked.saved.step:,}.")
-        heading, content = results.classes(found, looked.names)
+        predicted = found.saved.predictions
+        split = "the evaluation split" if found.saved.split == "eval" else "the held-out part"
+        about = note(
+            f"{len(predicted.index):,} examples of {split}, after step {found.saved.step:,}."
+        )
+        heading, content = results.classes(predicted, found.names)
         sections.append((heading, joined([about, content])))
-        chosen = examples.choose(found)
-        sections.append(("Examples", _examples(looked, chosen)))
-    sections.append(("Attention", _attention(run, looked, chosen)))
+        chosen = examples.choose(predicted)
+        sections.append(("Examples", _examples(found, chosen)))
+    sections.append(("Attention", _attention(run, found, chosen)))
     return sections
 
 
-def _look(run: Run) -> _Looked:
-    """Reads predictions and opens the data of a run."""
+def _read_details(run: RunSummary) -> _Details:
+    """Reads the predictions and opens the data of a run."""
     try:
         saved = predictions.read(run.folder)
     except InputError as error:
@@ -204,31 +199,29 @@ def _look(run: Run) -> _Looked:
             f"There is no {run_files.PREDICTIONS} in {run.folder}: python -m experiments.evaluate, "
             "with the run's --config and --workdir, writes it."
         )
-    about = about_of(run)
+    about = read_about(run)
     data = about.get("config", {}).get("data", {})
     dataset = _dataset(data)
     known = about.get("class_names") or ()
     if isinstance(dataset, str):
-        return _Looked(saved, dataset, results.Names(tuple(map(str, known))), data)
+        return _Details(saved, dataset, results.Names(tuple(map(str, known))), data)
     names = results.Names(dataset.class_names)
     held_out = not isinstance(saved, str) and saved.split == "held_out"
     source = dataset.held_out if held_out else dataset.eval
     if source is None:
-        source = "The examples can't be shown: no part is set apart any more."
+        source = "The examples can't be shown: the config has no held-out part any more."
     elif not isinstance(saved, str) and source.num_examples <= saved.predictions.index.max():
         source = (
             f"The examples can't be shown: the data have changed, {source.num_examples:,} are left "
             f"of {len(saved.predictions.index):,}."
         )
-    return _Looked(saved, source, names, data)
+    return _Details(saved, source, names, data)
 
 
 def _dataset(data: dict[str, Any]) -> "Dataset | str":
-    """The data of a run as they are now."""
+    """Returns the data set of a run as it is now, or why it cannot be loaded."""
     if not data:
-        return f"The examples can't be shown: the run has no {ABOUT_FILE} that says what they are."
-    from perceiver.errors import InputError
-
+        return f"The examples can't be shown: {run_files.CONFIG} of the run is missing."
     try:
         return restore.dataset(data)
     except ModuleNotFoundError as error:  # not every machine has TensorFlow
@@ -237,50 +230,51 @@ def _dataset(data: dict[str, Any]) -> "Dataset | str":
         return f"The examples can't be shown: {error}"
 
 
-def _examples(looked: _Looked, chosen: examples.Chosen) -> Html:
-    if isinstance(looked.source, str):
-        return missing(looked.source)
+def _examples(found: _Details, chosen: examples.Chosen) -> Markup:
+    if isinstance(found.source, str):
+        return missing(found.source)
     shown = functools.partial(
         examples.gallery,
-        looked.source,
-        looked.saved.predictions,
-        names=looked.names,
-        scales=scales_of(looked.data),
+        found.source,
+        found.saved.predictions,
+        names=found.names,
+        scales=scales_of(found.data),
     )
-    one = isinstance(looked.saved.predictions, predictions.OneLabel)
+    one = isinstance(found.saved.predictions, predictions.OneLabel)
     headings = {
         "Wrong, the highest loss first" if one else "The highest losses": chosen.worst,
         "Right, the lowest loss first" if one else "The lowest losses": chosen.best,
     }
-    parts = [note("In bold what is true, below it what the network found likeliest; ✓ is true.")]
+    about = "True classes are in bold; below them are the likeliest classes, with ✓ for true ones."
+    parts = [note(about)]
     for heading, places in headings.items():
         if places:
             parts += [tag("h3", heading), shown(places)]
     if one and not chosen.worst:
-        parts.append(note("None was wrong."))
+        parts.append(note("No prediction was wrong."))
     return joined(parts)
 
 
-def _attention(run: Run, looked: _Looked, chosen: examples.Chosen) -> Html:
-    """Maps of the example that went best and of those that went worst."""
+def _attention(run: RunSummary, found: _Details, chosen: examples.Chosen) -> Markup:
+    """Returns maps of the example with the lowest loss and those with the highest losses."""
     kind = (run.settings or {}).get("model.name")
     if kind not in (None, "perceiver"):
-        return missing(f"A {kind} has no latents whose attention could be drawn.")
-    if isinstance(looked.source, str):
-        return missing(looked.source)
+        return missing(f"A {kind} has no latents, so there are no attention maps.")
+    if isinstance(found.source, str):
+        return missing(found.source)
     from perceiver import library
     from perceiver.training.checkpoints import CheckpointError
 
-    step = "newest" if isinstance(looked.saved, str) else looked.saved.step
+    step = "newest" if isinstance(found.saved, str) else found.saved.step
     try:
         classifier = library.load(run.folder, checkpoint=step)
-    except (library.InputError, CheckpointError) as error:
+    except (InputError, CheckpointError) as error:
         return missing(f"There are no attention maps: {error}")
     unknown = sorted(set(classifier.inputs) - set(INPUTS))
     if unknown:
-        return missing(f"There are no attention maps: how to draw {unknown[0]} is not known.")
-    numbers = [n for n in _FIRST_NUMBERS if n < looked.source.num_examples]
-    if not isinstance(looked.saved, str):
-        index = looked.saved.predictions.index
+        return missing(f"There are no attention maps: {unknown[0]} inputs cannot be drawn.")
+    numbers = [n for n in _FIRST_NUMBERS if n < found.source.num_examples]
+    if not isinstance(found.saved, str):
+        index = found.saved.predictions.index
         numbers = [int(index[e]) for e in [*chosen.best[:1], *chosen.worst]]
-    return examples.maps(classifier, looked.source, numbers, looked.names)
+    return examples.maps(classifier, found.source, numbers, found.names)

@@ -1,56 +1,59 @@
-"""What a run was started with, as parts of a web page: command, config, packages, devices."""
+"""The settings of a run as parts of a web page: command, config, packages and devices."""
 
 import json
 import shlex
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import CONFIGS, flatten, load_config
-from experiments.report import tables as tables
-from experiments.report.html import Html, details, joined, missing, note, table, tag
-from experiments.run.records import ABOUT_FILE, AROUND, Run
+from experiments.report import tables
+from experiments.report.elements import details, joined, missing, note, table, tag
+from experiments.run.records import ENVIRONMENT_KEYS, RunSummary
+from perceiver import run_files
 from perceiver.errors import InputError
 
 
-def settings(run: Run) -> Html:
-    """The command, and the config: first where it is not as its file has it; then all of it."""
+def settings(run: RunSummary) -> Markup:
+    """Returns the command, the values that differ from the config's file, and all values."""
     if run.settings is None:
-        return missing(f"The run has no {ABOUT_FILE}.")
-    about = about_of(run)
+        return missing(f"The run has no {run_files.CONFIG}.")
+    about = read_about(run)
     parts = []
     command = _command(about.get("command"))
     if command:
         parts += [tag("h3", "Command"), tag("pre", tag("code", command))]
     parts.append(tag("h3", "Changed from the config's file"))
     parts.append(_changed(run.settings, about.get("command")))
-    around = [["what", "value"], ["folder", str(run.folder)], ["git", run.code or tables.ABSENT]]
+    environment = [["name", "value"], ["folder", str(run.folder)]]
+    environment.append(["git", run.code or tables.ABSENT])
     for key, value in run.settings.items():
-        if key.partition(".")[0] in AROUND and key != "git":
+        if key.partition(".")[0] in ENVIRONMENT_KEYS and key != "git":
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            around.append([key.removeprefix("versions."), shown])
-    parts.append(details("Packages, devices and code", table(around, "settings")))
-    of_section: dict[str, list[list[str]]] = {}
+            environment.append([key.removeprefix("versions."), shown])
+    parts.append(details("Packages, devices and code", table(environment, "settings")))
+    rows_by_section: dict[str, list[list[str]]] = {}
     for key, value in run.settings.items():
         section, _, rest = key.partition(".")
-        if section not in AROUND:
-            of_section.setdefault(section, []).append([rest or section, str(value)])
+        if section not in ENVIRONMENT_KEYS:
+            rows_by_section.setdefault(section, []).append([rest or section, str(value)])
     parts += [
         details(f"config.{section}", table([["setting", "value"], *rows], "settings"))
-        for section, rows in of_section.items()
+        for section, rows in rows_by_section.items()
     ]
     return joined(parts)
 
 
-def about_of(run: Run) -> dict[str, Any]:
-    """What config.json has; `run_records.read` has found it to be as it should."""
-    path = run.folder / ABOUT_FILE
+def read_about(run: RunSummary) -> dict[str, Any]:
+    """Returns the content of config.json, which `records.read_summary` has checked; {} without."""
+    path = run.folder / run_files.CONFIG
     return json.loads(path.read_bytes()) if path.exists() else {}
 
 
 def _command(command: Any) -> str | None:
-    """As a user types it."""
+    """Returns the command as a user types it; None if it is not known."""
     if not isinstance(command, list) or not command:
         return None
     first, *rest = map(str, command)
@@ -60,22 +63,22 @@ def _command(command: Any) -> str | None:
     return shlex.join([first, *rest])
 
 
-def _changed(settings: dict[str, Any], command: Any) -> Html:
-    """Settings that are not those of the config's file as it is now.
+def _changed(settings: dict[str, Any], command: Any) -> Markup:
+    """Returns a table of the settings that differ from the config's file as it is now.
 
-    Only the project's own files are asked: a config is a program.
+    Only the project's configs are loaded, because a config is a program.
     """
     spec = _config_file(command)
     if spec is None:
-        return note("It is not known which config of this project the run began with.")
+        return note("It is not known which config of this project the run was started with.")
     try:
-        given = load_config(str(CONFIGS.parent / spec))
+        config = load_config(str(CONFIGS.parent / spec))
     except InputError as error:
-        return note(f"It is not known: {error}")
-    default = dict(flatten(ConfigDict(json.loads(given.to_json()))))
+        return note(f"The config cannot be loaded: {error}")
+    default = dict(flatten(ConfigDict(json.loads(config.to_json()))))
     rows = [
         [key, str(settings.get(key, tables.ABSENT)), str(default.get(key, tables.ABSENT))]
-        for key in sorted(default.keys() | {k for k in settings if k.partition(".")[0] in given})
+        for key in sorted(default.keys() | {k for k in settings if k.partition(".")[0] in config})
         if settings.get(key, tables.ABSENT) != default.get(key, tables.ABSENT)
     ]
     if not rows:
@@ -84,7 +87,7 @@ def _changed(settings: dict[str, Any], command: Any) -> Html:
 
 
 def _config_file(command: Any) -> str | None:
-    """configs/NAME.py[:variant] of a command that has such a --config."""
+    """Returns configs/NAME.py[:variant] from a command's --config; None if it has none."""
     words = [str(word) for word in command] if isinstance(command, list) else []
     for i, word in enumerate(words):
         name, equals, value = word.partition("=")

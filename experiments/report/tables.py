@@ -1,4 +1,4 @@
-"""Tables of runs: what each reached, where their settings differ, and means over seeds."""
+"""Tables of runs: their results, the settings that differ, and means over seeds."""
 
 import datetime as dt
 import json
@@ -9,28 +9,28 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from experiments.cli.errors import shown
-from experiments.run.records import AROUND, Run
+from experiments.run.records import ENVIRONMENT_KEYS, RunSummary
+from perceiver.training.logging.metric_kinds import EXACT_SHARE, LOSS, METRIC_KINDS
 
-METRICS = {"top1": "top-1", "mAP": "mAP"}
 SEED = "train.seed"
-ABSENT = "-"  # in a table, of what is not known
-_LONGEST = 40  # characters of a value; more are left out of its middle
+ABSENT = "-"  # stands in a table for a value that is not known
+_LONGEST = 40  # characters of a value; the middle of a longer one becomes an ellipsis
 _MARKDOWN = frozenset("\\`*_[]<>|~$&")
 
 Cells = list[list[str]]  # rows of text, the first is the heading
 
 
 class OverSeeds(NamedTuple):
-    """Runs that are alike but for the seed.
+    """Runs that differ in the seed only.
 
     Attributes:
-      settings: those in which they differ from the other runs.
-      seeds: in order.
-      metric: what it is, in words.
-      last: the mean of the last figures.
-      last_deviation: the standard deviation of a run (over n - 1).
-      best: the mean of the best figures.
-      best_deviation: likewise.
+      settings: settings in which the group differs from the other runs.
+      seeds: seeds in order.
+      metric: name of the metric, see `metric_label`.
+      last: mean of the last values in evaluation.
+      last_deviation: sample standard deviation (n - 1) of the last values.
+      best: mean of the best values in evaluation.
+      best_deviation: sample standard deviation (n - 1) of the best values.
     """
 
     settings: dict[str, Any]
@@ -42,32 +42,29 @@ class OverSeeds(NamedTuple):
     best_deviation: float
 
 
-def metric_in_words(run: Run) -> str | None:
-    """'top-1', 'held-out top-1' and so on."""
+def metric_label(run: RunSummary) -> str | None:
+    """Returns the name of a run's metric, for example 'held-out top-1'; None without a metric."""
     if run.metric is None:
         return None
-    return ("held-out " if run.held_out else "") + METRICS[run.metric]
+    return ("held-out " if run.held_out else "") + METRIC_KINDS[run.metric].label
 
 
-def in_order(runs: Sequence[Run]) -> list[Run]:
-    """The runs, the highest last figure first; those with the same metric together.
+def in_order(runs: Sequence[RunSummary]) -> list[RunSummary]:
+    """Returns the runs by metric, the highest last value first and runs that diverged last."""
 
-    What diverged comes after what did not.
-    """
-
-    def key(run: Run) -> tuple:
+    def key(run: RunSummary) -> tuple:
         known = run.last is not None and math.isfinite(run.last)
-        words = metric_in_words(run)
+        label = metric_label(run)
         failed = not known or run.state == "diverged"
-        return (words is None, words or "", failed, -run.last if known else 0, run.name)
+        return (label is None, label or "", failed, -run.last if known else 0, run.name)
 
     return sorted(runs, key=key)
 
 
-def differences(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """The settings that are not the same in all runs: {key: {name of the run: value}}.
+def differences(runs: Sequence[RunSummary]) -> dict[str, dict[str, Any]]:
+    """Returns the settings that are not the same in all runs: {key: {name of the run: value}}.
 
-    A run without the key is not among its names; one without settings is left aside.
+    A run that lacks a key is missing under that key. Runs without settings are left out.
     """
     known = [run for run in runs if run.settings is not None]
     keys = {key for run in known for key in run.settings}
@@ -78,66 +75,67 @@ def differences(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     return {
         key: values
         for key, values in found.items()
-        if len(values) < len(known) or len({_text(value) for value in values.values()}) > 1
+        if len(values) < len(known) or len({str(value) for value in values.values()}) > 1
     }
 
 
-def over_seeds(runs: Sequence[Run]) -> list[OverSeeds]:
-    """Means over runs that differ in the seed alone, of those that are done, the highest first.
+def over_seeds(runs: Sequence[RunSummary]) -> list[OverSeeds]:
+    """Returns means over the seeds of runs that are done, the highest first.
 
-    Packages and machines aside: alike are the config and the revision of the code.
+    Runs form a group if their configs (without the seed) and the revisions of their code are
+    equal. Their packages and machines may differ.
     """
     groups = defaultdict(list)
     for run in runs:
         if run.state == "done" and run.last is not None and SEED in (run.settings or {}):
-            alike = {key: x for key, x in run.settings.items() if _of_the_run(key)}
-            groups[json.dumps([alike, metric_in_words(run)], sort_keys=True)].append(run)
-    apart = [key for key in differences(runs) if _of_the_run(key)]
+            shared = {key: x for key, x in run.settings.items() if _defines_group(key)}
+            groups[json.dumps([shared, metric_label(run)], sort_keys=True)].append(run)
+    differing = [key for key in differences(runs) if _defines_group(key)]
     found = []
     for group in groups.values():
         seeds = sorted({str(run.settings[SEED]) for run in group}, key=lambda x: (len(x), x))
         if len(seeds) < 2 or len(seeds) < len(group):  # a seed that ran twice would count twice
             continue
         last, best = (
-            [math.nan if figure is None else figure for figure in figures]
-            for figures in zip(*((run.last, run.best) for run in group), strict=True)
+            [math.nan if value is None else value for value in values]
+            for values in zip(*((run.last, run.best) for run in group), strict=True)
         )
         found.append(
             OverSeeds(
-                {key: group[0].settings[key] for key in apart if key in group[0].settings},
+                {key: group[0].settings[key] for key in differing if key in group[0].settings},
                 seeds,
-                metric_in_words(group[0]),
-                *(of(figures) for figures in (last, best) for of in (statistics.fmean, _deviation)),
+                metric_label(group[0]),
+                *(of(values) for values in (last, best) for of in (statistics.fmean, _deviation)),
             )
         )
     return sorted(found, key=lambda group: (group.metric, -group.last))
 
 
-def _of_the_run(key: str) -> bool:
-    """Whether runs that are alike agree in it."""
+def _defines_group(key: str) -> bool:
+    """Returns whether runs that differ in the seed only have the same value of a setting."""
     return key != SEED and (_is_config(key) or key == "git")
 
 
 def _is_config(key: str) -> bool:
-    return key.partition(".")[0] not in AROUND
+    return key.partition(".")[0] not in ENVIRONMENT_KEYS
 
 
-def _deviation(figures: Sequence[float]) -> float:
-    return statistics.stdev(figures) if all(map(math.isfinite, figures)) else math.nan
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
-def run_cells(runs: Sequence[Run]) -> Cells:
-    """The table of what runs reached; columns in which there would be nothing are left out."""
-    words = {metric_in_words(run) for run in runs} - {None}
-    figure = words.pop() if len(words) == 1 else "figure"
-    columns: list[tuple[str, Callable[[Run], str]]] = [
+def run_cells(runs: Sequence[RunSummary]) -> Cells:
+    """Returns the table of results; columns without any value are left out."""
+    labels = {metric_label(run) for run in runs} - {None}
+    metric = labels.pop() if len(labels) == 1 else "figure"
+    columns: list[tuple[str, Callable[[RunSummary], str]]] = [
         ("run", lambda run: run.name),
-        ("metric", lambda run: metric_in_words(run) if words and run.metric else ABSENT),
-        (f"last {figure}", lambda run: number(run.last, ".2%")),
-        ("best", lambda run: number(run.best, ".2%")),
+        ("metric", lambda run: metric_label(run) if labels and run.metric else ABSENT),
+        (f"last {metric}", lambda run: share(run.last)),
+        ("best", lambda run: share(run.best)),
         ("at step", lambda run: number(run.best_step, ",")),
-        ("test", lambda run: number(run.test, ".2%")),
-        ("loss", lambda run: number(run.loss, ".4f")),
+        ("test", lambda run: share(run.test)),
+        ("loss", lambda run: loss(run.loss)),
         ("step", lambda run: number(run.step, ",")),
         ("parameters", lambda run: number(run.parameters, ",")),
         ("examples/s", lambda run: number(run.examples_per_second, ",.3g", whole_from=100)),
@@ -145,7 +143,7 @@ def run_cells(runs: Sequence[Run]) -> Cells:
         ("state", lambda run: run.state),
         ("code", lambda run: _revision(run.code)),
     ]
-    always = ("run", f"last {figure}", "best", "loss", "step", "state")
+    always = ("run", f"last {metric}", "best", "loss", "step", "state")
     filled = [
         (header, show)
         for header, show in columns
@@ -158,7 +156,14 @@ def run_cells(runs: Sequence[Run]) -> Cells:
 
 
 def difference_cells(found: dict[str, dict[str, Any]], names: Sequence[str]) -> Cells:
-    """The table of settings that differ, a row a run or a row a key: whichever is narrower."""
+    """Returns the table of settings that differ, with a row a run or a row a key.
+
+    Of both it returns the narrower one.
+
+    Args:
+      found: result of `differences`.
+      names: names of the runs.
+    """
     rows = [
         ["run", *found],
         *(
@@ -175,7 +180,7 @@ def difference_cells(found: dict[str, dict[str, Any]], names: Sequence[str]) -> 
 
 
 def seed_cells(groups: Sequence[OverSeeds]) -> Cells:
-    """The table of means over seeds."""
+    """Returns the table of means over seeds."""
     keys = list(dict.fromkeys(key for group in groups for key in group.settings))
     return [
         ["seeds", *keys, "metric", "last", "best"],
@@ -184,8 +189,8 @@ def seed_cells(groups: Sequence[OverSeeds]) -> Cells:
                 ", ".join(group.seeds),
                 *(value(group.settings[k], k) if k in group.settings else ABSENT for k in keys),
                 group.metric,
-                f"{number(group.last, '.2%')} ± {number(group.last_deviation, '.2%')}",
-                f"{number(group.best, '.2%')} ± {number(group.best_deviation, '.2%')}",
+                f"{share(group.last)} ± {share(group.last_deviation)}",
+                f"{share(group.best)} ± {share(group.best_deviation)}",
             ]
             for group in groups
         ),
@@ -193,7 +198,7 @@ def seed_cells(groups: Sequence[OverSeeds]) -> Cells:
 
 
 def text(cells: Cells) -> str:
-    """Columns in line, the first to the left and the others to the right."""
+    """Returns a table as aligned text, the first column to the left and the others to the right."""
     widths = _widths(cells)
     return "\n".join(
         "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip()
@@ -202,39 +207,50 @@ def text(cells: Cells) -> str:
 
 
 def markdown(cells: Cells) -> str:
-    """A table of GitHub's Markdown; names and values are text, whatever they have in them."""
+    """Returns a table in GitHub's Markdown, with special characters escaped."""
     head, *rows = ([_escaped(cell) for cell in row] for row in cells)
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def value(of: Any, key: str = "") -> str:
-    """A setting, as short as it can be told."""
-    found = shown(_revision(of) if key == "git" else _text(of))
-    if len(found) <= _LONGEST:
-        return found
-    return f"{found[: _LONGEST // 2 - 2]}...{found[1 - _LONGEST // 2 :]}"
+def value(setting: Any, key: str = "") -> str:
+    """Returns the value of a setting as text of limited length."""
+    text = shown(_revision(setting) if key == "git" else str(setting))
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2 - 2]}...{text[1 - _LONGEST // 2 :]}"
 
 
-def number(of: float | None, form: str, whole_from: float = math.inf) -> str:
-    """A number, whole from some size on; '-' where there is none."""
-    if of is None:
+def number(x: float | None, spec: str, whole_from: float = math.inf) -> str:
+    """Returns a number as text, '-' for None.
+
+    Args:
+      x: the number.
+      spec: format specification.
+      whole_from: number from which on no decimals are shown.
+    """
+    if x is None:
         return ABSENT
-    return "nan" if math.isnan(of) else format(of, ",.0f" if of >= whole_from else form)
+    return "nan" if math.isnan(x) else format(x, ",.0f" if x >= whole_from else spec)
+
+
+def share(x: float | None) -> str:
+    """Returns a value of the primary metric, a fraction of 1, as percent; '-' for None."""
+    return number(x, EXACT_SHARE)
+
+
+def loss(x: float | None) -> str:
+    """Returns a loss as text, '-' for None."""
+    return number(x, LOSS.exact)
 
 
 def clock(seconds: float | None) -> str:
-    """A time as 0:20:44."""
+    """Returns a time as 0:20:44, '-' for None."""
     return ABSENT if seconds is None else str(dt.timedelta(seconds=round(seconds)))
 
 
-def _text(of: Any) -> str:
-    """As Python writes it, which is how flags take it."""
-    return of if isinstance(of, str) else str(of)
-
-
 def _revision(code: Any) -> str:
-    """A git revision in ten digits, and whether files differed from it."""
+    """Returns a git revision shortened to ten digits, with its mark for local changes."""
     if not code:
         return ABSENT
     revision, plus, changes = str(code).partition("+")

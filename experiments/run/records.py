@@ -1,4 +1,4 @@
-"""What runs left in their folders: found, read and checked. Needs no device."""
+"""Finds the folders of runs, and reads and checks their files. Needs no device."""
 
 import json
 import math
@@ -12,38 +12,36 @@ from experiments.cli.errors import shown
 from experiments.run.lock import STALE_SECONDS
 from perceiver import run_files
 from perceiver.errors import InputError
-from perceiver.training.logging.curves import metric_of, read_run
-from perceiver.training.logging.events import read_speed
-from perceiver.training.logging.metrics import METRICS_FILE
+from perceiver.training.logging.metric_kinds import primary_metric
+from perceiver.training.logging.metrics import read_metrics, read_timing
 
-ABOUT_FILE = "config.json"
-RESULT_FILE = "eval.json"
-_LEVELS = 2  # below a folder that is given: a sweep's points, or sweeps
-AROUND = ("versions", "devices", "processes", "cpus", "git")  # of config.json, beside the config
+_LEVELS = 2  # searched below a given folder: the points of a sweep, or several sweeps
+# Keys of config.json that describe the machine and the code instead of the config.
+ENVIRONMENT_KEYS = ("versions", "devices", "processes", "cpus", "git")
 
 
-class Run(NamedTuple):
-    """A run and what it reached; None where it is not known.
+class RunSummary(NamedTuple):
+    """A run and its results; None for values that are not known.
 
     Attributes:
-      name: of the run.
+      name: name of the run.
       folder: its workdir.
-      records: what it logged.
-      state: 'running' while its lock is kept alive, 'done' where it has its result, 'diverged'
-        where its last loss is no number, 'killed' where it left its lock behind, else 'stopped'.
-      step: the last that was logged.
-      parameters: of its network.
-      metric: what it goes by, 'top1' or 'mAP'.
-      held_out: whether evaluations in training are on a part of the training split set apart.
-      best: the highest figure in evaluation, from 0 to 1.
-      best_step: where it was reached.
-      last: the last figure in evaluation.
-      test: the figure on the test split, where evaluations in training were on another part.
-      loss: the last in training, in nats.
-      examples_per_second: at the median log step, on all devices together.
-      seconds: spent, restarts summed; see `Speed`.
-      code: the git revision.
-      settings: the config's values by 'section.key'; packages, devices and revision.
+      records: all lines of its metrics, see `read_metrics`.
+      state: 'running' while its lock is refreshed, 'done' if it has a result, 'diverged' if its
+        last loss is NaN, 'killed' if it left its lock behind, otherwise 'stopped'.
+      step: last step that was logged.
+      parameters: number of parameters of its network.
+      metric: metric by which it is judged, 'top1' or 'mAP'.
+      held_out: True if evaluations in training use a held-out part of the training split.
+      best: highest value of the metric in evaluation, from 0 to 1.
+      best_step: step at which it was reached.
+      last: last value of the metric in evaluation.
+      test: value on the test split, if evaluations in training use the held-out part.
+      loss: last training loss, in nats.
+      examples_per_second: median over log steps, on all devices together.
+      seconds: time spent, summed over restarts; see `Timing`.
+      code: git revision.
+      settings: values of the config by 'section.key', and versions, devices and revision.
     """
 
     name: str
@@ -65,20 +63,24 @@ class Run(NamedTuple):
     settings: dict[str, Any] | None
 
 
-def find(arguments: Sequence[str]) -> dict[str, Path]:
-    """The runs in folders, by name.
+def find_runs(arguments: Sequence[str]) -> dict[str, Path]:
+    """Finds runs in folders and names them.
 
-    A run that is given is called as its folder is, those below a folder by their path in it; where
-    two would be called the same, both by the whole path.
+    A given run gets the name of its folder; a run below a given folder gets its path within that
+    folder. Runs whose names would be equal get their whole paths.
 
     Args:
-      arguments: [NAME=]DIR, a workdir or a folder with runs one or two levels below. A folder may
-        have '=' in its name, as those of sweeps do: what is a folder is one.
+      arguments: [NAME=]DIR, where DIR is a workdir or a folder with runs one or two levels below.
+        The name of a folder may contain '=', as those of sweeps do: an argument that is the path
+        of a folder is never split.
+
+    Returns:
+      The folders of the runs by name.
 
     Raises:
-      InputError: no such folder, no run in it, or two NAMEs that are the same.
+      InputError: a folder does not exist or has no runs, or two NAMEs are equal.
     """
-    found: dict[Path, tuple[str, Path]] = {}  # once each, also where it is given twice
+    found: dict[Path, tuple[str, Path]] = {}  # each run once, even if given twice
     given = set()
     for argument in arguments:
         name, equals, rest = argument.partition("=")
@@ -87,7 +89,7 @@ def find(arguments: Sequence[str]) -> dict[str, Path]:
         elif not name or not rest:
             raise InputError(f"{argument!r} is no run; give DIR or NAME=DIR, as in first=runs/a")
         if name in given:
-            raise InputError(f"{name!r} names two runs; give each a NAME of its own")
+            raise InputError(f"{name!r} names two runs; give each run a different NAME")
         given |= {name} - {""}
         folder = Path(rest).expanduser()
         if not folder.is_dir():
@@ -96,8 +98,8 @@ def find(arguments: Sequence[str]) -> dict[str, Path]:
         runs = list(_runs_in(folder, _LEVELS))
         if not runs:
             raise InputError(
-                f"{folder} has no run in it: no {METRICS_FILE} or {ABOUT_FILE}, nor has a folder "
-                f"one or two levels below"
+                f"{folder} has no run in it: neither it nor a folder one or two levels below has a "
+                f"{run_files.METRICS} or {run_files.CONFIG}"
             )
         for run in runs:
             below = run.relative_to(folder).as_posix()
@@ -107,6 +109,7 @@ def find(arguments: Sequence[str]) -> dict[str, Path]:
 
 
 def _by_name(runs: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+    """Returns folders by name; an empty or repeated name is replaced by the folder's path."""
     names = [name for name, _ in runs]
     named: dict[str, Path] = {}
     for name, folder in runs:
@@ -121,13 +124,13 @@ def _by_name(runs: Sequence[tuple[str, Path]]) -> dict[str, Path]:
 
 
 def _runs_in(folder: Path, levels: int) -> Iterator[Path]:
-    """A folder where it is a run, else the runs below it."""
+    """Yields the folder itself if it is a run, otherwise the runs below it."""
     try:
         files = {file.name: file for file in folder.iterdir()}
     except OSError:
-        yield folder  # reading it will say what is wrong, and of which
+        yield folder  # reading it raises the error that names the file
         return
-    if METRICS_FILE in files or ABOUT_FILE in files:
+    if run_files.METRICS in files or run_files.CONFIG in files:
         yield folder
     elif levels:
         for name, below in sorted(files.items()):
@@ -135,39 +138,42 @@ def _runs_in(folder: Path, levels: int) -> Iterator[Path]:
                 yield from _runs_in(below, levels - 1)
 
 
-def read(name: str, folder: Path) -> Run:
-    """Reads a run; a last line of its metrics that is still being written is left aside.
+def read_summary(name: str, folder: Path) -> RunSummary:
+    """Reads the files of a run; an incomplete last line of its metrics is ignored.
 
     Raises:
-      InputError: a file can't be read, or is not as it should be.
+      InputError: a file cannot be read, or is damaged.
     """
     try:
         files = [file.name for file in folder.iterdir()]
-        records = read_run(folder) if METRICS_FILE in files else []
-        speed = read_speed(folder)
+        records = read_metrics(folder) if run_files.METRICS in files else []
+        timing = read_timing(folder)
     except OSError as error:
         raise InputError(f"{error.filename} can't be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(str(error).rstrip(".")) from error
-    about, result = (_Object.read(folder / file) for file in (ABOUT_FILE, RESULT_FILE))
+    about, result = (
+        _JsonObject.read(folder / file) for file in (run_files.CONFIG, run_files.RESULT)
+    )
     settings = _settings(about)
     trained = [record for record in records if record["split"] == "train"]
     for record in trained:
         if "loss" not in record:
-            where = f"{folder / METRICS_FILE}: step {record['step']}"
+            where = f"{folder / run_files.METRICS}: step {record['step']}"
             raise InputError(f"{where} in training has no loss; remove its line")
-    # A run that set examples apart is watched on them; those that end without are in eval.json.
-    watched = result.object("held_out") or result
-    held_out = watched is not result or bool((settings or {}).get("data.held_out"))
-    metric = metric_of([*records, watched.values])
-    figures = [(r["step"], r[metric]) for r in records if r["split"] == "eval" and metric in r]
-    if not figures and metric in watched.values:
-        figures.append((result.number("step"), watched.number(metric)))
-    finite = [(step, figure) for step, figure in figures if math.isfinite(figure)]
+    # With a held-out part, evaluations in training are on it, and the rest of eval.json is on the
+    # test split.
+    evaluated = result.object("held_out") or result
+    held_out = evaluated is not result or bool((settings or {}).get("data.held_out"))
+    metric = primary_metric([*records, evaluated.values])
+    values = [(r["step"], r[metric]) for r in records if r["split"] == "eval" and metric in r]
+    if not values and metric in evaluated.values:
+        values.append((result.number("step"), evaluated.number(metric)))
+    finite = [(step, value) for step, value in values if math.isfinite(value)]
     best_step, best = max(finite, key=lambda pair: pair[1], default=(None, None))
     loss = trained[-1]["loss"] if trained else None
     batch = (settings or {}).get("train.batch_size")
-    return Run(
+    return RunSummary(
         name,
         folder,
         records,
@@ -178,49 +184,53 @@ def read(name: str, folder: Path) -> Run:
         held_out=held_out,
         best=best,
         best_step=best_step,
-        last=figures[-1][1] if figures else None,
-        test=result.number(metric) if watched is not result else None,
+        last=values[-1][1] if values else None,
+        test=result.number(metric) if evaluated is not result else None,
         loss=loss,
-        examples_per_second=batch / speed.seconds_per_step
-        if isinstance(batch, int) and speed.seconds_per_step
+        examples_per_second=batch / timing.seconds_per_step
+        if isinstance(batch, int) and timing.seconds_per_step
         else None,
-        seconds=speed.seconds,
+        seconds=timing.seconds,
         code=about.values.get("git"),
         settings=settings,
     )
 
 
 def _state(
-    folder: Path, records: Sequence[dict[str, Any]], result: "_Object", loss: float | None
+    folder: Path, records: Sequence[dict[str, Any]], result: "_JsonObject", loss: float | None
 ) -> str:
-    """See `Run`."""
-    lock = folder / run_files.LOCK  # empty once it was given back
+    """Returns the state of a run, see `RunSummary`."""
+    lock = folder / run_files.LOCK  # empty after a clean end
     held = lock.exists() and lock.stat().st_size > 0
     if held and time.time() - lock.stat().st_mtime < STALE_SECONDS:
         return "running"
-    if result.values and not (records and _went_on(result, folder / METRICS_FILE, records)):
+    if result.values and not (records and _continued(result, folder / run_files.METRICS, records)):
         return "done"
     if loss is not None and math.isnan(loss):
         return "diverged"
     return "killed" if held else "stopped"
 
 
-def _went_on(result: "_Object", metrics: Path, records: Sequence[dict[str, Any]]) -> bool:
-    """Whether a run was resumed after it had its result; that may be of an early checkpoint too."""
+def _continued(result: "_JsonObject", metrics: Path, records: Sequence[dict[str, Any]]) -> bool:
+    """Returns whether training went on after the result was written.
+
+    An earlier step alone does not say so: the result may be that of an early checkpoint.
+    """
     step = result.number("step")
     if step is None or step >= records[-1]["step"]:
         return False
     return result.path.stat().st_mtime < metrics.stat().st_mtime
 
 
-def _settings(about: "_Object") -> dict[str, Any] | None:
+def _settings(about: "_JsonObject") -> dict[str, Any] | None:
+    """Returns the settings of a run, see `RunSummary`; None without config.json."""
     if not about.values:
         return None
     config = about.object("config")
     if config is None:
-        raise InputError(f"{about.path} has no config; it is not of a run, or damaged")
-    around = {key: about.values[key] for key in AROUND if key in about.values}
-    return dict(_flat(config.values)) | dict(_flat(around))
+        raise InputError(f"{about.path} has no config; it is damaged, or not the file of a run")
+    environment = {key: about.values[key] for key in ENVIRONMENT_KEYS if key in about.values}
+    return dict(_flat(config.values)) | dict(_flat(environment))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -231,14 +241,14 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield f"{prefix}{key}", value
 
 
-class _Object(NamedTuple):
-    """The object of a JSON file, or of a part of it; empty where there is no such file."""
+class _JsonObject(NamedTuple):
+    """An object of a JSON file; empty if the file does not exist."""
 
     path: Path
     values: dict[str, Any]
 
     @classmethod
-    def read(cls, path: Path) -> "_Object":
+    def read(cls, path: Path) -> "_JsonObject":
         try:
             return cls._checked(path, json.loads(path.read_bytes()))
         except FileNotFoundError:
@@ -251,18 +261,18 @@ class _Object(NamedTuple):
             raise InputError(f"{path} is damaged, it is not JSON ({error}); remove it") from error
 
     @classmethod
-    def _checked(cls, path: Path, value: object) -> "_Object":
+    def _checked(cls, path: Path, value: object) -> "_JsonObject":
         if not isinstance(value, dict):
             found = textwrap.shorten(json.dumps(value), 40)
             raise InputError(f"{path} has {found} where an object belongs; remove it")
         return cls(path, value)
 
-    def object(self, key: str) -> "_Object | None":
-        """A part; None where there is none."""
+    def object(self, key: str) -> "_JsonObject | None":
+        """Returns the object under a key, or None if the key is missing."""
         return self._checked(self.path, self.values[key]) if key in self.values else None
 
     def number(self, key: str | None) -> float | None:
-        """A number, None where there is none; null is one that was not finite."""
+        """Returns the number under a key: None if the key is missing, NaN for null."""
         if key not in self.values:
             return None
         value = math.nan if self.values[key] is None else self.values[key]

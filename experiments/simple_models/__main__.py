@@ -1,7 +1,7 @@
-"""What a number means: a linear model and a nearest neighbour, on what a network would be given.
+"""Fits a linear model and a nearest neighbour to the inputs of a network, for comparison.
 
-Both are fitted to the training split as evaluation processes it, without augmentation, and measured
-on the evaluation split. Not in the paper.
+Both are fitted to the training split without augmentation and measured on the evaluation split. Not
+in the paper.
 """
 
 import dataclasses
@@ -28,27 +28,27 @@ from perceiver.errors import InputError
 from perceiver.training.average_precision import mean_average_precision
 from perceiver.training.logging.metrics import write_json
 
-USAGE = """Fits a linear model and a nearest neighbour to a config's data, beside which a network's
-accuracy means something. With --workdir the result is simple_models.json there, too.
+USAGE = """Fits a linear model and a nearest neighbour to a config's data, for comparison.
+With --workdir the result is also written to simple_models.json there.
 
   python -m experiments.simple_models --config=configs/digits.py
 """
 
-_MOST_BYTES = 4e9  # of features; fitting takes four times as much
-_INPUTS_AT_ONCE = 64  # windows of video are large
-_STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C of the linear model
+_MOST_BYTES = 4e9  # features; fitting takes four times as much
+_INPUTS_AT_ONCE = 64  # small, because windows of video are large
+_STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # values of C of the linear model
 _FOLDS = 5
 _ITERATIONS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
+class LabelledFeatures:
     """Features and labels of all examples of a split.
 
     Attributes:
       features: float32 [examples, features].
-      labels: uint8 [examples, classes], 1 for each class that is there.
-      widths: how many of the features belong to each modality, in their order.
+      labels: uint8 [examples, classes], 1 for each class of the example.
+      widths: number of features of each modality, in their order.
     """
 
     features: np.ndarray
@@ -57,7 +57,7 @@ class Split:
 
 
 def main(config: ConfigDict, workdir: str | None) -> None:
-    """Reads, fits, reports."""
+    """Reads the data, fits both models and prints their results."""
     experiment = from_config(config)
     one_label = experiment.objective.label == "label"
     folder = None if workdir is None else prepare_workdir(workdir)
@@ -67,7 +67,7 @@ def main(config: ConfigDict, workdir: str | None) -> None:
     modalities, num_classes = tuple(config.model.inputs), len(dataset.class_names)
     check_size([dataset.train, dataset.eval], modalities)
     began = time.monotonic()
-    train, held = (read(s, modalities, num_classes) for s in (dataset.train, dataset.eval))
+    train, held = (read_features(s, modalities, num_classes) for s in (dataset.train, dataset.eval))
     if not _differ(train.labels):
         raise InputError("all training examples have the same labels; there is nothing to learn")
     count, width = held.features.shape
@@ -88,10 +88,10 @@ def main(config: ConfigDict, workdir: str | None) -> None:
     for name, fit in models.items():
         began = time.monotonic()
         scores, note = fit(train, held.features)
-        figure = score(scores, held.labels, one_label=one_label)
+        value = score(scores, held.labels, one_label=one_label)
         seconds = time.monotonic() - began
-        results[name] = {"top1" if one_label else "mAP": figure, "seconds": seconds, "note": note}
-        print(f"{name:<20}{figure:>8.2%}{count:>9,}{seconds:>10.1f}  {note}".rstrip(), flush=True)
+        results[name] = {"top1" if one_label else "mAP": value, "seconds": seconds, "note": note}
+        print(f"{name:<20}{value:>8.2%}{count:>9,}{seconds:>10.1f}  {note}".rstrip(), flush=True)
     if folder:
         sizes = {"num_examples": count, "train_examples": len(train.labels), "features": width}
         if not one_label:
@@ -101,16 +101,16 @@ def main(config: ConfigDict, workdir: str | None) -> None:
 
 
 def check_size(sources: Sequence[Source], modalities: Sequence[str]) -> None:
-    """Refuses what would not fit into memory, by a look at one example.
+    """Checks that fitting fits into memory, by the size of one example.
 
-    Fitting takes about four times what the features do: beside all of them it holds those of four
-    folds of five, the same standardised, and what scikit-learn copies to standardise them.
+    Fitting takes about four times the memory of the features. It holds all features, those of four
+    of five folds, the same standardised, and the copy that scikit-learn standardises.
 
     Raises:
       InputError: the features of all examples take more than 4 GB.
     """
     one = dataclasses.replace(sources[-1], num_examples=1)
-    width = read(one, modalities, num_classes=None).features.shape[1]
+    width = read_features(one, modalities, num_classes=None).features.shape[1]
     count = sum(source.num_examples for source in sources)
     size = count * width * np.dtype(np.float32).itemsize
     if size > _MOST_BYTES:
@@ -121,16 +121,18 @@ def check_size(sources: Sequence[Source], modalities: Sequence[str]) -> None:
         )
 
 
-def read(source: Source, modalities: Sequence[str], num_classes: int | None) -> Split:
-    """The features of all examples, without augmentation; those of windows are averaged.
+def read_features(
+    source: Source, modalities: Sequence[str], num_classes: int | None
+) -> LabelledFeatures:
+    """Reads the features of all examples without augmentation, averaged over windows.
 
     Args:
-      source: the examples.
-      modalities: the inputs that the network takes; their features are concatenated.
-      num_classes: of the data set; None leaves the labels out.
+      source: examples of the split.
+      modalities: inputs of the network; their features are concatenated.
+      num_classes: number of classes of the data set; None leaves the labels out.
 
     Raises:
-      InputError: a file can't be read; it is named.
+      InputError: a file cannot be read; the error names it.
     """
     features = labels = None
     widths: tuple[int, ...] = ()
@@ -152,21 +154,21 @@ def read(source: Source, modalities: Sequence[str], num_classes: int | None) -> 
             else:
                 labels[rows][np.arange(count), batch["label"][:count]] = 1
         done += count
-    return Split(features, labels, widths)
+    return LabelledFeatures(features, labels, widths)
 
 
-def nearest_neighbour(train: Split, features: np.ndarray) -> tuple[np.ndarray, str]:
-    """Gives each example the labels of the training example with the nearest features.
+def nearest_neighbour(train: LabelledFeatures, features: np.ndarray) -> tuple[np.ndarray, str]:
+    """Predicts the labels of the training example with the nearest features.
 
-    The distance is Euclidean. Several modalities are each divided by their standard deviation, one
-    number each, so that none drowns the others.
+    The distance is Euclidean. Each of several modalities is divided by its standard deviation, a
+    single number, so that all of them matter.
 
     Args:
-      train: what is learned from.
-      features: [examples, features].
+      train: training examples.
+      features: [examples, features] to predict for.
 
     Returns:
-      Scores [examples, classes], and no note.
+      Scores [examples, classes], and an empty note.
     """
     known = train.features
     if len(train.widths) > 1:
@@ -178,52 +180,54 @@ def nearest_neighbour(train: Split, features: np.ndarray) -> tuple[np.ndarray, s
     return train.labels[found], ""
 
 
-def linear(train: Split, features: np.ndarray, *, one_label: bool) -> tuple[np.ndarray, str]:
-    """Logistic regression, with the C that does best in the training split.
+def linear(
+    train: LabelledFeatures, features: np.ndarray, *, one_label: bool
+) -> tuple[np.ndarray, str]:
+    """Fits a logistic regression with the C that is best in cross-validation.
 
     Args:
-      train: what is learned from.
-      features: [examples, features].
-      one_label: whether exactly one class is there.
+      train: training examples.
+      features: [examples, features] to predict for.
+      one_label: True if each example has exactly one class.
 
     Returns:
-      Scores [examples, classes], and a note of the C.
+      Scores [examples, classes], and a note with the value of C.
     """
-    strength = strength_of(train, one_label=one_label)
+    strength = choose_strength(train, one_label=one_label)
     scores, iterations = logistic(train, features, one_label=one_label, strength=strength)
     stopped = f", stopped at {_ITERATIONS:,} iterations" if iterations >= _ITERATIONS else ""
     return scores, f"C = {strength:g}{stopped}"
 
 
 def logistic(
-    train: Split, features: np.ndarray, *, one_label: bool, strength: float
+    train: LabelledFeatures, features: np.ndarray, *, one_label: bool, strength: float
 ) -> tuple[np.ndarray, int]:
-    """Logistic regression on standardised features; with several labels, one a class.
+    """Fits a logistic regression to standardised features; with several labels one for each class.
 
-    A class that all training examples have, or none, can't be learned: with one label its score is
-    the lowest, with several it is the same for all examples.
+    A class of all or of no training examples cannot be learned. With one label its score is the
+    lowest, with several labels it is the same for all examples.
 
     Args:
-      train: what is learned from.
-      features: [examples, features].
-      one_label: whether exactly one class is there.
-      strength: C, the inverse of how strongly the weights are held down.
+      train: training examples.
+      features: [examples, features] to predict for.
+      one_label: True if each example has exactly one class.
+      strength: C, the inverse of the strength of regularisation.
 
     Returns:
-      Scores [examples, classes], and the iterations that it took.
+      Scores [examples, classes], and the number of iterations.
     """
     scaler = StandardScaler().fit(train.features)
     known, features = scaler.transform(train.features), scaler.transform(features)
     model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
     shape, iterations = (len(features), train.labels.shape[1]), 0
-    # One thread: with two on two busy cores, which wait for each other, digits took 60 s, not 0.2.
+    # One thread: two threads on two busy cores wait for each other, and digits took 60 s, not 0.2.
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the iterations are reported
         if one_label:
             model.fit(known, train.labels.argmax(axis=1))
             learned = model.decision_function(features)
             scores = np.full(shape, -np.inf)
-            # Of two classes scikit-learn scores the second alone.
+            # For two classes scikit-learn returns the score of the second only.
             two = learned.ndim == 1
             scores[:, model.classes_] = np.stack([-learned, learned], 1) if two else learned
             return scores, int(model.n_iter_.max())
@@ -236,14 +240,15 @@ def logistic(
     return scores, iterations
 
 
-def strength_of(train: Split, *, one_label: bool) -> float:
-    """Chooses C by cross-validation in the training split, of powers of ten from 0.001 to 10.
+def choose_strength(train: LabelledFeatures, *, one_label: bool) -> float:
+    """Chooses C from powers of ten from 0.001 to 10 by cross-validation in the training split.
 
-    They are tried upwards, until one is worse than the best. Every fifth example of a class is in
-    the same one of 5 folds; with several labels every fifth of all, and one fold decides.
+    Values are tried upwards until one is worse than the best. Every fifth example of a class is in
+    the same of 5 folds. With several labels every fifth of all examples is, and only one fold is
+    used.
 
     Returns:
-      The C with the best mean figure; 1 where there are too few examples for a fold.
+      The C with the best mean score; 1 if there are too few examples for a fold.
     """
     fold = np.zeros(len(train.labels), int)
     for of_class in train.labels.T if one_label else [np.ones(len(fold))]:
@@ -254,30 +259,30 @@ def strength_of(train: Split, *, one_label: bool) -> float:
         masks = masks[:1]  # a model for each of 527 classes is slow
     best, chosen = 0.0, 1.0
     for strength in _STRENGTHS if masks else ():
-        figures = []
+        of_folds = []
         for held in masks:
-            part = Split(train.features[~held], train.labels[~held], train.widths)
+            part = LabelledFeatures(train.features[~held], train.labels[~held], train.widths)
             scores, _ = logistic(part, train.features[held], one_label=one_label, strength=strength)
-            figures.append(score(scores, train.labels[held], one_label=one_label))
-        if np.mean(figures) < best:
+            of_folds.append(score(scores, train.labels[held], one_label=one_label))
+        if np.mean(of_folds) < best:
             break
-        if np.mean(figures) > best:
-            best, chosen = np.mean(figures), strength
+        if np.mean(of_folds) > best:
+            best, chosen = np.mean(of_folds), strength
     return chosen
 
 
 def _differ(labels: np.ndarray) -> bool:
-    """Whether there is something to learn."""
+    """Returns whether the examples have different labels."""
     return bool((labels != labels[:1]).any())
 
 
 def score(scores: np.ndarray, labels: np.ndarray, *, one_label: bool) -> float:
-    """Top-1 accuracy, or with several labels mAP over the classes that are there.
+    """Returns the top-1 accuracy, or with several labels the mAP over classes with examples.
 
     Args:
       scores: [examples, classes].
       labels: [examples, classes] of 0 and 1.
-      one_label: whether exactly one class is there.
+      one_label: True if each example has exactly one class.
     """
     if one_label:
         return float((scores.argmax(axis=1) == labels.argmax(axis=1)).mean())

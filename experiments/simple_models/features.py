@@ -1,6 +1,6 @@
-"""Features of inputs for models that are no networks: numbers that mean something singly.
+"""Features of inputs for simple models.
 
-Every function takes a batch of inputs as `perceiver.data.dataset.Source` has them, and gives
+Every function takes a batch of inputs in the form of `perceiver.data.dataset.Source` and returns
 features [B, F]. Not in the paper.
 """
 
@@ -8,19 +8,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-_CELLS = 8  # a side of the grid that points are counted in
-_BANDS = 64  # of the spectrum of raw audio
-_ROUNDING = 1e-10  # about the power of 16-bit samples' rounding, full scale being 1
-_SIDE = 16  # pixels of a frame, at most
+_CELLS = 8  # cells along each side of the grid in which points are counted
+_BANDS = 64  # bands of the spectrum of raw audio
+_ROUNDING = 1e-10  # about the power of the rounding of 16-bit samples; full scale is 1
+_SIDE = 16  # largest width and height of a frame in pixels
 
 
 def features(modality: str, inputs: np.ndarray, *, windows: bool) -> np.ndarray:
-    """Inputs [B, ...], or windows of them [B, W, ...], to features, float [B, F].
+    """Returns the features, float [B, F], of inputs [B, ...] or of windows [B, W, ...].
 
     Args:
-      modality: what the inputs are, such as 'points'; one that is not in FEATURES is flattened.
-      inputs: the inputs.
-      windows: whether there is an axis W, over which features are averaged.
+      modality: name of the modality; inputs whose modality is not in FEATURES are flattened.
+      inputs: batch of inputs.
+      windows: True if there is an axis W, over which features are averaged.
     """
     function = FEATURES.get(modality, flattened)
     if not windows:
@@ -30,14 +30,14 @@ def features(modality: str, inputs: np.ndarray, *, windows: bool) -> np.ndarray:
 
 
 def flattened(inputs: np.ndarray) -> np.ndarray:
-    """Inputs [B, ...] to their values, [B, F]."""
+    """Returns the values of inputs [B, ...] as [B, F]."""
     return inputs.reshape(len(inputs), -1).astype(np.float32)
 
 
 def cell_shares(points: np.ndarray) -> np.ndarray:
-    """Points [B, M, 3] to the share of them in each cell of an 8x8x8 grid on [-1, 1]^3, [B, 512].
+    """Returns the share of points [B, M, 3] in each cell of an 8x8x8 grid on [-1, 1]^3, [B, 512].
 
-    The order of the points means nothing, and shares do not depend on it.
+    Shares do not depend on the order of the points, which has no meaning.
     """
     cells = np.clip(np.floor((points + 1) * (_CELLS / 2)), 0, _CELLS - 1).astype(np.int64)
     numbers = cells @ [_CELLS**2, _CELLS, 1] + _CELLS**3 * np.arange(len(points))[:, None]
@@ -46,15 +46,15 @@ def cell_shares(points: np.ndarray) -> np.ndarray:
 
 
 def bin_statistics(spectrogram: np.ndarray) -> np.ndarray:
-    """Log-mel [B, T, bins] to each bin's mean and standard deviation over time, [B, 2 bins]."""
+    """Returns the mean and standard deviation over time of log-mel [B, T, bins], [B, 2 bins]."""
     spectrogram = spectrogram.astype(np.float32)
     return np.concatenate([spectrogram.mean(axis=1), spectrogram.std(axis=1)], axis=1)
 
 
 def band_powers(audio: np.ndarray) -> np.ndarray:
-    """int16 samples [B, samples] to the log of the mean power in 64 equal bands, [B, 64].
+    """Returns the log of the mean power of samples, int16 [B, samples], in 64 bands, [B, 64].
 
-    A waveform's samples one by one mean nothing, as a shift in time changes them all. The mean of
+    Single samples are no useful features, because a shift in time changes all of them. The mean of
     the samples is left out.
     """
     power = np.abs(np.fft.rfft(audio / 2**15)[:, 1:]) ** 2 / audio.shape[1]
@@ -63,7 +63,7 @@ def band_powers(audio: np.ndarray) -> np.ndarray:
 
 
 def mean_frame(video: np.ndarray) -> np.ndarray:
-    """Frames [B, T, S, S, C] to their mean over time, averaged to at most 16x16, flattened."""
+    """Returns the mean over time of frames [B, T, S, S, C], at most 16x16, flattened."""
     frame = video.mean(axis=1, dtype=np.float32)  # [B, S, S, C]
     for axis in (1, 2):
         size = frame.shape[axis]

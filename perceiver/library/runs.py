@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import jax
 
-from perceiver import networks
+from perceiver import networks, run_files
 from perceiver.errors import InputError
 from perceiver.library.classifier import Classifier
 from perceiver.library.safetensors_files import read_safetensors
@@ -15,8 +15,6 @@ from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.checkpoints.tree_index import describe_differences, flatten, make_index
 from perceiver.training.objectives import make_objective
 from perceiver.training.step import EVALUATED
-
-_CONFIG, _CHECKPOINTS = "config.json", "checkpoints"
 
 
 def load(path: str | Path, checkpoint: int | Literal["newest", "best"] = "newest") -> Classifier:
@@ -62,11 +60,11 @@ def _load_file(path: Path) -> Classifier:
 
 def _load_run(workdir: Path, checkpoint: int | str) -> Classifier:
     config, class_names = _read_config(workdir)
-    if not (workdir / _CHECKPOINTS).is_dir():
+    if not (workdir / run_files.CHECKPOINTS).is_dir():
         raise InputError(f"{workdir} has no checkpoints/; {suggest_run(workdir)}")
     params, state = _variable_shapes(config, len(class_names))
     with Checkpoints(
-        workdir / _CHECKPOINTS,
+        workdir / run_files.CHECKPOINTS,
         keep=1,
         best_of=make_objective(config["train"]["loss"], label_smoothing=0.0).metric,
         read_only=True,
@@ -98,13 +96,13 @@ def _variable_shapes(config: Mapping[str, Any], num_classes: int) -> tuple[Any, 
 
 def _read_config(workdir: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """Returns the config and the class names of a run."""
-    file = workdir / _CONFIG
+    file = workdir / run_files.CONFIG
     try:
         run = json.loads(file.read_text("utf-8"))
         config = {section: dict(run["config"][section]) for section in run["config"]}
         config["model"], config["data"], config["train"]["loss"]  # a KeyError if one is missing
     except FileNotFoundError as error:
-        problem = f"{workdir} is not a run: it has no {_CONFIG}; {suggest_run(workdir)}"
+        problem = f"{workdir} is not a run: it has no {run_files.CONFIG}; {suggest_run(workdir)}"
         raise InputError(problem) from error
     except NotADirectoryError as error:
         raise InputError(f"{workdir} is neither a run's folder nor a file") from error
@@ -123,5 +121,9 @@ def _read_config(workdir: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
 def suggest_run(folder: Path) -> str:
     """Suggests what to do about a folder that contains no run: use a run near it, or train."""
     near = [folder.parent, *(sorted(folder.iterdir()) if folder.is_dir() else [])]
-    runs = [path for path in near if (path / _CONFIG).is_file() and (path / _CHECKPOINTS).is_dir()]
+    runs = [
+        path
+        for path in near
+        if (path / run_files.CONFIG).is_file() and (path / run_files.CHECKPOINTS).is_dir()
+    ]
     return f"is {str(runs[0])!r} meant?" if runs else "train there first"

@@ -1,4 +1,4 @@
-"""Small untrained networks of the configs, for attention maps, and what the paper says they see."""
+"""Small untrained networks for attention maps, and their logits from the paper in NumPy."""
 
 import json
 
@@ -18,7 +18,7 @@ PATCH = (2, 4, 4)  # of the paper's attention maps of video
 
 
 def network(spec, data=None, inputs=None, **model):
-    """A classifier of `configs/SPEC`, shrunk, all of whose parameters are random."""
+    """Returns a small classifier of `configs/SPEC` with random parameters."""
     config = load_config(f"{ROOT}/configs/{spec}")
     for key, value in ({} if "resnet" in spec else SMALL).items():
         config.model[key] = value
@@ -28,7 +28,7 @@ def network(spec, data=None, inputs=None, **model):
         config.data[key] = value
     for modality, values in (inputs or {}).items():
         config.model.inputs[modality].update(values)
-    values = json.loads(config.to_json_best_effort())  # as a run keeps them
+    values = json.loads(config.to_json_best_effort())  # as a run saves them
     built = networks.network(values["model"], values["data"], 10)
     spec = networks.batch_spec(values["model"], values["data"], 1)
     draw = np.random.default_rng(0)
@@ -48,7 +48,7 @@ def network(spec, data=None, inputs=None, **model):
 
 
 def clips(spec="folder.py:sound_video", **model):
-    """One of fused sound and video: 60 runs of samples, and 2 x 2 x 2 patches."""
+    """Returns a classifier of sound and video: 60 patches of samples, and 2 x 2 x 2 of video."""
     return network(
         spec,
         dict(clip_frames=CLIP_FRAMES, image_size=8, spec_time_width=4),
@@ -58,7 +58,7 @@ def clips(spec="folder.py:sound_video", **model):
 
 
 def example(classifier, seed=0):
-    """Random arrays of one example by modality."""
+    """Returns random arrays of one example by modality."""
     draw = np.random.default_rng(seed)
 
     def array(spec):
@@ -77,7 +77,7 @@ def positions(options, *shape):
 
 
 def byte_array(classifier, inputs):
-    """Content and position of one example's inputs, in the order before any permutation."""
+    """Returns content and positions of one example's inputs, before any permutation."""
     parts, vectors = [], []
     for modality, array in inputs.items():
         options = classifier.model["inputs"][modality]
@@ -107,7 +107,7 @@ def byte_array(classifier, inputs):
 
 
 def expected_logits(classifier, inputs):
-    """The attention logits [H, N, M] of each cross-attend, in NumPy float64."""
+    """Returns the attention logits [H, N, M] of each cross-attend, in NumPy float64."""
     model = classifier.model
     assert model["num_cross_attends"] == model["num_towers"] == 2
     _, maps = reference.perceiver(

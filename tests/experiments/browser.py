@@ -1,4 +1,4 @@
-"""A real browser without a window or a network, and what has to hold of any page in it."""
+"""A real browser without a window or a network, and checks that every page must pass."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ PHONE, DESKTOP = 390, 1440  # pixels
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium; a machine that tests changes must have it."""
+    """Chromium; machines of continuous integration must have it."""
     found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
     path = next(filter(None, found), None)
     if path is None:
@@ -27,7 +27,7 @@ def browser():
 
 
 def opened(browser, path, width=DESKTOP):
-    """The page of a file, after it has been found to be in order at this width."""
+    """Opens a file as a page of the given width, checks it, and returns it."""
     context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
     page = context.new_page()
     wrong = []

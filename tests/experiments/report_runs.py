@@ -1,4 +1,4 @@
-"""Runs as they lie on the disk, for the tests of reports."""
+"""Runs on disk for the tests of reports."""
 
 import json
 
@@ -13,7 +13,7 @@ from tests.processes import exit_status
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder with those of two runs, where the report is started."""
+    """A folder with the folders of two runs, in which the report is started."""
     with MetricLog(tmp_path / "a", resume_step=0) as log:
         log.write(1000, "train", loss=2.5, top1=0.1)
         log.write(1000, "eval", loss=2.0, top1=0.75)
@@ -34,7 +34,7 @@ def about(folder, parameters=1, git=None, versions=None, **config):
 
 
 def finished(folder, figures, **config):
-    """A run that is done, with these figures in evaluation."""
+    """Writes a finished run with the given accuracies in evaluation."""
     with MetricLog(folder, resume_step=0) as log:
         for step, figure in enumerate(figures, start=1):
             log.write(step, "eval", loss=1.0, top1=figure)
@@ -47,18 +47,18 @@ def cells(lines):
 
 
 def figures_of(capsys, *arguments, status=0):
-    """What --format=json tells."""
+    """Returns the output of --format=json."""
     assert exit_status(main, [*arguments, "--format=json"]) == status
     return json.loads(capsys.readouterr().out)
 
 
-def one_label(label, said, probability=0.75, k=3):
-    """Predictions of examples whose first class is `said`; the others follow it in order."""
-    label, said = np.asarray(label, np.int32), np.asarray(said, np.int32)
-    classes = (said[:, None] + np.arange(k)) % max(k, label.max() + 1, said.max() + 1)
+def one_label(label, predicted, probability=0.75, k=3):
+    """Returns predictions whose likeliest class is `predicted`; other classes follow in order."""
+    label, predicted = np.asarray(label, np.int32), np.asarray(predicted, np.int32)
+    classes = (predicted[:, None] + np.arange(k)) % max(k, label.max() + 1, predicted.max() + 1)
     probabilities = np.full(classes.shape, (1 - probability) / (k - 1), np.float32)
     probabilities[:, 0] = probability
-    own = np.where(label == said, probability, (1 - probability) / (k - 1))
+    own = np.where(label == predicted, probability, (1 - probability) / (k - 1))
     return predictions.OneLabel(
         np.arange(len(label), dtype=np.int32),
         label,

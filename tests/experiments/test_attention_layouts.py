@@ -1,10 +1,20 @@
-"""What is drawn are the network's own logits, each at the place of its input."""
+"""Maps show the logits of the network, each at the position of its input."""
 
 import numpy as np
 import pytest
 
-from experiments.figures.attention.layouts import Part, by_modality, parts_of, places, shown_steps
-from experiments.figures.attention.pictures import attended, telling, weights_of
+from experiments.figures.attention.layouts import (
+    InputGrid,
+    drawn_steps,
+    input_grids,
+    inputs_at_pixels,
+    split_by_modality,
+)
+from experiments.figures.attention.pictures import (
+    attention_weights,
+    effective_inputs,
+    most_selective,
+)
 from tests.experiments.attention_networks import clips, example, expected_logits, network
 
 NETWORKS = {
@@ -25,13 +35,13 @@ def logits_of(classifier, inputs, **latents):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_maps_equal_numpy(name):
-    """A Perceiver sees a set: NumPy's inputs are never permuted, so ours must be back in order."""
+    """Inputs in NumPy are never permuted, so the order of ours must be restored."""
     classifier = NETWORKS[name]()
     inputs = example(classifier)
     wanted = expected_logits(classifier, inputs)
-    ends = np.cumsum([part.num_inputs for part in parts_of(classifier)])[:-1]
+    ends = np.cumsum([part.num_inputs for part in input_grids(classifier)])[:-1]
     for number, logits in logits_of(classifier, inputs).items():
-        maps = by_modality(classifier, logits, cross_attend=number)
+        maps = split_by_modality(classifier, logits, cross_attend=number)
         assert list(maps) == list(inputs)
         for got, part in zip(maps.values(), np.split(wanted[number], ends, axis=-1), strict=True):
             np.testing.assert_allclose(got, part, rtol=1e-4, atol=5e-5)
@@ -45,14 +55,14 @@ def test_maps_of_chosen_latents_equal_numpy():
         np.testing.assert_allclose(logits, wanted[number][:, [4, 1]], rtol=1e-4, atol=5e-5)
 
 
-def test_a_cross_attend_of_an_unrolled_network_sees_its_share():
+def test_a_cross_attend_of_an_unrolled_network_has_a_visible_range():
     classifier = network("digits.py", unrolled=True)
     inputs = example(classifier)
     wanted = expected_logits(classifier, inputs)
     for number, logits in logits_of(classifier, inputs).items():
-        maps = by_modality(classifier, logits, cross_attend=number)["image"]
-        seen = slice(32 * number, 32 * number + 32)
-        np.testing.assert_allclose(maps[..., seen], wanted[number], rtol=1e-4, atol=5e-5)
+        maps = split_by_modality(classifier, logits, cross_attend=number)["image"]
+        visible = slice(32 * number, 32 * number + 32)
+        np.testing.assert_allclose(maps[..., visible], wanted[number], rtol=1e-4, atol=5e-5)
         assert np.isnan(maps).sum() == maps.size / 2
 
 
@@ -62,35 +72,35 @@ def test_weights_are_the_softmax_over_all_modalities():
     (wanted, _) = expected_logits(classifier, inputs)
     powers = np.exp(wanted)
     wanted = (powers / powers.sum(-1, keepdims=True)).mean(0)
-    weights = weights_of(logits_of(classifier, inputs)[0])
+    weights = attention_weights(logits_of(classifier, inputs)[0])
     np.testing.assert_allclose(weights, wanted, rtol=1e-3, atol=1e-6)
-    maps = by_modality(classifier, weights, cross_attend=0)
+    maps = split_by_modality(classifier, weights, cross_attend=0)
     total = maps["audio"].sum(-1) + maps["video"].sum(-1)
     np.testing.assert_allclose(total, 1, rtol=1e-5)
     assert np.all(maps["audio"].sum(-1) < 0.999)
 
 
 def test_weights_of_large_logits_are_finite():
-    weights = weights_of(np.float32([[[1000, 0, 1000]]]))
+    weights = attention_weights(np.float32([[[1000, 0, 1000]]]))
     np.testing.assert_allclose(weights, [[0.5, 0, 0.5]])
 
 
-def test_to_how_many_inputs_a_latent_attends():
+def test_the_effective_number_of_inputs():
     weights = np.float32([[0.25] * 4, [0.5, 0, 0.5, 0], [0, 1, 0, 0]])
-    np.testing.assert_allclose(attended(weights), [4, 2, 1])
-    assert list(telling(weights)) == [2, 1, 0]
-    assert list(telling(weights, count=2)) == [2, 1]
+    np.testing.assert_allclose(effective_inputs(weights), [4, 2, 1])
+    assert list(most_selective(weights)) == [2, 1, 0]
+    assert list(most_selective(weights, count=2)) == [2, 1]
 
 
 @pytest.mark.parametrize("permutation", ["fixed", "random"])
-def test_permuted_inputs_are_put_back(permutation):
-    """By a network that only looks: the logits of the picture's brightest pixel are its own."""
+def test_the_order_of_permuted_inputs_is_restored(permutation):
+    """A change of one pixel changes the logits of that pixel only."""
     classifier = network("digits.py", permutation=permutation)
     dark = {"image": np.zeros((8, 8, 1), np.uint8)}
     bright = {"image": dark["image"].copy()}
     bright["image"][2, 5] = 255
     maps = [
-        by_modality(classifier, logits_of(classifier, inputs)[0], cross_attend=0)["image"]
+        split_by_modality(classifier, logits_of(classifier, inputs)[0], cross_attend=0)["image"]
         for inputs in (dark, bright)
     ]
     change = np.abs(maps[1] - maps[0]).max(axis=(0, 1))
@@ -100,51 +110,53 @@ def test_permuted_inputs_are_put_back(permutation):
 def test_the_grids_of_the_paper():
     """Sec. 4.2 and App. E: 480 runs of 128 samples, 60 x 80 cells, patches of 2 x 8 x 8."""
     sound = network("audioset.py:sound_video")
-    assert [part.grid for part in parts_of(sound)] == [(480,), (16, 28, 28)]
-    assert [part.grid for part in parts_of(network("audioset.py:mel"))] == [(60, 80)]
-    fine = parts_of(network("audioset.py:sound_video_fine"))
+    assert [part.grid for part in input_grids(sound)] == [(480,), (16, 28, 28)]
+    assert [part.grid for part in input_grids(network("audioset.py:mel"))] == [(60, 80)]
+    fine = input_grids(network("audioset.py:sound_video_fine"))
     assert [part.num_inputs for part in fine] == [61_440, 50_176]
 
 
-def test_places_are_in_row_major_order():
-    image = places(Part("image", (2, 3), (1, 1)))
+def test_inputs_are_in_row_major_order():
+    image = inputs_at_pixels(InputGrid("image", (2, 3), (1, 1)))
     np.testing.assert_array_equal(image, [[[0, 1, 2], [3, 4, 5]]])
-    # Time goes to the right, and the lowest bin is below.
-    sound = places(Part("spectrogram", (2, 3), (1, 1)))
+    # Time goes to the right; the lowest bin is at the bottom.
+    sound = inputs_at_pixels(InputGrid("spectrogram", (2, 3), (1, 1)))
     np.testing.assert_array_equal(sound, [[[2, 5], [1, 4], [0, 3]]])
-    np.testing.assert_array_equal(places(Part("audio", (3,), (128,))), [[[0, 1, 2]]])
-    video = Part("video", (3, 2, 2), (2, 4, 4))
+    np.testing.assert_array_equal(inputs_at_pixels(InputGrid("audio", (3,), (128,))), [[[0, 1, 2]]])
+    video = InputGrid("video", (3, 2, 2), (2, 4, 4))
     np.testing.assert_array_equal(
-        places(video, steps=np.array([0, 2])), [[[0, 1], [2, 3]], [[8, 9], [10, 11]]]
+        inputs_at_pixels(video, steps=np.array([0, 2])), [[[0, 1], [2, 3]], [[8, 9], [10, 11]]]
     )
 
 
-def test_every_other_frame_is_shown():
-    """App. E: patches span two frames, so that every time step is shown; of frames every other."""
-    assert list(shown_steps(Part("video", (16, 28, 28), (2, 8, 8)))) == list(range(16))
-    assert list(shown_steps(Part("video", (32, 28, 28), (1, 8, 8)))) == list(range(0, 32, 2))
-    part = Part("video", (4, 1, 2), (2, 8, 8))
+def test_every_other_frame_is_drawn():
+    """App. E: every time step is drawn if patches span two frames, otherwise every other one."""
+    assert list(drawn_steps(InputGrid("video", (16, 28, 28), (2, 8, 8)))) == list(range(16))
+    assert list(drawn_steps(InputGrid("video", (32, 28, 28), (1, 8, 8)))) == list(range(0, 32, 2))
+    part = InputGrid("video", (4, 1, 2), (2, 8, 8))
     half = np.full((3, 8), np.nan)
     half[:, 4:6] = 1
-    assert list(shown_steps(part, half)) == [2]
+    assert list(drawn_steps(part, half)) == [2]
 
 
 @pytest.mark.parametrize("up", ["x", "y", "z"])
-def test_points_are_seen_from_the_same_side_as_the_cloud(up):
-    """The point on the axis that is up lies above, the one below it below, and near hides far."""
+def test_points_have_the_same_view_as_the_cloud(up):
+    """A point up on the axis is above, one down on it is below, and near points hide far ones."""
     axis = "xyz".index(up)
     points = np.zeros((4, 3), np.float32)
     points[0, axis], points[1, axis] = 1, -1
-    toward = [0.0, 0.0, 0.0]  # to the viewer: 55 degrees to the right, 22 above
+    toward = [0.0, 0.0, 0.0]  # towards the viewer: 55 degrees to the right, 22 above
     across = [(axis + 1) % 3, (axis + 2) % 3]
     view = np.radians([-55, 22])
     toward[across[0]] = np.cos(view[1]) * np.cos(view[0])
     toward[across[1]] = np.cos(view[1]) * np.sin(view[0])
     toward[axis] = np.sin(view[1])
     points[2], points[3] = np.multiply(0.1, toward), np.multiply(-0.1, toward)
-    (picture,) = places(Part("points", (4,), (1,)), points=points, up_axis=up, side=65)
+    (picture,) = inputs_at_pixels(
+        InputGrid("points", (4,), (1,)), points=points, up_axis=up, side=65
+    )
     rows = {number: np.argwhere(picture == number).mean(0) for number in (0, 1, 2)}
     assert rows[0][0] < 4
     assert rows[1][0] > 58
     np.testing.assert_allclose(rows[2], [31.5, 31.5], atol=1)
-    assert not (picture == 3).any()  # it is behind the other
+    assert not (picture == 3).any()  # hidden behind the other

@@ -15,7 +15,7 @@ from tests.processes import finish, run, start
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    """A network that takes digits, and its file."""
+    """A network for digits, and its file."""
     classifier = network("digits.py")
     file = tmp_path_factory.mktemp("networks") / "digits.safetensors"
     write_safetensors(classifier, file)
@@ -27,7 +27,7 @@ def pictures(out):
 
 
 def test_all_latents_of_an_example(digits, tmp_path):
-    """The files' pixels are the colours of NumPy's logits of the first digit that is evaluated."""
+    """The pixels have the colours of logits from NumPy, for the first digit of the evaluation."""
     classifier, file = digits
     maps = tmp_path / "new" / "maps"
     arguments = [f"--workdir={file}", "--example=0", "--cross_attends=2", f"--out={maps}"]
@@ -108,15 +108,15 @@ MISTAKES = {
 
 
 def mistakes():
-    """Those that are found before anything is loaded, or at once; others are slow."""
+    """Yields the mistakes, marked as slow if they are found only after data is loaded."""
     for name in MISTAKES:
         marks = [pytest.mark.slow] if name in ("no such example", "no such file") else []
         yield pytest.param(name, marks=marks)
 
 
 @pytest.mark.parametrize("name", list(mistakes()))
-def test_a_mistake_is_answered_in_one_line(name, digits, tmp_path):
-    given, said = MISTAKES[name]
+def test_a_mistake_is_an_error_of_one_line(name, digits, tmp_path):
+    given, message = MISTAKES[name]
     (tmp_path / "file").touch()
     if name == "a baseline":
         resnet = network("folder.py:resnet", dict(image_size=32))
@@ -125,6 +125,6 @@ def test_a_mistake_is_answered_in_one_line(name, digits, tmp_path):
     usual = [f"--workdir={digits[1]}", f"--out={tmp_path}/maps"]
     _, err = finish(start("attention_maps", *usual, *given), status=2)
     (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
-    assert said.format(tmp=tmp_path) in line
+    assert message.format(tmp=tmp_path) in line
     assert "Traceback" not in err
     assert not list(tmp_path.rglob("*.png"))

@@ -1,4 +1,4 @@
-"""Attention maps as pictures: a hot input is bright where it lies, and nothing else is."""
+"""Attention maps as pictures: an input with a high value is bright at its position."""
 
 import io
 
@@ -8,11 +8,11 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from experiments.attention_maps.overview import overview
-from experiments.figures.attention.colours import LOGITS, WEIGHTS, factor_to_fit, scaled
-from experiments.figures.attention.layouts import Part, by_modality
-from experiments.figures.attention.panels import LARGE, SMALL, Map, panels
-from experiments.figures.attention.pictures import moving, summary
+from experiments.attention_maps.overview import draw_overview
+from experiments.figures.attention.colours import LOGITS, WEIGHTS, factor_to_fit, resized
+from experiments.figures.attention.layouts import InputGrid, split_by_modality
+from experiments.figures.attention.panels import LARGE, SMALL, Map, draw_panels
+from experiments.figures.attention.pictures import draw_gif, summary
 from experiments.figures.contact_sheets import Scales
 from tests.experiments.attention_networks import clips, example, expected_logits, network
 
@@ -26,11 +26,11 @@ INPUTS = {
     "video": DRAW.integers(0, 256, (8, 16, 16, 3), np.uint8),
 }
 PARTS = {
-    "image": Part("image", (16, 16), (1, 1)),
-    "points": Part("points", (50,), (1,)),
-    "audio": Part("audio", (120,), (128,)),
-    "spectrogram": Part("spectrogram", (60, 80), (1, 1)),
-    "video": Part("video", (4, 4, 4), (2, 4, 4)),
+    "image": InputGrid("image", (16, 16), (1, 1)),
+    "points": InputGrid("points", (50,), (1,)),
+    "audio": InputGrid("audio", (120,), (128,)),
+    "spectrogram": InputGrid("spectrogram", (60, 80), (1, 1)),
+    "video": InputGrid("video", (4, 4, 4), (2, 4, 4)),
 }
 BRIGHT = np.round(255 * np.array(colormaps["viridis"](1.0)[:3])).astype(int)
 DARK = np.round(255 * np.array(colormaps["viridis"](0.0)[:3])).astype(int)
@@ -42,15 +42,15 @@ def hot(part, number):
     return values
 
 
-def drawn(modality, values, look=LOGITS, room=LARGE):
-    """The axes in which a map is drawn beside its input."""
-    maps = [Map("latent 0", values, look, look.limits(values))]
-    figure = panels("a map", PARTS[modality], INPUTS[modality], maps, SCALES, room)
+def drawn(modality, values, palette=LOGITS, sizes=LARGE):
+    """Returns the axes in which a map is drawn."""
+    maps = [Map("latent 0", values, palette, palette.limits(values))]
+    figure = draw_panels("a map", PARTS[modality], INPUTS[modality], maps, SCALES, sizes)
     return figure.axes[1]
 
 
 def where(picture, colour):
-    """Top, bottom, left and right of the pixels of a colour."""
+    """Returns top, bottom, left and right of the pixels of a colour."""
     rows, columns = np.nonzero((np.abs(picture.astype(int) - colour) <= 1).all(-1))
     return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
 
@@ -70,7 +70,7 @@ class TestLarge:
 
     def test_the_frames_beside_it_are_the_first_of_their_patches(self):
         maps = [Map("", hot(PARTS["video"], 0), LOGITS, (0, 3))]
-        figure = panels("", PARTS["video"], INPUTS["video"], maps, SCALES, LARGE)
+        figure = draw_panels("", PARTS["video"], INPUTS["video"], maps, SCALES, LARGE)
         strip = figure.axes[0].images[0].get_array()
         for step in range(4):
             frame = strip[:, step * 114 : step * 114 + 112][::7, ::7]
@@ -97,9 +97,9 @@ class TestLarge:
     def test_a_point(self):
         axes = drawn("points", hot(PARTS["points"], 7))
         values = axes.collections[0].get_array()
-        alone = panels(
+        alone = draw_panels(
             "",
-            Part("points", (1,), (1,)),
+            InputGrid("points", (1,), (1,)),
             INPUTS["points"][7:8],
             [Map("", np.ones(1, np.float32), LOGITS, (0, 1))],
             SCALES,
@@ -109,12 +109,12 @@ class TestLarge:
         np.testing.assert_allclose(place, alone.collections[0].get_offsets()[0])
         assert sorted(values)[-2:] == [0, 3]
 
-    def test_the_bar_tells_the_lowest_and_the_highest(self):
+    def test_the_colour_bar_shows_the_lowest_and_the_highest(self):
         values = np.linspace(-2.5, 7.25, 256, dtype=np.float32)
         part = PARTS["image"]
-        for look, shown in ((LOGITS, ("-2.5", "7.25")), (WEIGHTS, ("0%", "7.2e+02%"))):
-            maps = [Map("", values, look, look.limits(values))]
-            figure = panels("", part, INPUTS["image"], maps, SCALES, SMALL)
+        for palette, shown in ((LOGITS, ("-2.5", "7.25")), (WEIGHTS, ("0%", "7.2e+02%"))):
+            maps = [Map("", values, palette, palette.limits(values))]
+            figure = draw_panels("", part, INPUTS["image"], maps, SCALES, SMALL)
             assert tuple(text.get_text() for text in figure.texts[-2:]) == shown
 
     def test_colours_are_those_of_the_networks_logits(self):
@@ -122,9 +122,9 @@ class TestLarge:
         inputs = example(classifier)
         (wanted, _) = expected_logits(classifier, inputs)
         logits = classifier.attention_logits({"image": inputs["image"][None]}, (0,))[0]
-        maps = by_modality(classifier, np.asarray(logits)[0].mean(0), cross_attend=0)["image"]
-        part = Part("image", (8, 8), (1, 1))
-        figure = panels(
+        maps = split_by_modality(classifier, np.asarray(logits)[0].mean(0), cross_attend=0)["image"]
+        part = InputGrid("image", (8, 8), (1, 1))
+        figure = draw_panels(
             "",
             part,
             inputs["image"],
@@ -142,7 +142,9 @@ class TestLarge:
 class TestOverview:
     def grid(self, modality, values):
         part, inputs = PARTS[modality], INPUTS[modality]
-        figure = overview("all", part, inputs, values, LOGITS, SCALES, num_inputs=part.num_inputs)
+        figure = draw_overview(
+            "all", part, inputs, values, LOGITS, SCALES, num_inputs=part.num_inputs
+        )
         return figure.axes[-1].images[0].get_array()
 
     @pytest.mark.parametrize(
@@ -184,37 +186,37 @@ class TestOverview:
 
     def test_512_latents_are_16_rows_of_32(self):
         """As in Fig. 3."""
-        part = Part("image", (224, 224), (1, 1))
+        part = InputGrid("image", (224, 224), (1, 1))
         values = np.broadcast_to(DRAW.normal(size=(1, 50_176)).astype(np.float32), (512, 50_176))
-        figure = overview("all", part, None, values, LOGITS, SCALES, num_inputs=50_176)
+        figure = draw_overview("all", part, None, values, LOGITS, SCALES, num_inputs=50_176)
         shape = figure.axes[-1].images[0].get_array().shape
         assert shape == (16 * 115 - 3, 32 * 115 - 3, 3)
         numbers = [text.get_text() for text in figure.texts][-16:]
         assert numbers == [str(number) for number in range(0, 512, 32)]
 
-    def test_what_is_not_seen_is_grey(self):
+    def test_inputs_outside_the_visible_range_are_grey(self):
         values = np.full((2, 256), np.nan, np.float32)
         values[:, :128] = DRAW.normal(size=(2, 128))
         picture = self.grid("image", values)[:, :128]
         assert (picture[64:] == 153).all()
         assert not (picture[:64] == 153).all(-1).any()
 
-    def test_weights_say_how_much_lies_on_other_modalities(self):
+    def test_notes_say_how_much_weight_is_on_other_modalities(self):
         part = PARTS["image"]
         values = np.full((4, 256), 0.25 / 256, np.float32)
-        figure = overview("all", part, None, values, WEIGHTS, SCALES, num_inputs=1000)
+        figure = draw_overview("all", part, None, values, WEIGHTS, SCALES, num_inputs=1000)
         text = " ".join(text.get_text() for text in figure.texts)
         assert "the same weight for all 1,000 inputs would be 0.1%. 25.0% of all weight" in text
 
 
 @pytest.mark.parametrize("modality", PARTS)
-@pytest.mark.parametrize("room", [LARGE, SMALL], ids=["large", "small"])
-def test_nothing_is_cut_off(modality, room):
+@pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
+def test_nothing_is_cut_off(modality, sizes):
     values = DRAW.normal(size=PARTS[modality].num_inputs).astype(np.float32)
     maps = [Map(f"latent {n}: to 1,234", values, LOGITS, LOGITS.limits(values)) for n in range(5)]
     part, inputs = PARTS[modality], INPUTS[modality]
-    figure = panels("a file with a long name " * 9, part, inputs, maps, SCALES, room)
-    assert figure.bbox.width <= (room.width if modality != "video" else 1846)
+    figure = draw_panels("a file with a long name " * 9, part, inputs, maps, SCALES, sizes)
+    assert figure.bbox.width <= (sizes.width if modality != "video" else 1846)
     renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in figure.texts]
     boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
@@ -235,18 +237,18 @@ def test_pictures_are_enlarged_and_reduced_by_whole_factors():
         -3,
     ]
     picture = np.array([[[1, 2, 3], [4, 5, 6], [7, 8, np.nan]]], float)
-    large = scaled(picture, 2, np.nanmean)
+    large = resized(picture, 2, np.nanmean)
     assert large.shape == (1, 6, 6)
     np.testing.assert_array_equal(large[0, 2:4, 0:2], 4)
-    np.testing.assert_allclose(scaled(picture, -2, np.nanmean), [[[3, 4.5], [7.5, np.nan]]])
-    np.testing.assert_allclose(scaled(picture, -2, np.nanmax), [[[5, 6], [8, np.nan]]])
+    np.testing.assert_allclose(resized(picture, -2, np.nanmean), [[[3, 4.5], [7.5, np.nan]]])
+    np.testing.assert_allclose(resized(picture, -2, np.nanmax), [[[5, 6], [8, np.nan]]])
 
 
 def test_an_animation_has_each_frame_and_its_patch():
     """The hot patch is of time step 2: it is bright in frames 4 and 5 of 8."""
     part = PARTS["video"]
     maps = [("latent 0", hot(part, 2 * 16 + 6))]
-    gif = Image.open(io.BytesIO(moving("a", part, INPUTS["video"], maps, LOGITS, SCALES)))
+    gif = Image.open(io.BytesIO(draw_gif("a", part, INPUTS["video"], maps, LOGITS, SCALES)))
     assert gif.n_frames == 8
     bright = []
     for number in range(8):
@@ -267,7 +269,7 @@ def test_a_summary_has_a_small_picture_of_each_modality():
         assert picture.width <= 900
 
 
-def test_a_summary_of_what_has_no_maps():
+def test_a_summary_of_a_network_without_maps():
     resnet = network("folder.py:resnet", dict(image_size=32))
     with pytest.raises(ValueError, match="resnet"):
         summary(resnet, example(resnet), cross_attend=0)

@@ -1,4 +1,4 @@
-"""Parts of the web page, by hand and against sklearn: what is chosen, counted and drawn."""
+"""Parts of the web page: choice of examples, counts (against sklearn) and charts."""
 
 import io
 import re
@@ -9,42 +9,43 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from experiments.figures.contact_sheets import Scales
-from experiments.report import charts, examples, html, results
+from experiments.report import charts, elements, examples, results
 from experiments.run import predictions
+from perceiver.training.logging.metric_kinds import LEARNING_RATE, LOSS, TOP1
 from tests.experiments.report_runs import one_label
 
 
 def test_the_confusion_matrix_against_sklearn():
     draw = np.random.default_rng(0)
-    label, said = draw.integers(7, size=(2, 500))
-    found = one_label(label, said)
+    label, predicted = draw.integers(7, size=(2, 500))
+    found = one_label(label, predicted)
     np.testing.assert_array_equal(
-        results.confusion(found), confusion_matrix(label, said, labels=range(7))
+        results.confusion(found), confusion_matrix(label, predicted, labels=range(7))
     )
     assert results.confusion(found, 9).shape == (9, 9)
-    # Scores that are no numbers are nothing that was said.
+    # Examples with scores of NaN have no prediction.
     broken = found._replace(label_probability=np.where(np.arange(500) < 9, np.nan, 0.5))
     assert results.confusion(broken).sum() == 491
 
 
-def test_of_many_classes_the_pairs_that_are_confused():
+def test_many_classes_are_shown_as_confused_pairs():
     label = np.repeat(np.arange(60), 4)
-    said = label.copy()
-    said[8:11] = 59  # three of the four of class 2
-    said[0] = 1
-    found = one_label(label, said, k=5)
+    predicted = label.copy()
+    predicted[8:11] = 59  # three of the four of class 2
+    predicted[0] = 1
+    found = one_label(label, predicted, k=5)
     heading, content = results.classes(found, results.Names(()))
     assert heading == "Confusions"
     assert "matrix" not in content
     pairs = re.sub("<[^>]*>", " ", content.partition("<details")[0]).split("of the class")[1]
-    told = " ".join(pairs.split())
-    assert told == "class 2 class 59 3 75.0% class 0 class 1 1 25.0%"
-    worst = re.sub("<[^>]*>", " ", content.partition("right where said")[2]).split()
+    text = " ".join(pairs.split())
+    assert text == "class 2 class 59 3 75.0% class 0 class 1 1 25.0%"
+    worst = re.sub("<[^>]*>", " ", content.partition("precision</th>")[2]).split()
     assert " ".join(worst).startswith("class 2 25.0% 1 of 4 100.0% class 0 75.0%")
 
 
 def many_labels():
-    """Three examples of 4 classes, two likeliest of each; the second has no label."""
+    """Three examples of 4 classes with the two likeliest classes; the second has no label."""
     return predictions.ManyLabels(
         index=np.arange(3, dtype=np.int32),
         classes=np.array([[1, 0], [2, 3], [3, 1]], np.int32),
@@ -56,7 +57,7 @@ def many_labels():
     )
 
 
-def test_losses_by_hand_and_what_is_chosen_by_them():
+def test_losses_by_hand_and_the_examples_chosen_by_them():
     found = one_label([0, 0, 1, 2], [0, 1, 1, 0], probability=0.5)
     np.testing.assert_allclose(examples.losses(found), -np.log([0.5, 0.25, 0.5, 0.25]))
     assert examples.choose(found) == ([0, 2], [3, 1])
@@ -65,17 +66,17 @@ def test_losses_by_hand_and_what_is_chosen_by_them():
     assert examples.choose(broken) == ([0], [2, 3, 1])
     many = many_labels()
     by_hand = [
-        -np.log(0.9) - np.log(1 - 0.5),  # its own class, and the other of the likeliest
+        -np.log(0.9) - np.log(1 - 0.5),  # its class, and the other likely class
         -2 * np.log(1 - 0.1),
         -np.log(0.2) - np.log(0.8) - np.log(1 - 0.4),
     ]
     np.testing.assert_allclose(examples.losses(many), by_hand, rtol=1e-6)
-    # One without a label is no success; it may be a failure.
+    # An example without a label is never among the best; it may be among the worst.
     assert examples.choose(many) == ([0, 2], [1])
     assert examples.choose(many, best=1) == ([0], [2, 1])
 
 
-def test_of_several_labels_how_well_each_class_was_found():
+def test_average_precisions_of_several_labels():
     heading, content = results.classes(many_labels(), results.Names(tuple("abcd")))
     assert heading == "Classes"
     text = " ".join(re.sub("<[^>]*>", " ", content).split())
@@ -93,15 +94,15 @@ def test_of_several_labels_how_well_each_class_was_found():
 
 
 def test_a_chart_has_its_points_where_they_belong():
-    """Ticks are 0 and 1: a value of 0.25 is a quarter up; a gap is where there is no number."""
+    """A value of 0.25 is a quarter up between 0 and 1; a NaN makes a gap."""
     points = [(0, 0.0), (50, 1.0), (75, float("nan")), (100, 0.25)]
-    svg = charts.chart("Top-1", [charts.Line("a <b>", points, 0)], percent=True)
-    places = [tuple(map(float, place)) for place in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)]
-    (x0, y0), (x1, y1), (x2, y2) = places
+    svg = charts.chart("Top-1", [charts.Curve("a <b>", points, 0, "eval")], TOP1)
+    places = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*><title>', svg)
+    (x0, y0), (x1, y1), (x2, y2) = (tuple(map(float, place)) for place in places)
     assert x1 - x0 == pytest.approx((x2 - x0) / 2, abs=0.1)
     assert (y0 - y2) / (y0 - y1) == pytest.approx(0.25, abs=0.01)
-    assert svg.count("M" + f"{x0:.1f}") == 1
-    assert f"M{x2:.1f} {y2:.1f}" in svg
+    first, second, third = map(" ".join, places)
+    assert f'd="M {first} L {second} M {third} "' in " ".join(svg.split())
     assert "a &lt;b&gt;, step 50: 100.00%" in svg
     assert "ends at 25.00%" in svg
 
@@ -112,22 +113,25 @@ def test_a_chart_of_values_far_apart_is_logarithmic_but_not_for_the_end_of_a_cos
     cosine = (1 + np.cos(np.pi * np.minimum(step, 99.99) / 100)) / 2
 
     def middle(values):
-        line = charts.Line("rate", list(zip(step.tolist(), values.tolist(), strict=True)), 0)
-        ys = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", charts.chart("x", [line]))]
-        ys = ys[-101:]  # those before are of the frame
-        return (max(ys) - ys[30]) / (max(ys) - min(ys))
+        curve = charts.Curve(
+            "rate", list(zip(step.tolist(), values.tolist(), strict=True)), 0, "eval"
+        )
+        (axes,) = charts.draw([curve], LEARNING_RATE)[0].axes
+        _, ys = axes.transData.transform(axes.lines[0].get_xydata()).T
+        return (ys[30] - min(ys)) / (max(ys) - min(ys))
 
     assert middle(decay) == pytest.approx(3 / 4, abs=0.01)  # 0.1, of 1 to 0.0001
     assert middle(cosine) == pytest.approx(cosine[30], abs=0.01)
 
 
-def test_a_long_noisy_line_is_drawn_as_means_of_parts():
+def test_a_long_noisy_line_is_drawn_as_a_running_mean_of_few_points():
     points = [(step, step % 2 + 0.5) for step in range(1000)]
-    svg = charts.chart("Loss", [charts.Line("training", points, 0, noisy=True)])
-    path = max(re.findall(r'd="(M[^"]*)"', svg), key=len)
-    ys = {y for _, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", path)}
-    assert path.count("L") == 99
-    assert len(ys) == 1  # of 0.5 and 1.5 in turn the mean is 1 everywhere
+    figure, hover_texts = charts.draw([charts.Curve("training", points, 0, "train")], LOSS)
+    (line,) = figure.axes[0].lines
+    assert len(line.get_ydata()) == 100
+    np.testing.assert_allclose(line.get_ydata(), 1)  # the mean of 0.5 and 1.5 is 1 everywhere
+    assert not hover_texts
+    assert len(charts.chart("Loss", [charts.Curve("training", points, 0, "train")], LOSS)) < 13_000
 
 
 @pytest.mark.parametrize(
@@ -144,10 +148,10 @@ def test_a_long_noisy_line_is_drawn_as_means_of_parts():
 def test_an_input_of_every_modality_is_drawn(name, shape, dtype):
     draw = np.random.default_rng(0)
     array = draw.uniform(-1, 1, shape) if name == "points" else draw.integers(0, 255, shape)
-    data = examples.drawn(name, array.astype(dtype), Scales(48_000, 25, mel_hop=480))
-    assert str(html.picture(data, "x")).startswith('<img src="data:image/')
+    data = examples.draw_input(name, array.astype(dtype), Scales(48_000, 25, mel_hop=480))
+    assert str(elements.picture(data, "x")).startswith('<img src="data:image/')
     assert len(data) < 60_000
-    if name == "image":  # as it is, enlarged by a whole factor
+    if name == "image":  # unchanged, enlarged by a whole factor
         found = np.asarray(Image.open(io.BytesIO(data)), float).reshape(-1, *shape[1:])
         side = 224 // shape[0]
         assert len(found) * found.shape[1] == shape[0] * shape[1] * side * side

@@ -1,4 +1,4 @@
-"""The report as a web page, looked at in a real browser."""
+"""The report as a web page, opened in a real browser."""
 
 import json
 import re
@@ -23,7 +23,7 @@ HOSTILE = ["<script>document.title='x'", "<img src=x onerror=alert(1)>", "\"'&am
 
 @pytest.fixture
 def hostile(tmp_path):
-    """A run on pictures in folders whose names are markup: its folder."""
+    """Returns the folder of a run on pictures in folders whose names are markup."""
     data = tmp_path / "data <b>"
     draw = np.random.default_rng(0)
     for split in ("train", "val"):
@@ -54,7 +54,7 @@ def page_of(*arguments, status=0):
 
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
-def test_names_are_text_whatever_they_are(width, hostile, here, browser):
+def test_names_with_markup_are_shown_as_text(width, hostile, here, browser):
     page_of(hostile)
     page = opened(browser, here / "out.html", width)
     assert page.title() == "Run run <i>&"
@@ -81,9 +81,9 @@ def test_names_are_text_whatever_they_are(width, hostile, here, browser):
     assert "#1: " in figures[0] or "#4: " in figures[0]
     assert any(f"{HOSTILE[1]}\n" in figure and ": <1>.png" in figure for figure in figures)
     # There is no checkpoint.
-    (said,) = page.locator(".missing").all_inner_texts()
-    assert said.startswith("There are no attention maps: ")
-    assert "checkpoint" in said
+    (message,) = page.locator(".missing").all_inner_texts()
+    assert message.startswith("There are no attention maps: ")
+    assert "checkpoint" in message
 
 
 def test_counts_of_the_confusion_matrix(hostile, here, browser):
@@ -97,18 +97,18 @@ def test_counts_of_the_confusion_matrix(hostile, here, browser):
     assert title == f"{first}, taken for {second}: 1 of 2"
 
 
-def test_on_paper_all_is_unfolded(hostile, here, browser):
+def test_print_unfolds_all_details(hostile, here, browser):
     page_of(hostile)
     page = browser.new_page()
     page.goto((here / "out.html").as_uri())
-    seen = "[...document.querySelectorAll('details td')].map(e => e.checkVisibility())"
-    assert not any(page.evaluate(seen))
+    visible = "[...document.querySelectorAll('details td')].map(e => e.checkVisibility())"
+    assert not any(page.evaluate(visible))
     page.emulate_media(media="print")
-    assert all(page.evaluate(seen))
+    assert all(page.evaluate(visible))
     assert page.pdf().startswith(b"%PDF")
 
 
-SAID = {
+MESSAGES = {
     "no predictions": "There is no predictions.npz in ",
     "damaged predictions": "predictions.npz is damaged",
     "no data": "The examples can't be shown: ",
@@ -118,8 +118,8 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("name", SAID)
-def test_what_is_not_there_is_said_in_a_line_and_the_rest_shown(name, here, capsys):
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_missing_part_is_replaced_by_a_message(name, here, capsys):
     data = {"name": "digits", "image_size": 8, "channels": 1, "num_classes": 10}
     if name == "no data":
         data = {"name": "image_folder", "dir": "nowhere", "image_size": 8, "num_classes": 3}
@@ -136,8 +136,8 @@ def test_what_is_not_there_is_said_in_a_line_and_the_rest_shown(name, here, caps
     page_of("x")
     assert capsys.readouterr().err == ""
     content = (here / "out.html").read_text()
-    said = re.findall(r'<p class="missing">(.*?)</p>', content)
-    assert any(SAID[name].replace("'", "&#x27;") in line for line in said)
+    messages = re.findall(r'<p class="missing">(.*?)</p>', content)
+    assert any(MESSAGES[name].replace("'", "&#39;") in line for line in messages)
     assert "Top-1 accuracy" in content
     assert ("matrix" in content.partition("</style>")[2]) == ("predictions" not in name)
     with_pictures = name == "a baseline"
@@ -172,7 +172,7 @@ def test_a_run_that_has_just_begun(here):
     assert "Nothing is logged yet." in (here / "out.html").read_text()
 
 
-def test_settings_that_are_not_those_of_the_config_file(here):
+def test_settings_that_differ_from_the_config_file(here):
     config = json.loads(digits.get_config("").to_json())
     config["train"]["seed"] = 7
     about(here / "x", **config)
@@ -185,7 +185,7 @@ def test_settings_that_are_not_those_of_the_config_file(here):
         changed = content.partition("Changed from")[2].partition("<details")[0]
         cells = re.sub("<[^>]*>", " ", changed).split()
         assert cells[-3:] == ["train.seed", "7", "0"]
-    # A config is a program: only the project's own are run.
+    # A config is a program: only the project's configs are run.
     (here / "configs").mkdir()
     (here / "configs" / "mine.py").write_text("raise SystemExit('run')")
     values["command"] = ["/x/experiments/train.py", "--config=configs/mine.py"]
@@ -207,16 +207,16 @@ def test_only_its_own_page_is_replaced(here, capsys):
         "--html=a/metrics.jsonl/x.html": "can't be written: Not a directory",
     }
     capsys.readouterr()
-    for argument, said in mistakes.items():
+    for argument, message in mistakes.items():
         assert exit_status(main, ["a", argument]) == 2
         out, err = capsys.readouterr()
         (line,) = err.splitlines()
-        assert said in line
+        assert message in line
         assert out == ""
     assert (here / "mine.html").read_text() == "<p>mine"
 
 
-def test_with_other_forms_and_a_picture(here, capsys):
+def test_the_page_with_other_formats_and_a_picture(here, capsys):
     page_of("a", "--format=json")
     assert json.loads(capsys.readouterr().out)["runs"][0]["run"] == "a"
     assert not (here / "report.png").exists()
@@ -224,7 +224,7 @@ def test_with_other_forms_and_a_picture(here, capsys):
     assert (here / "both.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_log_of_numbers_that_are_none(here):
+def test_a_log_with_nan(here):
     with MetricLog(here / "c", resume_step=0) as log:
         for step in range(1, 5):
             log.write(step, "train", loss=float("nan") if step > 2 else 1.0, learning_rate=0.1)
@@ -234,12 +234,12 @@ def test_a_log_of_numbers_that_are_none(here):
 
 @pytest.mark.slow
 def test_a_real_run(tmp_path, browser):
-    """Trained, reported, looked at; its accuracy is what training printed."""
+    """Trains, reports and opens the page; its accuracy is that which training printed."""
     out, _ = run("train", *TINY, f"--workdir={tmp_path}/run", "--config.train.seed=3")
     file = tmp_path / "out.html"
-    said, err = run("report", f"{tmp_path}/run", f"--html={file}")
+    printed, err = run("report", f"{tmp_path}/run", f"--html={file}")
     assert err == ""
-    assert f"page: {file} (" in said
+    assert f"page: {file} (" in printed
     assert file.stat().st_size < 500_000
     for width in (PHONE, DESKTOP):
         page = opened(browser, file, width)

@@ -16,7 +16,7 @@ from tests.experiments.report_runs import about, cells, figures_of, finished, he
 __all__ = ["here"]
 
 
-def test_a_table_of_what_was_reached_the_best_first(here, capsys):
+def test_a_table_of_results_with_the_best_first(here, capsys):
     assert main(["lr=0.1", "a"]) == 0
     out = capsys.readouterr().out
     header, first, second, *_ = cells(out)
@@ -42,7 +42,7 @@ def test_the_result_of_a_run_that_evaluated_at_its_end_only(here, capsys):
 
     file.write_text(json.dumps(result))
     assert reached() == ["done", False, 0.25, 500, 0.25, None]
-    # The part that was set apart is what evaluations in training are on; the test split is another.
+    # Evaluations in training are on the held-out part, the other results are on the test split.
     file.write_text(json.dumps({**result, "held_out": {"top1": 0.5}}))
     assert reached() == ["done", True, 0.5, 500, 0.5, 0.25]
     assert main(["lr=0.1"]) == 0
@@ -51,7 +51,7 @@ def test_the_result_of_a_run_that_evaluated_at_its_end_only(here, capsys):
     assert line[1:5] == ["50.00%", "50.00%", "500", "25.00%"]
 
 
-def test_a_run_that_set_examples_apart_says_so_before_its_end(here, capsys):
+def test_a_run_with_a_held_out_part_is_marked_before_its_end(here, capsys):
     about(here / "a", data={"held_out": 0.1})
     assert figures_of(capsys, "a")["runs"][0]["held_out"] is True
 
@@ -64,8 +64,8 @@ def test_runs_that_diverged_come_last(here, capsys):
         log.write(1, "eval", top1=0.625)
         log.write(2, "eval", top1=float("nan"))
     runs = figures_of(capsys, "c", "d", "a")["runs"]
-    told = [[x[k] for k in ("run", "state", "last", "best", "best_step")] for x in runs]
-    assert told == [
+    rows = [[x[k] for k in ("run", "state", "last", "best", "best_step")] for x in runs]
+    assert rows == [
         ["a", "stopped", 0.5, 0.75, 1000],
         ["c", "diverged", 0.75, 0.75, 1],
         ["d", "stopped", None, 0.625, 1],
@@ -89,9 +89,9 @@ def test_states(here, capsys):
     assert state() == "running"
     os.utime(lock, (time.time() - 3600,) * 2)
     assert state() == "killed"
-    lock.write_text("")  # given back
+    lock.write_text("")  # released
     assert state() == "stopped"
-    # Of the best checkpoint, evaluated when all was done.
+    # The best checkpoint was evaluated after the end.
     result.write_text('{"step": 1000, "top1": 0.75}')
     assert state() == "done"
     # Training went on after this result.
@@ -110,7 +110,7 @@ def test_a_run_that_has_just_begun(here, capsys):
     assert not (here / "report.png").exists()
 
 
-def test_a_line_that_is_being_written_is_left_aside(here, capsys):
+def test_an_incomplete_line_is_ignored(here, capsys):
     with (here / "a" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3000, "split": "tra')
     assert figures_of(capsys, "a")["runs"][0]["step"] == 2000
@@ -123,7 +123,7 @@ def test_runs_one_and_two_levels_below_a_folder(here, capsys):
     (here / "sweep" / "waiting").mkdir()
     runs = figures_of(capsys, "sweep")["runs"]
     assert [x["run"] for x in runs] == ["more/x", "x", "y"]
-    # Twice the same folder is one run; twice the same name is told by the path.
+    # The same folder given twice is one run; equal names are replaced by paths.
     runs = figures_of(capsys, "sweep", "sweep/x", "sweep/more", "b=sweep/more/", "a")["runs"]
     assert [x["run"] for x in runs] == ["a", "more/x", "x", "y"]
     runs = figures_of(capsys, "sweep/x", "sweep/more", "mine=a", "its=lr=0.1")["runs"]
@@ -190,14 +190,14 @@ def test_means_over_seeds(here, capsys):
     assert second["last_deviation"] == pytest.approx(0.02 / 2**0.5)
     assert second["best"] == pytest.approx(0.935)
     assert main(["s"]) == 0
-    _, _, told = capsys.readouterr().out.partition("Over seeds")
-    assert " ".join(cells(told)[3]) == "0, 1 8 top-1 91.00% ± 1.41% 93.50% ± 2.12%"
+    _, _, rows = capsys.readouterr().out.partition("Over seeds")
+    assert " ".join(cells(rows)[3]) == "0, 1 8 top-1 91.00% ± 1.41% 93.50% ± 2.12%"
     # The same seed twice is not two seeds.
     finished(here / "s" / "again", [0.9], model={"width": 32}, train={"seed": 0})
     assert len(figures_of(capsys, "s")["seeds"]) == 2
 
 
-def test_csv_and_json_have_the_figures_in_full(here, capsys):
+def test_csv_and_json_have_all_digits(here, capsys):
     about(here / "lr=0.1", train={"batch_size": 8, "seed": 0})
     assert main(["a", "lr=0.1", "--format=csv"]) == 0
     first, second = csv.DictReader(capsys.readouterr().out.splitlines())
@@ -207,6 +207,6 @@ def test_csv_and_json_have_the_figures_in_full(here, capsys):
     assert float(first["examples_per_second"]) == 128.0
     assert (first["train.batch_size"], second["train.batch_size"]) == ("64", "8")
     assert second["last"] == ""
-    assert not (here / "report.png").exists()  # unless it is asked for
+    assert not (here / "report.png").exists()  # only written on request
     assert figures_of(capsys, "a", "--output=new/b.png")["runs"][0]["code"] == "f" * 40
     assert imread(here / "new" / "b.png").size

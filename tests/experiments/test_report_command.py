@@ -1,4 +1,4 @@
-"""Reports as users ask for them: names, damaged runs, mistakes, pictures."""
+"""The report as a command: names, damaged runs, mistakes, pictures."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ HOSTILE = [
 ]
 
 
-def test_a_name_is_text_whatever_it_is(here, capfd):
+def test_names_with_special_characters_are_text(here, capfd):
     for number, name in enumerate(HOSTILE):
         finished(here / "s" / name, [0.99 - number / 100], model={"n": name})
     before = sorted(here.iterdir())
@@ -56,7 +56,7 @@ def test_a_name_is_text_whatever_it_is(here, capfd):
     assert sorted(here.iterdir()) == sorted([*before, here / "report.png"])
 
 
-WRITTEN = {
+DAMAGED = {
     "a number for config.json": ("config.json", "[1]", "has [1] where an object belongs"),
     "a config of another program": ("config.json", '{"hidden_size": 8}', "has no config"),
     "words for parameters": (
@@ -88,9 +88,9 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_run_is_named_and_the_rest_is_shown(name, here, capsys):
-    file, content, said = WRITTEN[name]
+    file, content, message = DAMAGED[name]
     path = here / "lr=0.1" / file
     path.unlink(missing_ok=True)
     if content is None:
@@ -100,7 +100,7 @@ def test_a_damaged_run_is_named_and_the_rest_is_shown(name, here, capsys):
     assert exit_status(main, ["lr=0.1", "--format=json"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: lr=0.1 is left out: lr=0.1/{file}")
-    assert said in line
+    assert message in line
     assert exit_status(main, ["a", "lr=0.1", "--format=json"]) == 1
     out, err = capsys.readouterr()
     assert err == line + "\n"
@@ -123,21 +123,21 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_answered_in_one_line(name, here, capsys):
+def test_a_mistake_is_an_error_of_one_line(name, here, capsys):
     (here / "empty").mkdir()
     (here / "a" / "curves.png").write_bytes(b"\x89PNG of another program")
-    arguments, said = MISTAKES[name]
+    arguments, message = MISTAKES[name]
     assert exit_status(main, arguments) == 2
     out, err = capsys.readouterr()
     (line,) = err.splitlines()
     assert line.startswith("error: ")
-    assert said in line
+    assert message in line
     assert out == ""
     assert (here / "a" / "curves.png").read_bytes() == b"\x89PNG of another program"
     assert not (here / "report.png").exists()
 
 
-def test_its_own_picture_is_replaced(here):
+def test_a_picture_of_the_report_is_replaced(here):
     for folder in ("a", "lr=0.1"):
         assert main([folder]) == 0
     last = (here / "report.png").read_bytes()
@@ -168,7 +168,7 @@ def test_as_a_user_starts_it(here, monkeypatch, capsys):
     assert "example: python -m experiments.report runs/a fourier=runs/b" in out
 
 
-def test_a_reader_that_has_enough(here):
+def test_a_reader_that_closes_the_pipe(here):
     process = start("report", str(here), "--format=csv")
     process.stdout.close()  # as `| head` does
     assert process.stderr.read() == ""
@@ -177,11 +177,11 @@ def test_a_reader_that_has_enough(here):
 
 @pytest.mark.slow
 def test_real_runs(tmp_path):
-    """The parameters are those of the table of sizes, the figures those that training printed."""
-    said = {}
+    """Parameters agree with the table of sizes, accuracies with the output of training."""
+    printed = {}
     for seed in (0, 1):
         arguments = [*TINY, f"--config.train.seed={seed}", f"--workdir={tmp_path}/seed{seed}"]
-        said[f"seed{seed}"] = run("train", *arguments)[0]
+        printed[f"seed{seed}"] = run("train", *arguments)[0]
     network = [x for x in TINY if ".model." in x or x.startswith("--config=")]
     sizes = json.loads(run("model_table", *network, "--format=json")[0])
     out, _ = run("report", str(tmp_path), "--format=json", f"--output={tmp_path}/both.png")
@@ -190,7 +190,7 @@ def test_real_runs(tmp_path):
         assert each["step"] == 12
         assert each["state"] == "done"
         assert each["parameters"] == sizes["total"]["parameters"]
-        assert f"reached, at step 12: top-1 {each['last']:.2%}" in said[each["run"]]
+        assert f"reached, at step 12: top-1 {each['last']:.2%}" in printed[each["run"]]
         assert each["examples_per_second"] > 0
         assert each["seconds"] > 0
     assert found["differences"] == {"train.seed": {"seed0": 0, "seed1": 1}}

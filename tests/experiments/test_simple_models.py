@@ -1,4 +1,4 @@
-"""Simple models: scikit-learn's own figures on its digits, and features worked out by hand."""
+"""Simple models against direct calls of scikit-learn, and features against values by hand."""
 
 import json
 import tracemalloc
@@ -14,14 +14,14 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from experiments.simple_models.__main__ import (
-    Split,
+    LabelledFeatures,
     check_size,
+    choose_strength,
     linear,
     logistic,
     nearest_neighbour,
-    read,
+    read_features,
     score,
-    strength_of,
 )
 from experiments.simple_models.features import features
 from perceiver.data.dataset import Source
@@ -30,8 +30,8 @@ from perceiver.errors import InputError
 from tests.processes import finish, run, start
 
 
-def test_digits_against_scikit_learn_called_directly(tmp_path):
-    """In the split of perceiver/data/digits.py; standardised features do not mind its factor 8."""
+def test_digits_against_direct_calls_of_scikit_learn(tmp_path):
+    """Uses the split of perceiver/data/digits.py; its factor of 8 cancels in standardisation."""
     data = load_digits()
     train, held, y, truth = train_test_split(
         data.data, data.target, test_size=360, stratify=data.target, random_state=0
@@ -112,7 +112,7 @@ def test_features_are_averaged_over_windows_and_joined_over_modalities():
         own = values[index]
         return {"image": own, "other": own[:, :1] * 10, "label": labels[index]}
 
-    split = read(Source(5, example, eval_windows=3), ["image", "other"], num_classes=3)
+    split = read_features(Source(5, example, eval_windows=3), ["image", "other"], num_classes=3)
     # Of example i the windows begin with 6 i, 6 i + 2 and 6 i + 4.
     i = 6 * np.arange(5)
     np.testing.assert_array_equal(split.features, np.stack([i + 2, i + 3, 10 * i + 20], axis=1))
@@ -120,28 +120,30 @@ def test_features_are_averaged_over_windows_and_joined_over_modalities():
     assert split.widths == (2, 1)
 
 
-def test_neighbours_weigh_modalities_alike():
+def test_nearest_neighbours_weigh_modalities_equally():
     """Unscaled, the second modality's 1,000 would decide."""
-    train = Split(np.float32([[0, 0], [2, 1000]]), np.uint8([[1, 0], [0, 1]]), (1, 1))
+    train = LabelledFeatures(np.float32([[0, 0], [2, 1000]]), np.uint8([[1, 0], [0, 1]]), (1, 1))
     scores, _ = nearest_neighbour(train, np.float32([[0.1, 600], [2.1, 400]]))
     # In deviations, 1 and 500: distances are (0.1, 1.2) to (1.9, 0.8), and (2.1, 0.8) to (0.1, 1.2)
     np.testing.assert_array_equal(scores, [[1, 0], [0, 1]])
 
 
-def test_two_classes_and_a_class_that_training_lacks():
+def test_two_classes_and_a_class_without_training_examples():
     features = np.float32([[-3], [-2], [2], [3]])
     labels = np.uint8([[0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]])
-    scores, _ = logistic(Split(features, labels, (1,)), features, one_label=True, strength=1.0)
+    scores, _ = logistic(
+        LabelledFeatures(features, labels, (1,)), features, one_label=True, strength=1.0
+    )
     assert score(scores, labels, one_label=True) == 1
     assert (scores[:, 0] == -np.inf).all()
 
 
 def test_several_labels_by_class():
-    """The first label is the sign of the first feature, and so on; the third is never seen."""
+    """Labels are the signs of the features; the third class has no examples."""
     draw = np.random.default_rng(0)
     points = draw.normal(size=(400, 2)).astype(np.float32)
     labels = np.concatenate([points > 0, np.zeros((400, 1))], axis=1).astype(np.uint8)
-    train, held = Split(points[:300], labels[:300], (2,)), labels[300:]
+    train, held = LabelledFeatures(points[:300], labels[:300], (2,)), labels[300:]
     scores, note = linear(train, points[300:], one_label=False)
     assert score(scores, held, one_label=False) > 0.999
     assert note.startswith("C = ")
@@ -150,18 +152,20 @@ def test_several_labels_by_class():
     assert 0.8 < score(scores, held, one_label=False) < 1
 
 
-def test_the_strength_is_chosen_by_examples_held_out():
-    """One feature of 200 tells, with 4 deviations between the classes: weak models do better."""
+def test_the_strength_is_chosen_by_cross_validation():
+    """One of 200 features separates the classes, so strong regularisation is better."""
     draw = np.random.default_rng(0)
     labels = np.arange(100) % 2
     noisy = draw.normal(size=(100, 200)).astype(np.float32)
     noisy[:, 0] += 4 * labels
-    assert strength_of(Split(noisy, np.eye(2)[labels], (200,)), one_label=True) <= 0.1
-    few = Split(noisy[:2], np.eye(2)[labels[:2]], (200,))
-    assert strength_of(few, one_label=True) == 1
+    assert (
+        choose_strength(LabelledFeatures(noisy, np.eye(2)[labels], (200,)), one_label=True) <= 0.1
+    )
+    few = LabelledFeatures(noisy[:2], np.eye(2)[labels[:2]], (200,))
+    assert choose_strength(few, one_label=True) == 1
 
 
-def test_what_does_not_fit_into_memory_is_refused():
+def test_data_that_does_not_fit_into_memory_is_refused():
     image = tf.zeros([224, 224, 3], tf.uint8)
     source = Source(6_642, lambda index, seed: {"image": image, "label": 0 * index})
     check_size([source], ["image"])  # 6,642 * 150,528 * 4 bytes are 3.9993 GB
@@ -173,11 +177,11 @@ def test_what_does_not_fit_into_memory_is_refused():
 
 
 def test_fitting_takes_four_times_the_features():
-    """As the message of what does not fit says; NumPy tells tracemalloc what it allocates."""
+    """The error message says so; NumPy reports its allocations to tracemalloc."""
     draw = np.random.default_rng(0)
     features = draw.normal(size=(1000, 2000)).astype(np.float32)
     features[:, 0] += 4 * (np.arange(1000) % 2)
-    train = Split(features, np.eye(2)[np.arange(1000) % 2], (2000,))
+    train = LabelledFeatures(features, np.eye(2)[np.arange(1000) % 2], (2000,))
     tracemalloc.start()
     linear(train, features[:100], one_label=True)
     _, most = tracemalloc.get_traced_memory()
@@ -185,21 +189,21 @@ def test_fitting_takes_four_times_the_features():
     assert 3.5 < (features.nbytes + most) / features.nbytes < 4.2
 
 
-def test_mistakes_are_answered_in_one_line(tmp_path):
-    for arguments, said in (
+def test_mistakes_are_errors_of_one_line(tmp_path):
+    for arguments, message in (
         (["--config=configs/folder.py", f"--config.data.dir={tmp_path}/none"], f"{tmp_path}/none"),
         (["--config=configs/digits.py", "--config.train.loss=sigmoid"], "label_smoothing"),
         ([], "--config is missing"),
     ):
         _, err = finish(start("simple_models", *arguments), status=2)
         (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
-        assert said in line
+        assert message in line
         assert "Traceback" not in err
 
 
 @pytest.mark.slow
 def test_real_clouds(real_data):
-    """Shares alone tell ModelNet10's clouds apart far better than chance, 11% for its largest."""
+    """Shares of cells classify ModelNet10 far better than its largest class, 11%."""
     out, _ = run(
         "simple_models",
         "--config=configs/modelnet40.py:small",

@@ -1,4 +1,4 @@
-"""Metrics on disk: strict JSON lines, TensorBoard events, and what a resumed run takes back."""
+"""Metrics on disk: strict JSON lines, TensorBoard events, and the lines that a resume removes."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from perceiver.training.logging.metrics import MetricLog, read_metrics, write_js
 
 
 def strict_lines(workdir):
-    """Every line, by a reader that takes nothing JSON does not have."""
+    """Every line, read by a parser that refuses NaN and Infinity."""
 
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")
@@ -28,7 +28,7 @@ def strict_lines(workdir):
 
 
 def events(workdir):
-    """(tag, step, value) of all TensorBoard events, and the step of each restart, oldest first."""
+    """Returns (tag, step, value) of all events and the step of each restart, oldest first."""
     scalars, restarts = [], []
     for path in sorted(workdir.glob("events.out.tfevents.*"), key=os.path.getmtime):
         data = path.read_bytes()
@@ -53,7 +53,7 @@ def test_one_line_a_write(tmp_path):
         {
             "step": 200,
             "split": "train",
-            "loss": float(np.float32(0.1)),  # every bit of it
+            "loss": float(np.float32(0.1)),  # exact
             "learning_rate": 4e-3,
             "examples": 9,
         },
@@ -70,8 +70,8 @@ def test_one_line_a_write(tmp_path):
     }
 
 
-def test_how_long_steps_took_is_for_tensorboard_alone(tmp_path):
-    """Two runs of one seed write the same lines."""
+def test_speed_is_not_in_the_metrics(tmp_path):
+    """Two runs of one seed write the same metrics."""
     with MetricLog(tmp_path, resume_step=0) as log:
         log.write(5, "train", loss=1.0)
         log.write_speed(5, seconds_per_step=0.25, data_wait=0.5)
@@ -81,7 +81,7 @@ def test_how_long_steps_took_is_for_tensorboard_alone(tmp_path):
     assert ("speed/data_wait", 5, 0.5) in scalars
 
 
-def test_what_is_not_finite_is_null_and_read_as_nan(tmp_path):
+def test_values_that_are_not_finite_are_null_and_read_as_nan(tmp_path):
     with MetricLog(tmp_path, resume_step=0) as log:
         log.write(1, "train", loss=float("nan"), norm=jnp.inf, low=-np.inf, fine=1.0)
     (line,) = strict_lines(tmp_path)
@@ -97,7 +97,7 @@ def test_what_is_not_finite_is_null_and_read_as_nan(tmp_path):
     assert all(math.isnan(record[name]) for name in ("loss", "norm", "low"))
 
 
-def test_a_resumed_run_takes_back_what_came_after_its_checkpoint(tmp_path):
+def test_a_resumed_run_removes_the_lines_after_its_checkpoint(tmp_path):
     with MetricLog(tmp_path, resume_step=0) as log:
         for step in (10, 20, 30, 40):
             log.write(step, "train", loss=step / 3)

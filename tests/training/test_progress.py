@@ -1,4 +1,4 @@
-"""What a run says, on a terminal and in a file, by a clock that the test turns."""
+"""The progress of a run on a terminal and in a file, by a clock that the test sets."""
 
 import io
 
@@ -28,7 +28,7 @@ def test_plain_lines(clock):
         clock.now += 100  # compilation
         shown.mark(1)
         clock.now += 20
-        shown.update(201, {"loss": 0.41, "accuracy": 0.912})
+        shown.update(201, {"loss": 0.41, "top1": 0.912})
         shown.message("evaluating")
         clock.now += 5
         shown.update(251, {"loss": 0.40625, "learning_rate": 4e-3})
@@ -43,7 +43,7 @@ def test_plain_lines(clock):
 def test_the_first_update_starts_a_clock_that_nobody_marked(clock):
     out = io.StringIO()
     shown = Progress(100, start=0, examples_per_step=1000, stream=out)
-    clock.now += 500  # compilation and the first ten steps: no speed can be told
+    clock.now += 500  # compilation and the first ten steps: the speed is unknown
     shown.update(10, {"loss": 2.0})
     clock.now += 1
     shown.update(20, {"loss": 1.0})
@@ -108,7 +108,7 @@ def test_times(clock, seconds, text):
 def test_values_that_are_not_finite_are_shown(clock):
     out = io.StringIO()
     nan = float("nan")
-    Progress(9, examples_per_step=1, stream=out).update(1, {"loss": nan, "accuracy": nan})
+    Progress(9, examples_per_step=1, stream=out).update(1, {"loss": nan, "top1": nan})
     assert out.getvalue() == "step 1/9  loss nan  accuracy nan\n"
 
 
@@ -117,7 +117,7 @@ def test_a_bar_on_a_terminal(clock):
     with Progress(200, start=100, examples_per_step=64, stream=out) as shown:
         shown.mark(100)
         clock.now += 5
-        shown.update(150, {"loss": 0.41, "accuracy": 0.912})
+        shown.update(150, {"loss": 0.41, "top1": 0.912})
         shown.message("saved step 150")
         shown.update(200, {"loss": 0.4})
     frames = out.getvalue().replace("\n", "\r").split("\r")
@@ -133,3 +133,21 @@ def test_the_default_stream_is_standard_error(clock, capsys):
     Progress(9, examples_per_step=1).update(1, {"loss": 1.0})
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "step 1/9  loss 1\n")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_inactive_progress_measures_and_writes_nothing(clock, stream):
+    out = stream()
+    with Progress(9, examples_per_step=1, stream=out, active=False) as shown:
+        shown.mark(0)
+        clock.now += 2
+        assert shown.update(1, {"loss": 1.0}) == {"seconds_per_step": 2.0, "data_wait": 0.0}
+        shown.message("evaluating")
+    assert out.getvalue() == ""
+
+
+def test_metrics_without_a_kind_are_shown_by_their_names(clock):
+    """Percent comes from the table of metrics, not from the name."""
+    out = io.StringIO()
+    Progress(9, examples_per_step=1, stream=out).update(1, {"top1": 0.5, "top_speed": 0.5})
+    assert out.getvalue() == "step 1/9  accuracy 50.0%  top_speed 0.5\n"

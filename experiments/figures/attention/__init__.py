@@ -1,1 +1,1 @@
-"""Attention maps: where inputs lie, colours, panels and pictures."""
+"""Attention maps: layouts of inputs, colours, panels and pictures."""

@@ -1,4 +1,4 @@
-"""How numbers of attention become colours and pixels."""
+"""Colours and pixels of attention maps."""
 
 import dataclasses
 import warnings
@@ -7,19 +7,20 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib import colormaps
 
-NOTHING = (0.6, 0.6, 0.6)  # what a cross-attend does not see, and what is behind points
+# The colour of inputs outside a cross-attend's visible range, and of the background of points.
+BACKGROUND = (0.6, 0.6, 0.6)
 _WHITE = 255
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
-    """How numbers become colours.
+class Palette:
+    """The colours of a kind of map.
 
     Attributes:
-      colours: a colour map of matplotlib, dark to bright.
-      from_zero: whether dark is 0; otherwise it is a map's lowest number.
-      reduce: of the numbers that fall on one pixel, which one is shown.
-      text: writes a number.
+      colours: name of a matplotlib colour map from dark to bright.
+      from_zero: True if the darkest colour is 0, otherwise it is the lowest value of a map.
+      reduce: function that combines the values that share a pixel.
+      text: function that formats a value.
     """
 
     colours: str
@@ -28,37 +29,37 @@ class Look:
     text: Callable[[float], str]
 
     def limits(self, values: np.ndarray) -> tuple[float, float]:
-        """What is darkest and what is brightest in a map; NaN is passed over."""
+        """Returns the values of the darkest and the brightest colour of a map; NaN is ignored."""
         low = 0.0 if self.from_zero else float(np.nanmin(values))
         high = float(np.nanmax(values))
         return low, high if high > low else low + 1e-6
 
-    def painted(self, values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-        """Colours, uint8 [..., 3], of values [...]; grey for NaN."""
+    def to_rgb(self, values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+        """Returns colours, uint8 [..., 3], of values [...]; NaN is grey."""
         low, high = limits
         colours = colormaps[self.colours]((values - low) / (high - low), bytes=True)[..., :3]
-        grey = np.round(255 * np.array(NOTHING)).astype(np.uint8)
+        grey = np.round(255 * np.array(BACKGROUND)).astype(np.uint8)
         return np.where(np.isnan(values)[..., None], grey, colours)
 
 
-# Logits have no zero: where they all grow by the same number, the softmax stays as it is.
-LOGITS = Look("viridis", False, np.nanmean, lambda x: f"{x:.3g}")
-# Weights are next to 0 nearly everywhere: one that is not must not get lost among its neighbours.
-WEIGHTS = Look("inferno", True, np.nanmax, lambda x: f"{100 * x:.2g}%")
+# Logits have no zero: adding a constant to all of them does not change the softmax.
+LOGITS = Palette("viridis", False, np.nanmean, lambda x: f"{x:.3g}")
+# Nearly all weights are close to 0, so a mean would hide a large one among its neighbours.
+WEIGHTS = Palette("inferno", True, np.nanmax, lambda x: f"{100 * x:.2g}%")
 
 
 def factor_to_fit(size: int, room: int) -> int:
-    """By which `scaled` makes so many pixels fit the room: 3 three times as large, -3 a third."""
+    """Returns the factor for `resized` that makes `size` pixels fit `room` pixels."""
     return room // size if size <= room else -size // room
 
 
-def scaled(pictures: np.ndarray, factor: int, reduce: Callable[..., np.ndarray]) -> np.ndarray:
-    """Pictures [pictures, rows, columns], so many times as large or small.
+def resized(pictures: np.ndarray, factor: int, reduce: Callable[..., np.ndarray]) -> np.ndarray:
+    """Returns pictures [pictures, rows, columns] enlarged or reduced by a whole factor.
 
     Args:
-      pictures: numbers; NaN for none.
-      factor: 3 for three times as large, -3 for a third; not 0.
-      reduce: makes one number of those that fall on the same pixel, passing over NaN.
+      pictures: values, NaN where there is none.
+      factor: 3 enlarges three times, -3 reduces to a third; not 0.
+      reduce: function that combines the values that share a pixel, ignoring NaN.
     """
     if factor > 0:
         return pictures.repeat(factor, axis=1).repeat(factor, axis=2)
@@ -68,34 +69,34 @@ def scaled(pictures: np.ndarray, factor: int, reduce: Callable[..., np.ndarray])
     pictures = np.pad(pictures, padding, constant_values=np.nan)
     blocks = pictures.reshape(count, pictures.shape[1] // step, step, -1, step).swapaxes(2, 3)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of pixels on which nothing falls
+        warnings.simplefilter("ignore", RuntimeWarning)  # raised for pixels without a value
         return reduce(blocks, axis=(3, 4))
 
 
-def painted_map(
+def map_to_rgb(
     values: np.ndarray,
-    places: np.ndarray,
+    input_numbers: np.ndarray,
     factor: int,
-    look: Look,
+    palette: Palette,
     limits: tuple[float, float],
     gap: int = 1,
 ) -> np.ndarray:
-    """A map as a picture, uint8 [rows, columns, 3].
+    """Returns a map as a picture, uint8 [rows, columns, 3].
 
     Args:
-      values: [M], NaN for none.
-      places: int [pictures, rows, columns], the number of the input at each place or -1.
-      factor: by which these are enlarged or, below 0, made smaller.
-      look: its colours.
-      limits: of the darkest and the brightest.
-      gap: pixels of white between the pictures.
+      values: [M], NaN where there is no value.
+      input_numbers: int [pictures, rows, columns], the number of the input at each pixel, or -1.
+      factor: factor for `resized`.
+      palette: colours of the map.
+      limits: values of the darkest and the brightest colour.
+      gap: white pixels between the pictures.
     """
-    numbers = np.where(places < 0, np.nan, values[places])
-    return side_by_side(look.painted(scaled(numbers, factor, look.reduce), limits), gap)
+    drawn = np.where(input_numbers < 0, np.nan, values[input_numbers])
+    return side_by_side(palette.to_rgb(resized(drawn, factor, palette.reduce), limits), gap)
 
 
 def side_by_side(pictures: np.ndarray, gap: int) -> np.ndarray:
-    """Pictures uint8 [pictures, rows, columns, 3] in a row, white between."""
+    """Returns pictures uint8 [pictures, rows, columns, 3] in a row with white gaps."""
     padding = ((0, 0), (0, 0), (0, gap), (0, 0))
     row = np.concatenate(list(np.pad(pictures, padding, constant_values=_WHITE)), axis=1)
     return row[:, : row.shape[1] - gap]

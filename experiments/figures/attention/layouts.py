@@ -1,8 +1,7 @@
-"""Where the inputs of a network lie: from attention to M inputs back to pixels, times and points.
+"""Layouts of inputs: maps attention to M inputs back to pixels, times and points.
 
-What a network did on its way to the byte array is undone: modalities are taken apart (Sec. 4.2),
-permuted inputs put back (Table 2), and the share that a cross-attend of an unrolled network sees is
-put at its place.
+It reverses the way to the byte array: it separates modalities (Sec. 4.2), restores the order of
+permuted inputs (Table 2), and places the visible range of a cross-attend of an unrolled network.
 """
 
 import dataclasses
@@ -21,21 +20,21 @@ from perceiver.permutations import permuted
 if TYPE_CHECKING:
     from perceiver.library import Classifier
 
-# Dimensions of each modality's grid of inputs; a point cloud is a row of points.
+# Number of dimensions of each modality's grid of inputs; a point cloud is a row of points.
 _DIMENSIONS = {"image": 2, "points": 1, "audio": 1, "spectrogram": 2, "video": 3}
-_EVERY_FRAMES = 2  # of a video, as the paper shows them (App. E)
-_NOTHING = -1
-_NUMBER = 0  # of an example on its own, which decides the order where `permutation` is 'random'
+_EVERY_FRAMES = 2  # every second frame of a video is drawn, as in the paper (App. E)
+_NO_INPUT = -1
+_NUMBER = 0  # example number of a single example, which selects a 'random' permutation
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """The inputs of one modality.
+class InputGrid:
+    """The grid of inputs of one modality.
 
     Attributes:
-      modality: its name.
-      grid: inputs along each dimension; M in all, numbered in row-major order.
-      patch: for each dimension, how many frames, pixels or samples an input has.
+      modality: name of the modality.
+      grid: number of inputs along each dimension, M in total, numbered in row-major order.
+      patch: number of frames, pixels or samples of an input along each dimension.
     """
 
     modality: str
@@ -44,15 +43,15 @@ class Part:
 
     @property
     def num_inputs(self) -> int:
-        """M."""
+        """The number of inputs M."""
         return math.prod(self.grid)
 
 
-def parts_of(classifier: "Classifier") -> tuple[Part, ...]:
-    """The modalities of a network, in the order in which they are fused.
+def input_grids(classifier: "Classifier") -> tuple[InputGrid, ...]:
+    """Returns the grids of a network's modalities, in the order in which they are fused.
 
     Raises:
-      ValueError: one of a modality that has no layout here.
+      InputError: maps of a modality cannot be drawn.
     """
     parts = []
     for modality, spec in classifier.inputs.items():
@@ -64,25 +63,25 @@ def parts_of(classifier: "Classifier") -> tuple[Part, ...]:
         shape = spec.shape[: _DIMENSIONS[modality]]
         patch = classifier.model["inputs"][modality].get("patch", 1)
         patch = tuple(patch) if isinstance(patch, (tuple, list)) else (patch,) * len(shape)
-        grid = tuple(size // of_patch for size, of_patch in zip(shape, patch, strict=True))
-        parts.append(Part(modality, grid, patch))
+        grid = tuple(size // step for size, step in zip(shape, patch, strict=True))
+        parts.append(InputGrid(modality, grid, patch))
     return tuple(parts)
 
 
-def by_modality(
+def split_by_modality(
     classifier: "Classifier", maps: np.ndarray, *, cross_attend: int
 ) -> dict[str, np.ndarray]:
-    """Takes apart what belongs to different modalities, each input at its own place.
+    """Splits maps by modality and restores the order of the inputs.
 
     Args:
       classifier: the network.
-      maps: [..., M], a number for each input that the cross-attend sees.
-      cross_attend: which one, counted from 0.
+      maps: [..., M], a value for each input in the visible range of the cross-attend.
+      cross_attend: number of the cross-attend, from 0.
 
     Returns:
-      For each modality [..., M_i] in row-major order, NaN where the cross-attend sees nothing.
+      [..., M_i] for each modality in row-major order, NaN outside the visible range.
     """
-    parts, model = parts_of(classifier), classifier.model
+    parts, model = input_grids(classifier), classifier.model
     if model["unrolled"]:
         (part,) = parts
         size = part.num_inputs // model["num_cross_attends"]
@@ -92,17 +91,17 @@ def by_modality(
     ends = np.cumsum([part.num_inputs for part in parts])
     split = np.split(maps, ends[:-1], axis=-1)
     return {
-        part.modality: _put_back(own, model["permutation"], model["permutation_seed"])
-        for part, own in zip(parts, split, strict=True)
+        part.modality: _unpermuted(maps_of_part, model["permutation"], model["permutation_seed"])
+        for part, maps_of_part in zip(parts, split, strict=True)
     }
 
 
-def _put_back(maps, permutation, seed):
-    """[..., M], those of permuted inputs, in the order before."""
+def _unpermuted(maps, permutation, seed):
+    """Returns maps [..., M] of permuted inputs in the order before the permutation."""
     if permutation == "none":
         return maps
     num_inputs = maps.shape[-1]
-    # The network's own function is asked where each input went.
+    # The network's function permutes the input numbers.
     numbers = ByteArray(
         jnp.arange(num_inputs, dtype=jnp.int32)[None, :, None], jnp.zeros([num_inputs, 0])
     )
@@ -113,41 +112,41 @@ def _put_back(maps, permutation, seed):
     return back
 
 
-def shown_steps(part: Part, values: np.ndarray | None = None) -> np.ndarray:
-    """The time steps of a video of which a column is shown: every other frame, at the most.
+def drawn_steps(part: InputGrid, values: np.ndarray | None = None) -> np.ndarray:
+    """Returns the time steps of a video that are drawn: at most every second frame.
 
     Args:
-      part: a video's.
-      values: [..., M]; where they are given, steps of which all is NaN are left out.
+      part: grid of the video.
+      values: [..., M]; if given, steps with only NaN are left out.
     """
     steps = np.arange(0, part.grid[0], max(1, _EVERY_FRAMES // part.patch[0]))
     if values is not None:
-        seen = np.isfinite(values).reshape(-1, part.grid[0], part.num_inputs // part.grid[0])
-        steps = steps[seen.any((0, 2))[steps]]
+        visible = np.isfinite(values).reshape(-1, part.grid[0], part.num_inputs // part.grid[0])
+        steps = steps[visible.any((0, 2))[steps]]
     return steps
 
 
-def places(
-    part: Part,
+def inputs_at_pixels(
+    part: InputGrid,
     *,
     steps: np.ndarray | None = None,
     points: np.ndarray | None = None,
     up_axis: str = "z",
     side: int = 112,
 ) -> np.ndarray:
-    """The number of the input that is drawn at each place of small pictures side by side.
+    """Returns the number of the input at each pixel of pictures that are drawn side by side.
 
     Args:
-      part: the inputs.
-      steps: of a video, which are drawn, side by side.
-      points: of a point cloud, its points, [M, 3] in the cube from -1 to 1.
-      up_axis: of a point cloud, the axis that is drawn upwards.
-      side: of a point cloud, pixels of the picture across and down.
+      part: grid of the inputs.
+      steps: time steps of a video to draw, one picture each.
+      points: points of a point cloud, [M, 3] in the cube from -1 to 1.
+      up_axis: axis of a point cloud that is drawn upwards.
+      side: width and height of the picture of a point cloud, in pixels.
 
     Returns:
-      int [pictures, rows, columns], -1 where nothing is drawn: image [1, height, width];
-      spectrogram [1, bins, T], low sounds below; audio [1, 1, T]; video [steps, height, width];
-      points [1, side, side].
+      int [pictures, rows, columns], -1 at pixels without an input: image [1, height, width];
+      spectrogram [1, bins, T] with low frequencies at the bottom; audio [1, 1, T]; video
+      [steps, height, width]; points [1, side, side].
     """
     numbers = np.arange(part.num_inputs).reshape(part.grid)
     if part.modality == "spectrogram":
@@ -162,14 +161,14 @@ def places(
 
 
 def _nearest_points(points, up_axis, side):
-    """[side, side]: of the points that lie on a pixel, the nearest; the cloud fills the picture."""
+    """Returns the number of the nearest point at each pixel, [side, side]; the cloud fills it."""
     across, up, near = project(points, up_axis)
     reach = 1.02 * max(np.abs(across).max(), np.abs(up).max(), 1e-6)
     order = np.argsort(near)
-    # A point is two pixels wide and high. Of several the last remains, which is the nearest.
+    # A point is two pixels wide and high. The nearest point is written last.
     row = np.floor((1 - up / reach) / 2 * side)[order, None] - [1, 1, 0, 0]
     column = np.floor((1 + across / reach) / 2 * side)[order, None] - [1, 0, 1, 0]
-    picture = np.full([side, side], _NOTHING)
+    picture = np.full([side, side], _NO_INPUT)
     row, column = (np.clip(x, 0, side - 1).astype(int) for x in (row, column))
     picture[row, column] = order[:, None]
     return picture

@@ -1,1 +1,1 @@
-"""Metrics of a run: written, shown while it trains, and drawn."""
+"""Writes the metrics of a run and shows them while it trains."""

@@ -1,75 +1,87 @@
-"""What a run measured, as lines of JSON and as TensorBoard events.
+"""Writes and reads the metrics and timing of a run.
 
-`metrics.jsonl` in the working directory has one object a line:
-`{"step": 200, "split": "train", "loss": 0.41, ...}`.
+Files in the working directory, one JSON object a line:
+
+- `metrics.jsonl`: `{"step": 200, "split": "train", "loss": 0.41, ...}`. Two runs with the same
+  config and seed write the same lines.
+- `timing.jsonl`: `{"step": 200, "wall_time": 1.8e9, "seconds": 95.2, "seconds_per_step": 0.31,
+  "data_wait": 0.02}`. `seconds` is the time spent so far, summed over restarts.
+
+TensorBoard events hold the same numbers.
 """
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from perceiver import run_files
 from perceiver.errors import InputError
 from perceiver.training.files import disk_errors, replace_file
 from perceiver.training.logging.events import EventWriter
 
-METRICS_FILE = "metrics.jsonl"
 SPLITS = ("train", "eval")
 
 
 class MetricLog:
-    """Appends metrics to `metrics.jsonl` and to TensorBoard events in one working directory.
+    """Appends metrics and timing to the files of one working directory.
 
-    For one process of a run; use as a context manager or call `close`.
+    Use as a context manager or call `close`.
     """
 
-    def __init__(self, workdir: str | Path, *, resume_step: int):
-        """Opens the log, first taking back what a killed run wrote after its last checkpoint.
+    def __init__(self, workdir: str | Path, *, resume_step: int, active: bool = True):
+        """Opens the log and removes the metrics that a killed run wrote after its last checkpoint.
 
         Args:
-          workdir: the directory of the run; made if missing.
-          resume_step: the step of the restored checkpoint: lines of later steps, and a last line
-            cut short, are dropped, and TensorBoard hides its events of later steps. 0 for a new
-            run, which keeps nothing.
+          workdir: directory of the run; created if missing.
+          resume_step: step of the restored checkpoint. Metrics of later steps are removed, and
+            TensorBoard hides its events of later steps. 0 for a new run removes all metrics.
+          active: False on processes that must not write: every method then does nothing.
 
         Raises:
-          InputError: a negative step, or a line of `metrics.jsonl` other than the last that is not
-            JSON.
+          InputError: resume_step is negative, or a complete line of a file is damaged.
           OSError: the directory cannot be written.
         """
         if resume_step < 0:
             raise InputError(f"resume_step must be at least 0, not {resume_step}.")
+        self._active = active
+        if not active:
+            return
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
-        path = workdir / METRICS_FILE
-        if path.exists():
-            kept = [
-                record for record in _read(path) if resume_step and record["step"] <= resume_step
-            ]
-            replace_file(path, "".join(_line(record) for record in kept).encode())
-        self._path = path
-        self._file = path.open("a", encoding="utf-8")
-        # The name has only seconds in it, and a quick restart would overwrite the file.
+        self._path = workdir / run_files.METRICS
+        if self._path.exists():
+            records = _read_lines(self._path, required=("step", "split"))
+            retained = [r for r in records if resume_step and r["step"] <= resume_step]
+            replace_file(self._path, "".join(_line(record) for record in retained).encode())
+        self._file = self._path.open("a", encoding="utf-8")
+        self._timing = _TimingFile(workdir / run_files.TIMING, resume_step)
+        # The default file name contains only seconds, and a quick restart would overwrite the file.
         suffix = f".{os.getpid()}-{resume_step}"
         self._events = EventWriter(workdir, resume_step=resume_step, suffix=suffix)
 
     def write(self, step: int, split: str, **values: float) -> None:
-        """Writes one line, flushed, and a TensorBoard scalar '<split>/<name>' for each value.
+        """Writes and flushes one line, and a TensorBoard scalar '<split>/<name>' for each value.
 
         Args:
-          step: completed steps.
+          step: number of completed steps.
           split: 'train' or 'eval'.
-          **values: Python numbers or NumPy or JAX scalars by name. One that is not finite becomes
-            null in the JSON, which has no word for it; TensorBoard gets it as it is.
+          **values: Python numbers, or NumPy or JAX scalars, by name. A value that is not finite
+            becomes null, because JSON has no NaN; TensorBoard gets the value itself.
 
         Raises:
-          InputError: another split.
-          TypeError: a value that is not a scalar number.
+          InputError: the split is unknown.
+          TypeError: a value is not a scalar number.
         """
+        if not self._active:
+            return
         if split not in SPLITS:
             raise InputError(f"split must be one of {SPLITS}, not {split!r}.")
         values = {name: _number(name, value) for name, value in values.items()}
@@ -80,31 +92,36 @@ class MetricLog:
             self._events.add_scalar(f"{split}/{name}", value, int(step))
 
     def write_speed(self, step: int, **values: float) -> None:
-        """Writes TensorBoard scalars 'speed/<name>', and no line.
-
-        `metrics.jsonl` is the same for the same config and seed; how long a step took is not.
+        """Writes a line of timing.jsonl, and a TensorBoard scalar 'speed/<name>' for each value.
 
         Args:
-          step: completed steps.
-          **values: as in `write`.
+          step: number of completed steps.
+          **values: numbers as in `write`; `seconds_per_step` and `data_wait` from `Progress`.
 
         Raises:
-          TypeError: a value that is not a scalar number.
+          TypeError: a value is not a scalar number.
         """
+        if not self._active:
+            return
+        values = {name: _number(name, value) for name, value in values.items()}
+        self._timing.write(int(step), values)
         for name, value in values.items():
-            self._events.add_scalar(f"speed/{name}", _number(name, value), int(step))
+            self._events.add_scalar(f"speed/{name}", value, int(step))
 
     def close(self) -> None:
-        """Flushes and closes both logs; may be called again.
+        """Flushes and closes all files; may be called again.
 
         Raises:
-          OSError: one can't be written; it is named.
+          OSError: a file cannot be written; the error names it.
         """
-        try:
-            with disk_errors(self._path):
-                self._file.close()
-        finally:
-            self._events.close()
+        if not self._active:
+            return
+        self._active = False
+        with contextlib.ExitStack() as stack:  # closes every file, even if one of them fails
+            stack.callback(self._events.close)
+            stack.callback(self._timing.close)
+            stack.enter_context(disk_errors(self._path))
+            stack.callback(self._file.close)
 
     def __enter__(self) -> "MetricLog":
         return self
@@ -113,71 +130,141 @@ class MetricLog:
         self.close()
 
 
-class NoLog:
-    """What a process has that writes no log, as another one does: takes the same, does nothing."""
+class _TimingFile:
+    """Appends lines to timing.jsonl: one when a process starts, one a log step, one at its end."""
 
-    def write(self, step: int, split: str, **values: float) -> None:
-        """Does nothing."""
+    def __init__(self, path: Path, step: int):
+        spent = 0.0
+        if path.exists():
+            records = _read_timing_lines(path)
+            spent = records[-1]["seconds"] if records else 0.0
+            data = path.read_bytes()
+            if not data.endswith(b"\n"):  # an incomplete line of a killed process
+                replace_file(path, data[: data.rfind(b"\n") + 1])
+        self._path, self._step = path, step
+        self._began = time.monotonic() - spent
+        self._file = path.open("a", encoding="utf-8")
+        self.write(step, {})
 
-    def write_speed(self, step: int, **values: float) -> None:
-        """Does nothing."""
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        self._step = step
+        seconds = time.monotonic() - self._began
+        with disk_errors(self._path):
+            line = {"step": step, "wall_time": time.time(), "seconds": seconds, **values}
+            self._file.write(_line(line))
+            self._file.flush()
 
-    def __enter__(self) -> "NoLog":
-        return self
+    def close(self) -> None:
+        try:
+            self.write(self._step, {})
+        finally:
+            with disk_errors(self._path):
+                self._file.close()
 
-    def __exit__(self, *_) -> None:
-        pass
+
+class Timing(NamedTuple):
+    """The time that a run took; None if unknown.
+
+    Attributes:
+      seconds: total time of all processes of the run. It includes evaluations and compilation,
+        and excludes imports and the time between a stop and a restart.
+      seconds_per_step: median over log steps.
+    """
+
+    seconds: float | None
+    seconds_per_step: float | None
+
+
+def read_timing(workdir: str | Path) -> Timing:
+    """Reads `timing.jsonl` without an incomplete last line.
+
+    Args:
+      workdir: directory of the run. Runs of earlier versions have no such file.
+
+    Raises:
+      InputError: a complete line is damaged.
+      OSError: the file cannot be read.
+    """
+    path = Path(workdir) / run_files.TIMING
+    if not path.exists():
+        return Timing(None, None)
+    records = _read_timing_lines(path)
+    per_step = [r["seconds_per_step"] for r in records if "seconds_per_step" in r]
+    return Timing(
+        seconds=records[-1]["seconds"] if records else None,
+        seconds_per_step=median(per_step) if per_step else None,
+    )
 
 
 def read_metrics(workdir: str | Path) -> list[dict[str, Any]]:
-    """Reads `metrics.jsonl`, without a last line that is still being written or was cut short.
+    """Reads `metrics.jsonl` without an incomplete last line.
 
     Returns:
-      One dict a line in the order written, with `step` (int), `split` and numbers; null is read as
-      NaN.
+      One dict a line in the order written, with `step` (int), `split` and numbers by name. null is
+      read as NaN.
 
     Raises:
       FileNotFoundError: the directory has no metrics.
-      InputError: a line other than the last is not JSON.
+      InputError: a complete line is damaged.
+      OSError: the file cannot be read.
     """
-    path = Path(workdir) / METRICS_FILE
+    path = Path(workdir) / run_files.METRICS
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give the working directory of a run.")
-    return [
+    records = [
         {key: math.nan if value is None else value for key, value in record.items()}
-        for record in _read(path)
+        for record in _read_lines(path, required=("step", "split"))
     ]
+    _check_numbers(path, records)
+    return records
 
 
 def write_json(path: str | Path, obj: Any) -> None:
-    """Writes one object as strict JSON, to a temporary name and then to `path`.
+    """Writes one object as strict JSON to a temporary name, then renames it to `path`.
 
     Args:
-      path: the file.
-      obj: dicts, lists, strings, numbers, NumPy and JAX scalars and arrays; numbers that are not
+      path: file to write.
+      obj: dicts, lists, strings, numbers, NumPy and JAX scalars and arrays. Numbers that are not
         finite become null.
 
     Raises:
-      TypeError: something JSON cannot hold.
-      OSError: the file cannot be written; an old one is then left as it was.
+      TypeError: obj contains something that JSON cannot hold.
+      OSError: the file cannot be written; an existing file is left unchanged.
     """
     text = json.dumps(_plain(obj), indent=2, allow_nan=False, ensure_ascii=False)
     replace_file(Path(path), (text + "\n").encode())
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines, without what follows the last line break."""
+def _read_lines(path: Path, *, required: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns the objects of a file of JSON lines, without what follows the last line break."""
     *lines, _ = path.read_bytes().split(b"\n")
     records = []
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            record["step"], record["split"]  # or it is no line of ours
+            for key in required:
+                record[key]  # raises where the line is not one of ours
         except (ValueError, KeyError, TypeError) as error:
-            message = f"{path}, line {number} is no JSON object with a step and a split: remove it."
+            keys = " and a ".join(required)
+            message = f"{path}, line {number} is no JSON object with a {keys}: remove it."
             raise InputError(message) from error
         records.append(record)
     return records
+
+
+def _read_timing_lines(path: Path) -> list[dict[str, Any]]:
+    records = _read_lines(path, required=("step", "seconds"))
+    _check_numbers(path, records)
+    return records
+
+
+def _check_numbers(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Raises an InputError if a value other than the split is not a number."""
+    for number, record in enumerate(records, start=1):
+        for key, value in record.items():
+            if key != "split" and (isinstance(value, bool) or not isinstance(value, int | float)):
+                line = f"{path}, line {number}"
+                raise InputError(f"{line} has {key} {value!r}, which is no number: remove it.")
 
 
 def _line(record: Mapping[str, Any]) -> str:
@@ -192,7 +279,7 @@ def _number(name: str, value: Any) -> float | int:
 
 
 def _plain(value: Any) -> Any:
-    """The same value in what strict JSON has."""
+    """Converts a value to types of strict JSON."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,5 @@
-"""What a run says while it trains: a bar in a terminal, plain lines in a file."""
+"""Shows the progress of training: a bar in a terminal, plain lines in a file."""
 
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,12 +8,14 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from perceiver.training.logging.metric_kinds import metric_kind
+
 
 class Progress:
-    """Shows the step, the latest metrics, the speed, how long data took and the time left.
+    """Shows the step, the latest metrics, the speed, the wait for data and the time left.
 
-    The clock starts at the first `mark` or `update`, so that compilation before it counts neither
-    as speed nor as time left. Use as a context manager or call `close`.
+    The clock starts at the first `mark` or `update`, so that the compilation before it affects
+    neither the speed nor the time left. Use as a context manager or call `close`.
     """
 
     def __init__(
@@ -24,24 +25,27 @@ class Progress:
         start: int = 0,
         examples_per_step: int,
         stream: TextIO | None = None,
+        active: bool = True,
     ):
-        """Starts showing.
+        """Starts showing progress.
 
         Args:
-          total_steps: the step at which the run ends.
-          start: the step it resumes from.
+          total_steps: step at which the run ends.
+          start: step at which the run resumes.
           examples_per_step: batch size over all devices.
-          stream: where to write; a bar where it is a terminal, else one line an update. None is
+          stream: where to write. A terminal gets a bar, anything else one line per update. None is
             standard error.
+          active: False on processes that must not write; they measure their speed all the same.
         """
         self._total = total_steps
         self._examples_per_step = examples_per_step
         self._stream = sys.stderr if stream is None else stream
-        self._first: tuple[int, float] | None = None  # step and seconds at which the clock started
-        self._latest: tuple[int, float] | None = None
-        self._waited = 0.0  # seconds for data, since the latest update
+        self._active = active
+        self._first: tuple[int, float] | None = None  # step and time at which the clock started
+        self._latest: tuple[int, float] | None = None  # step and time of the latest update
+        self._waited = 0.0  # seconds of waiting for data since the latest update
         self._bar = None
-        if self._stream.isatty():
+        if active and self._stream.isatty():
             self._bar = tqdm(
                 total=total_steps,
                 initial=start,
@@ -58,27 +62,27 @@ class Progress:
 
     @contextmanager
     def waiting_for_data(self) -> Iterator[None]:
-        """A context in which the loop takes the next batch."""
+        """A context in which the training loop takes the next batch."""
         start = monotonic()
         yield
         self._waited += monotonic() - start
 
     def update(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
-        """Shows the metrics of a log step, the speed since the last one and the time left.
+        """Shows the metrics of a log step, the speed since the last update and the time left.
 
-        'data 97%' is the share of the time that the loop waited for batches. A step runs meanwhile,
-        so data sets the pace only where it comes near to 100%.
+        'data 97%' is the share of the time in which the loop waited for batches. A step runs in
+        the background meanwhile, so data limits the speed only if the share is close to 100%.
 
         Args:
-          step: completed steps, counting those before a resume.
-          values: metrics by name, shown in their order; one with 'accuracy' or 'top_' in its name
-            is a share of 1 and shown in percent.
+          step: number of completed steps, including those before a resume.
+          values: metrics by their names in metrics.jsonl, in the order in which to show them; see
+            `metric_kind` for how they are shown.
 
         Returns:
-          seconds_per_step and data_wait, a share of 1, since the last update; empty before they are
-          known.
+          seconds_per_step and data_wait (a fraction of 1) since the last update; empty until they
+          are known.
         """
-        parts = [f"{name} {_format(name, value)}" for name, value in values.items()]
+        parts = [f"{metric_kind(k).word} {metric_kind(k).short(x)}" for k, x in values.items()]
         speed = self._speed(step)
         if speed:
             rate = self._examples_per_step / speed["seconds_per_step"]
@@ -86,21 +90,21 @@ class Progress:
             parts.append(f"data {speed['data_wait']:.0%}")
             parts.append(f"{_clock(self._left())} left")
         if self._bar is None:
-            print("  ".join([f"step {step}/{self._total}", *parts]), file=self._stream, flush=True)
+            self.message("  ".join([f"step {step}/{self._total}", *parts]))
         else:
             self._bar.n = step
             self._bar.set_postfix_str("  ".join(parts), refresh=True)
         return speed
 
     def message(self, text: str) -> None:
-        """Writes a line of its own, above the bar where there is one."""
-        if self._bar is None:
-            print(text, file=self._stream, flush=True)
-        else:
+        """Writes a line, above the bar if there is one."""
+        if self._bar is not None:
             self._bar.write(text, file=self._stream)
+        elif self._active:
+            print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Leaves the bar as it is and ends the line; may be called again."""
+        """Leaves the bar as it is and ends its line; may be called again."""
         if self._bar is not None:
             self._bar.close()
 
@@ -111,7 +115,7 @@ class Progress:
         self.close()
 
     def _speed(self, step: int) -> dict[str, float]:
-        """Seconds a step and the share of them for data since the last update, once known."""
+        """Returns the speed and the wait for data since the last update, empty if unknown."""
         self.mark(step)
         now = monotonic()
         latest_step, latest_time = self._latest
@@ -125,21 +129,14 @@ class Progress:
         }
 
     def _left(self) -> float:
-        """Seconds to the end of the run, as of the latest update."""
+        """Returns the estimated seconds to the end of the run at the latest update."""
         (first_step, first_time), (step, now) = self._first, self._latest
-        # The average since the start, because it has the evaluations and checkpoints in it that are
-        # still to come.
+        # The average since the start includes evaluations and checkpoints, more of which follow.
         return (self._total - step) * (now - first_time) / (step - first_step)
 
 
-def _format(name: str, value: float) -> str:
-    if math.isfinite(value) and ("accuracy" in name or "top_" in name):
-        return f"{100 * value:.1f}%"
-    return f"{value:.4g}"
-
-
 def _clock(seconds: float) -> str:
-    """Seconds as 0:41, 1:02:03 or 2 d 03:04:05."""
+    """Returns seconds as 0:41, 1:02:03 or 2 d 03:04:05."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)

@@ -1,4 +1,4 @@
-"""Curves: a picture is written, whole, and has what was logged in it."""
+"""Pictures of curves are written whole and show the metrics that were logged."""
 
 import io
 
@@ -8,28 +8,23 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from perceiver.training.logging import curves
-from perceiver.training.logging.curves import (
-    MOST_RUNS,
-    draw_comparison,
-    draw_curves,
-    metric_of,
-    read_run,
-)
-from perceiver.training.logging.metrics import MetricLog
+from experiments.figures import curves
+from experiments.figures.curves import MOST_RUNS, draw_comparison, draw_curves
+from perceiver.training.logging.metric_kinds import primary_metric
+from perceiver.training.logging.metrics import MetricLog, read_metrics
 
 
 @pytest.fixture
 def figures(monkeypatch):
-    """The figures drawn, for a look at what is in them."""
+    """The figures that are drawn."""
     drawn = []
 
-    class Kept(Figure):
+    class RecordedFigure(Figure):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             drawn.append(self)
 
-    monkeypatch.setattr(curves, "Figure", Kept)
+    monkeypatch.setattr(curves, "Figure", RecordedFigure)
     return drawn
 
 
@@ -111,11 +106,11 @@ def test_the_picture_is_replaced_whole(tmp_path, monkeypatch):
     assert imread(io.BytesIO((tmp_path / "curves.png").read_bytes())).size
 
 
-def test_nothing_to_draw_is_said(tmp_path):
+def test_missing_metrics_are_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="working directory"):
         draw_curves(tmp_path)
     MetricLog(tmp_path, resume_step=0).close()
-    assert read_run(tmp_path) == []
+    assert read_metrics(tmp_path) == []
     with pytest.raises(ValueError, match="no metrics yet"):
         draw_curves(tmp_path)
 
@@ -135,7 +130,7 @@ def test_steps_are_whole(tmp_path, figures, steps, expected):
     assert not any("m" in label for label in shown)
 
 
-def test_lines_that_are_no_numbers_are_named(tmp_path):
+def test_a_value_that_is_not_a_number_is_named(tmp_path):
     log(tmp_path, (1, "train", {"loss": 1.0}))
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 2, "split": "train", "loss": "low"}\n')
@@ -145,7 +140,7 @@ def test_lines_that_are_no_numbers_are_named(tmp_path):
 
 def run_of(folder, name, *writes):
     log(folder / name, *writes)
-    return read_run(folder / name)
+    return read_metrics(folder / name)
 
 
 def test_runs_are_drawn_over_each_other(tmp_path, figures):
@@ -189,10 +184,10 @@ def test_runs_are_drawn_over_each_other(tmp_path, figures):
                 assert line.get_color() == colours[name]
 
 
-def test_each_metric_has_a_panel_of_its_own(tmp_path, figures):
-    """Neither mAP and accuracy, nor what was chosen by and what is reported, share an axis."""
+def test_each_metric_has_its_own_panel(tmp_path, figures):
+    """mAP and accuracy, and the held-out part and the evaluation split, have different axes."""
     sounds = run_of(tmp_path, "a", (1, "eval", {"loss": 1.0, "mAP": 0.25}))
-    assert metric_of(sounds) == "mAP"
+    assert primary_metric(sounds) == "mAP"
     draw_comparison({"a": sounds}, tmp_path / "a.png")
     shown = panels(figures[0])
     np.testing.assert_array_equal(shown["Mean average precision, evaluation"]["a"], [[1], [0.25]])
@@ -210,7 +205,7 @@ def test_each_metric_has_a_panel_of_its_own(tmp_path, figures):
     }
 
 
-def test_names_of_any_form_stand_in_the_legend(tmp_path, figures):
+def test_the_legend_shows_special_characters_as_they_are(tmp_path, figures):
     names = ["_hidden", "$\\frac{$", "-x; $(touch y)", "a" * 99 + "b" * 99]
     drawn = {name: [{"step": 1, "split": "train", "loss": 1.0}] for name in names}
     draw_comparison(drawn, tmp_path / "names.png")
@@ -220,7 +215,7 @@ def test_names_of_any_form_stand_in_the_legend(tmp_path, figures):
     assert 0 <= extent.x0 < extent.x1 <= figures[0].bbox.width
 
 
-# Of linear red, green and blue, at full strength: Machado, Oliveira and Fernandes (2009).
+# Matrices for linear red, green and blue at full severity: Machado, Oliveira and Fernandes (2009).
 PROTANOPIA = [
     [0.152286, 1.052583, -0.204868],
     [0.114503, 0.786281, 0.099216],
@@ -238,18 +233,18 @@ TO_XYZ = [
 ]  # of linear sRGB
 
 
-def lab(colour, seen_as):
-    """CIE L*a*b* of a colour, as an eye sees it."""
+def lab(colour, eye):
+    """CIE L*a*b* of a colour as an eye perceives it."""
     rgb = np.asarray(to_rgb(colour))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(seen_as @ linear, 0, 1)
-    x, y, z = np.cbrt(TO_XYZ @ seen / [0.9505, 1.0, 1.089])
+    perceived = np.clip(eye @ linear, 0, 1)
+    x, y, z = np.cbrt(TO_XYZ @ perceived / [0.9505, 1.0, 1.089])
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 @pytest.mark.parametrize("eye", [np.eye(3), PROTANOPIA, DEUTERANOPIA])
 def test_colour_blind_eyes_tell_runs_apart(tmp_path, figures, eye):
-    """A difference of 2.3 is the smallest that is seen, of colours that touch."""
+    """A difference of 2.3 is the smallest visible one between colours that touch."""
     runs = {f"run {i}": [{"step": 1, "split": "train", "loss": 1.0}] for i in range(MOST_RUNS)}
     draw_comparison(runs, tmp_path / "all.png")
     lines = figures[0].legends[0].get_lines()
