@@ -1,8 +1,8 @@
-"""What starts `python -m experiments...`: on this machine, on a cluster, on a pod, as a sweep."""
+"""Launchers of `python -m experiments...`: on this machine, a cluster or a pod, or as a sweep."""
 
 import sys
 
-# Written for any Python 3, as it is the first that an old one reads; setup.py has the number.
+# In the syntax of any Python 3, because old ones read this file. setup.py has the same number.
 OLDEST = (3, 11)
 
 if sys.version_info[:2] < OLDEST:
