@@ -1,6 +1,6 @@
-"""The mains as real processes that start at once: copies of one that has imported everything.
+"""The programs as real processes that start fast: forks of a process with all imports.
 
-A start of Python with JAX and TensorFlow takes seconds, and a refusal a moment.
+A start of Python with JAX and TensorFlow takes seconds, an error message milliseconds.
 """
 
 import json
@@ -11,14 +11,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# Nothing may be run here beyond imports: threads of JAX and TensorFlow would not survive a copy.
+# Only imports may run here: threads of JAX and TensorFlow would not survive a fork.
 _PROGRAM = """
 import gc, json, os, runpy, sys
 
 import experiments.evaluate, experiments.model_table, experiments.show_data
 import experiments.simple_models, experiments.train, perceiver.data.registry
 
-gc.freeze()  # or a copy that ends goes through all of it, for seconds
+gc.freeze()  # otherwise a fork spends seconds on garbage collection at its end
 for line in sys.stdin:
     main, arguments, user, out, err = json.loads(line)
     sys.stdout.flush()
@@ -40,17 +40,17 @@ for line in sys.stdin:
 
 
 class Mains:
-    """Runs mains of `experiments`, each in a process of its own, on CPU devices."""
+    """Runs programs of `experiments` in separate processes, on CPU devices."""
 
     def __init__(self, folder: Path, devices: int):
-        """Takes an empty folder for what is printed, and how many devices JAX has."""
+        """Starts the process to fork, with an empty folder for output and a number of devices."""
         self._folder = folder
         environment = os.environ | {
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             "JAX_PLATFORMS": "cpu",
             "JAX_LOG_COMPILES": "1",
         }
-        self._copied = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM],
             cwd=ROOT,
             env=environment,
@@ -60,22 +60,23 @@ class Mains:
         )
 
     def __call__(self, main: str, *arguments: str, user: int | None = None) -> tuple[int, str, str]:
-        """Runs a main to its end, as another user if one is given.
+        """Runs a program to its end, as another user if one is given.
 
         Returns:
-          Its exit status, and what it printed to stdout and stderr.
+          The exit status, stdout and stderr.
         """
         out, err = self._folder / "out", self._folder / "err"
         request = json.dumps([main, arguments, user, str(out), str(err)])
-        self._copied.stdin.write(f"{request}\n")
-        self._copied.stdin.flush()
-        status = int(self._copied.stdout.readline())
+        self._process.stdin.write(f"{request}\n")
+        self._process.stdin.flush()
+        status = int(self._process.stdout.readline())
         return status, out.read_text(), err.read_text()
 
     def refusal(self, main: str, *arguments: str, user: int | None = None) -> str:
-        """Runs a main that must end in a user's mistake, and returns the line that says which.
+        """Runs a program that must refuse its input, and returns the error message.
 
-        The status is 2, the line the last, nothing else an error, and no network was compiled.
+        Checks that the status is 2, that the message is the last line and the only error, and that
+        no network was compiled.
         """
         status, out, err = self(main, *arguments, user=user)
         assert status == 2, f"status {status}\n{out}\n{err[-3000:]}"
@@ -83,12 +84,12 @@ class Mains:
         assert err.strip().splitlines()[-1] == line
         assert "Traceback" not in err
         compiled = [x for x in err.splitlines() if "Compiling " in x]
-        # Seeds and the like are made of one number; a network and its step are not.
+        # Seeds compile programs of one integer; a network and its step have other inputs.
         assert all("(ShapedArray(int32[]),)" in x for x in compiled)
         return line
 
     def close(self) -> None:
-        """Ends the process that is copied."""
-        self._copied.stdin.close()
-        self._copied.wait()
-        self._copied.stdout.close()
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()

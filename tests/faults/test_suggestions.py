@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from experiments import train
 from experiments.cli import overrides
@@ -160,6 +161,30 @@ def test_overrides_keep_their_types_and_the_last_one_counts():
     loaded = overrides.load(f"{ROOT}/configs/digits.py", [f"--config.{x}" for x in given])
     assert (loaded.train.steps, loaded.train.loss) == (4, "sigmoid")
     assert type(loaded.optimizer.learning_rate) is float
+
+
+def test_choices_among_the_overrides_are_given_to_the_config(monkeypatch):
+    """A choice may add another one: here only sgd has a schedule."""
+
+    def load(spec, choices):
+        optimizer = {"name": choices.get("optimizer.name", "lamb")}
+        if optimizer["name"] == "sgd":
+            optimizer |= {"schedule": "constant", "momentum": 0.9}
+            if choices.get("optimizer.schedule") == "step":
+                optimizer |= {"schedule": "step", "factor": 0.1}
+        return ConfigDict({"optimizer": optimizer})
+
+    monkeypatch.setattr(overrides, "load_config", load)
+    monkeypatch.setattr(
+        overrides,
+        "choice_keys",
+        lambda config: [f"optimizer.{key}" for key in config.optimizer if key != "momentum"],
+    )
+    given = ["factor=0.5", "schedule=step", "momentum=0.8", "name=sgd"]
+    loaded = overrides.load("mine.py", [f"--config.optimizer.{x}" for x in given])
+    assert loaded.optimizer.to_dict() == dict(name="sgd", schedule="step", momentum=0.8, factor=0.5)
+    with pytest.raises(InputError, match="unknown config key 'optimizer.momentum'"):
+        overrides.load("mine.py", ["--config.optimizer.momentum=0.8"])
 
 
 @pytest.mark.parametrize(

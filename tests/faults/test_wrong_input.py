@@ -1,4 +1,4 @@
-"""A user's mistakes: one line that says what to do, exit status 2, before anything compiles."""
+"""Mistakes of users: one line that says what to do, status 2, before anything compiles."""
 
 import os
 import subprocess
@@ -206,7 +206,7 @@ def test_help_shows_an_example(main, mains):
 
 @pytest.fixture
 def read_only(tmp_path):
-    """A file system that nobody may write to, not even root."""
+    """A file system that is read-only, also for root."""
     folder = tmp_path / "read-only"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(folder)]
