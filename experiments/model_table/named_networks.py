@@ -4,12 +4,13 @@ The library is installed without the configs, and reads none. Run this where a c
 changed; a test holds the two together.
 """
 
+import argparse
 import json
 from pathlib import Path
 
-from experiments.cli.argument_parser import Parser
 from experiments.cli.config_files import all_configs
-from experiments.cli.errors import answered
+from experiments.cli.main import run
+from experiments.cli.parser import Parser
 from perceiver import networks
 from perceiver.library import named
 from perceiver.modalities import MODALITIES
@@ -35,10 +36,18 @@ def text() -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-if __name__ == "__main__":
-    with answered():
-        Parser(
-            prog=RUN_HERE, description=__doc__.partition("\n")[0], epilog=f"example: {RUN_HERE}"
-        ).parse_args()
+def main(_: argparse.Namespace) -> None:
+    """Writes the file."""
     FILE.write_text(text(), "utf-8")
     print(f"wrote {FILE}")
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        Parser(
+            "experiments.model_table.named_networks",
+            __doc__.partition("\n")[0],
+            examples=[""],
+        ),
+    )

@@ -7,7 +7,7 @@ import base64
 import html
 from collections.abc import Callable, Sequence
 
-from experiments.cli.errors import shown
+from experiments.cli.errors import printable as shown
 
 _TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from experiments.cli.errors import shown
+from experiments.cli.errors import printable as shown
 from experiments.run.records import AROUND, Run
 
 METRICS = {"top1": "top-1", "mAP": "mAP"}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.cli.errors import shown
+from experiments.cli.errors import printable as shown
 from experiments.run.lock import FILE as LOCK_FILE
 from experiments.run.lock import STALE_SECONDS
 from perceiver.errors import InputError

@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from experiments.cli.main import run
+from experiments.cli.parser import Parser
 from experiments.run import build, checks
 from experiments.run.directory import prepare_workdir
 from experiments.simple_models.features import features as features_of
@@ -30,17 +31,25 @@ from perceiver.training.logging.metrics import write_json
 if TYPE_CHECKING:
     from perceiver.data.source import Source
 
-USAGE = """Fits a linear model and a nearest neighbour to a config's data, beside which a network's
-accuracy means something. With --workdir the result is simple_models.json there, too.
-
-  python -m experiments.simple_models --config=configs/digits.py
-"""
 
 _MOST_BYTES = 4e9  # of features; fitting takes four times as much
 _INPUTS_AT_ONCE = 64  # windows of video are large
 _STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C of the linear model
 _FOLDS = 5
 _ITERATIONS = 1000
+
+
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
+    parser = Parser(
+        "experiments.simple_models",
+        """Fits a linear model and a nearest neighbour to a config's data, beside which a network's
+accuracy means something. With --workdir the result is simple_models.json there, too.""",
+        examples=["--config=configs/digits.py"],
+    )
+    parser.add_config()
+    parser.add_workdir("folder for simple_models.json", required=False)
+    return parser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,4 +300,4 @@ def score(scores: np.ndarray, labels: np.ndarray, *, one_label: bool) -> float:
 
 
 if __name__ == "__main__":
-    run(main, USAGE, required=("config",), optional=("workdir",))
+    run(lambda options: main(options.config, options.workdir), parser())
