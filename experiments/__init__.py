@@ -1,8 +1,8 @@
-"""The programs: each main reads from top to bottom; start it by `python -m experiments.NAME`."""
+"""The programs, started with `python -m experiments.NAME`; each reads from top to bottom."""
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # Python is looking for a program of this package to start it
+if sys.argv[:1] == ["-m"]:  # Python imports this package to start a program in it
     from experiments.cli import environment
 
     environment.check()

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
 from experiments.cli.main import run
+from experiments.cli.parser import Parser
 from experiments.run import predictions, restore
 from experiments.run.directory import check_same_network
 from experiments.run.evaluator import Evaluator, summary
@@ -27,10 +28,17 @@ from perceiver.training.logging.metrics import write_json
 from perceiver.training.parallel import DataParallel
 from perceiver.training.step import EVALUATED
 
-USAGE = """Evaluates the newest checkpoint of a workdir, or --config.eval.checkpoint=best, or =STEP.
 
-  python -m experiments.evaluate --config=configs/digits.py --workdir=runs/digits
-"""
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
+    parser = Parser(
+        "experiments.evaluate",
+        "Evaluates the newest checkpoint of a workdir, or --config.eval.checkpoint=best, or =STEP.",
+        examples=["--config=configs/digits.py --workdir=runs/digits"],
+    )
+    parser.add_config()
+    parser.add_workdir("folder of the run: checkpoints, results")
+    return parser
 
 
 def main(config: ConfigDict, workdir: str) -> None:
@@ -86,4 +94,4 @@ def main(config: ConfigDict, workdir: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main, USAGE, many_processes=True)
+    run(lambda options: main(options.config, options.workdir), parser(), many_processes=True)

@@ -1,4 +1,4 @@
-"""What a trained network sees in files of a user's: the likeliest classes, with their scores.
+"""Predicts the classes of a user's files with a trained network.
 
 python -m experiments.predict --workdir=runs/mine picture.jpg folder/
 python -m experiments.predict --workdir=runs/sounds --format=jsonl folder/ > found.jsonl
@@ -17,27 +17,25 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments.cli.argument_parser import Parser
-from experiments.cli.errors import EXIT_FAILED, EXIT_USER_ERROR, answered, shown
+from experiments.cli.errors import EXIT_FAILED, EXIT_USER_ERROR, printable
+from experiments.cli.main import call, run
+from experiments.cli.parser import Parser, whole_number
 from experiments.run import input_files, restore
 from perceiver import library
 from perceiver.data import single_files
 from perceiver.data.single_files import Reading
 from perceiver.errors import InputError
-from perceiver.training.host_memory import keep_freed_memory
 
-RUN_HERE = "python -m experiments.predict"
-_BATCH_SIZE = 16
-_WIDEST = 60  # characters of the column of files; longer names have a line to themselves
+_WIDEST = 60  # characters of the column of files; a longer name gets its own line
 
 
 class Prediction(NamedTuple):
-    """What the network says of a file.
+    """The prediction for one file.
 
     Attributes:
-      file: its path.
-      scores: float64 [classes], probabilities: the mean over the windows of a clip.
-      windows: how many these were.
+      file: path of the file.
+      scores: float64 [classes], probabilities; the mean over the windows of a clip.
+      windows: number of windows.
     """
 
     file: str
@@ -45,93 +43,90 @@ class Prediction(NamedTuple):
     windows: int
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
     parser = Parser(
-        prog=RUN_HERE,
-        description="Tells what a trained network sees in pictures, sounds, videos or point "
-        "clouds, whichever it was trained on: the likeliest classes of each file with their "
-        "scores. Files are cropped, resized and cut into windows as in evaluation.",
-        epilog=f"example: {RUN_HERE} --workdir=runs/mine --top=3 picture.jpg folder/",
-        allow_abbrev=False,
+        "experiments.predict",
+        """Predicts the classes of pictures, sounds, videos or point clouds with a trained network.
+
+It prints the most likely classes of each file with their scores. Files are cropped, resized and
+cut into windows as in evaluation.""",
+        examples=["--workdir=runs/mine --top=3 picture.jpg folder/"],
     )
     parser.add_argument(
-        "words",
+        "files",
         nargs="*",
         metavar="FILE_OR_FOLDER",
-        help="a file, or a folder whose files are taken, at any depth; after -- a name may begin "
-        "with a dash",
+        help="a file, or a folder for all files in it at any depth; names may begin with a dash "
+        "after --",
     )
-    parser.add_argument(
-        "--workdir",
-        metavar="RUN",
-        help="a run's folder, or a FILE.safetensors that was exported from one",
-    )
-    parser.add_argument(
-        "--checkpoint", default="newest", help="newest (the default), best, or a step"
-    )
+    parser.add_workdir("folder of a run, or a FILE.safetensors that was exported from one")
+    parser.add_argument("--checkpoint", default="newest", help="newest, best or a step")
     parser.add_argument(
         "--format",
         default="table",
         choices=("table", "jsonl"),
-        help="a table to read, or an object of JSON a line for each file, as soon as it is done",
+        help="a table to read, or one JSON object on a line for each file, printed immediately",
     )
-    parser.add_argument("--top", type=int, default=5, help="classes to tell of each file; 5")
+    parser.add_argument(
+        "--top", type=whole_number(1), default=5, help="number of classes to print for each file"
+    )
     parser.add_argument(
         "--batch_size",
-        type=int,
-        default=_BATCH_SIZE,
-        help=f"files, or windows of clips, that the network takes at once; {_BATCH_SIZE}",
+        type=whole_number(1),
+        default=16,
+        help="number of files, or windows of clips, in a batch",
     )
     return parser
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Loads the network, reads the files and prints what it says of each, one after another.
+    """Loads the network, and prints the prediction for each file as soon as it is there.
 
     Returns:
-      The exit status: EXIT_FAILED where something was left out, EXIT_USER_ERROR where all was.
+      The exit status: EXIT_FAILED if files were left out, EXIT_USER_ERROR if all were.
 
     Raises:
       InputError: wrong arguments, no such run, or nothing to read.
-      CheckpointError: its checkpoint is missing or damaged.
+      CheckpointError: the checkpoint is missing or damaged.
     """
-    _check(options)
+    _check_files(options)
     classifier = restore.load(options.workdir, options.checkpoint)
     reader = single_files.reader(classifier.inputs, classifier.data)
-    found = input_files.find(options.words, reader.kind)
+    found = input_files.find(options.files, reader.kind)
     for problem in found.problems:
-        _say(f"left out: {problem}")
+        _log(f"left out: {problem}")
     if found.others:
-        takes = ", ".join(reader.kind.suffixes)
-        _say(f"files of other kinds that are left out: {found.others:,}; these are read: {takes}")
+        suffixes = ", ".join(reader.kind.suffixes)
+        _log(
+            f"files of other kinds that are left out: {found.others:,}; these are read: {suffixes}"
+        )
     if not found.files:
-        raise InputError(f"no file to read in {', '.join(options.words)}")
+        raise InputError(f"no file to read in {', '.join(options.files)}")
 
-    show = _FORMS[options.format](classifier, found.files, options.top)
-    failed, longer = list(found.problems), []
+    in_format = _FORMATS[options.format](classifier, found.files, options.top)
+    failed, truncated = list(found.problems), []
 
     def readable() -> Iterator[tuple[str, Reading]]:
         for path, reading in single_files.read_each(reader, found.files):
             if isinstance(reading, InputError):
-                _say(f"left out: {reading}")
+                _log(f"left out: {reading}")
                 failed.append(path)
                 continue
             if reading.longer:
-                longer.append(path)
+                truncated.append(path)
             yield path, reading
 
     count = 0
-    size = _even(len(found.files) * reader.windows, options.batch_size)
+    size = _even_batch_size(len(found.files) * reader.windows, options.batch_size)
     with contextlib.closing(readable()) as readings:
         for prediction in predictions(classifier.probabilities, readings, size):
-            print(show(prediction), flush=True)
+            print(in_format(prediction), flush=True)
             count += 1
-    if longer:
-        _say(
-            f"files of which the beginning alone was taken: {len(longer):,}, {longer[0]} the first"
-        )
+    if truncated:
+        _log(f"files read in part, from the beginning: {len(truncated):,}, first {truncated[0]}")
     if failed:
-        _say(f"files done: {count:,}; left out: {len(failed):,}")
+        _log(f"files done: {count:,}; left out: {len(failed):,}")
     if not count:
         return EXIT_USER_ERROR
     return EXIT_FAILED if failed else 0
@@ -142,103 +137,98 @@ def predictions(
     readings: Iterator[tuple[str, Reading]],
     batch_size: int,
 ) -> Iterator[Prediction]:
-    """What a network says of files, a batch at a time.
+    """Predicts the classes of files, in batches of windows.
 
-    The scores of a clip's windows are averaged as evaluation averages them, as probabilities.
+    The score of a clip is the mean of its windows' probabilities, as in evaluation.
 
     Args:
-      probabilities: inputs by modality [B, ...] -> float32 [B, classes].
+      probabilities: function of inputs by modality [B, ...] -> float32 [B, classes].
       readings: (path, reading) of each file.
-      batch_size: B, of windows; the last batch is filled up, so that no other B is compiled.
+      batch_size: B, a number of windows. The last batch is padded, so that only one B is compiled.
 
     Yields:
-      A prediction for each file, in their order.
+      A prediction for each file, in the same order.
     """
-    whole: list[tuple[str, int]] = []  # files whose windows are not all done, with their numbers
-    scores: list[np.ndarray] = []  # of the windows of these that are
+    pending: list[tuple[str, int]] = []  # files with windows to come, and their numbers of windows
+    scores: list[np.ndarray] = []  # of the windows of pending files
 
     def windows() -> Iterator[dict[str, np.ndarray]]:
         for path, reading in readings:
-            of_each = [
+            of_file = [
                 dict(zip(reading.inputs, values, strict=True))
                 for values in zip(*reading.inputs.values(), strict=True)
             ]
-            whole.append((path, len(of_each)))
-            yield from of_each
+            pending.append((path, len(of_file)))
+            yield from of_file
 
-    every = windows()
-    while batch := list(itertools.islice(every, batch_size)):
-        filled = batch + [batch[-1]] * (batch_size - len(batch))
-        stacked = {name: np.stack([window[name] for window in filled]) for name in batch[0]}
+    all_windows = windows()
+    while batch := list(itertools.islice(all_windows, batch_size)):
+        padded = batch + [batch[-1]] * (batch_size - len(batch))
+        stacked = {name: np.stack([window[name] for window in padded]) for name in batch[0]}
         scores += list(np.asarray(probabilities(stacked), np.float64)[: len(batch)])
-        while whole and len(scores) >= whole[0][1]:
-            path, count = whole.pop(0)
+        while pending and len(scores) >= pending[0][1]:
+            path, count = pending.pop(0)
             yield Prediction(path, np.mean(scores[:count], axis=0), count)
             del scores[:count]
 
 
-def _check(options: argparse.Namespace) -> str | int:
-    """Refuses what can't be."""
-    if not options.workdir:
-        raise InputError(f"--workdir is missing, as in: {RUN_HERE} --workdir=runs/mine picture.jpg")
-    if not options.words:
+def _check_files(options: argparse.Namespace) -> None:
+    """Refuses a command without files, and standard input."""
+    if not options.files:
         raise InputError(
-            f"no file or folder is given, as in: {RUN_HERE} --workdir={shown(options.workdir)} "
-            "picture.jpg folder/"
+            "no file or folder is given, as in: python -m experiments.predict "
+            f"--workdir={printable(options.workdir)} picture.jpg folder/"
         )
-    if "-" in options.words:
+    if "-" in options.files:
         raise InputError("'-' is no file: standard input isn't read; give files or folders")
-    for name in ("top", "batch_size"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name}={getattr(options, name)} is too small; give 1 or more")
 
 
-def _even(examples: int, most: int) -> int:
-    """The batch size, at most `most`, that leaves the least to fill up in the last batch."""
+def _even_batch_size(examples: int, most: int) -> int:
+    """Returns the batch size, at most `most`, that pads the last batch the least."""
     return -(-examples // -(-examples // most))
 
 
 def _best(scores: np.ndarray, top: int) -> np.ndarray:
-    """The classes with the highest scores, the highest first; of equal ones the first."""
+    """Returns the classes with the highest scores, in descending order; ties in class order."""
     return np.argsort(-scores, kind="stable")[:top]
 
 
 def _class_names(classifier: library.Classifier, classes: Sequence[int]) -> list[str]:
-    """Their names; numbers where the run does not know any."""
+    """Returns names of classes, with numbers for a run without class names."""
     known = classifier.class_names
     return [known[c] if known else f"class {c}" for c in classes]
 
 
-Show = Callable[[Prediction], str]
+InFormat = Callable[[Prediction], str]
 
 
-def _table(classifier: library.Classifier, files: Sequence[str], top: int) -> Show:
-    """Rows of a table, whose head it prints; a row for each class."""
-    width = min(max(len(shown(file)) for file in files), _WIDEST)
+def _table(classifier: library.Classifier, files: Sequence[str], top: int) -> InFormat:
+    """Prints the head of a table; returns a function that makes the rows, one for each class."""
+    width = min(max(len(printable(file)) for file in files), _WIDEST)
     if classifier.multi_label:
         print("Scores are probabilities of one class each: several may be there at once.")
     print(f"{'file':{width}}    score  class")
 
-    def show(prediction: Prediction) -> str:
+    def rows_of(prediction: Prediction) -> str:
         best = _best(prediction.scores, top)
         names = _class_names(classifier, best)
         rows = [
-            f"{prediction.scores[c]:7.2%}  {shown(n)}" for c, n in zip(best, names, strict=True)
+            f"{prediction.scores[c]:7.2%}  {printable(n)}" for c, n in zip(best, names, strict=True)
         ]
-        head = shown(prediction.file)
+        head = printable(prediction.file)
         if len(head) > width:
             return "\n".join([head, *(f"{'':{width}}  {row}" for row in rows)])
         heads = [head, *[""] * (len(rows) - 1)]
         return "\n".join(f"{head:{width}}  {row}" for head, row in zip(heads, rows, strict=True))
 
-    return show
+    return rows_of
 
 
-def _jsonl(classifier: library.Classifier, files: Sequence[str], top: int) -> Show:
-    """Objects with file, classes and scores, and windows where there are several."""
+def _jsonl(classifier: library.Classifier, files: Sequence[str], top: int) -> InFormat:
+    """Returns a function that makes a JSON object of file, classes, scores and windows."""
     del files
 
-    def show(prediction: Prediction) -> str:
+    def object_of(prediction: Prediction) -> str:
         best = _best(prediction.scores, top)
         found = {
             "file": prediction.file,
@@ -249,27 +239,25 @@ def _jsonl(classifier: library.Classifier, files: Sequence[str], top: int) -> Sh
             found["windows"] = prediction.windows
         return json.dumps(found)
 
-    return show
+    return object_of
 
 
-_FORMS = {"table": _table, "jsonl": _jsonl}
+_FORMATS = {"table": _table, "jsonl": _jsonl}
+
+
+def _log(line: str) -> None:
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs; returns the exit status, or ends the program with a line that says why not."""
-    with answered():
-        return predict(_parser().parse_intermixed_args(arguments))
-
-
-def _say(line: str) -> None:
-    print(shown(line), file=sys.stderr, flush=True)
+    """Runs the program in this process and returns its exit status."""
+    return call(predict, parser(), arguments)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
-    sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal lacks letters for
-    # TensorFlow logs each damaged file, without its name. The 1 is JAX's, not the user's.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that `| head` ends it without an error
+    sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal can't show
+    # TensorFlow logs each damaged file, without its name. The value 1 is set by JAX.
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "1":
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    keep_freed_memory()
-    sys.exit(main(sys.argv[1:]))
+    run(predict, parser())

@@ -1,4 +1,4 @@
-"""Prepares data sets: AudioSet, folders of clips, ModelNet and ImageNet become TFDS data sets.
+"""Prepares data sets: turns AudioSet, folders of clips, ModelNet and ImageNet into TFDS data sets.
 
 python -m experiments.prepare_data audioset --csv=eval_segments.csv --clips=DIR --out=DIR ...
 """
@@ -7,16 +7,25 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from experiments.cli.argument_parser import Parser
-from experiments.cli.errors import EXIT_USER_ERROR, answered
+from experiments.cli.main import call
+from experiments.cli.parser import Parser, path
 from perceiver.errors import InputError
 
-RUN_HERE = "python -m experiments.prepare_data"
 _EXIT_INTERRUPTED = 130  # as shells have it
 
 
-# TensorFlow is imported by what works with it: --help and mistakes above it are quick.
-def _audioset(options: argparse.Namespace, beam: Sequence[str]) -> None:
+def prepare(options: argparse.Namespace) -> int:
+    """Prepares the data set of the chosen subcommand and returns the exit status."""
+    try:
+        _SUBCOMMANDS[options.subcommand](options)
+    except KeyboardInterrupt:
+        print("stopped: run the same command again", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+    return 0
+
+
+# TensorFlow is imported after the command line is checked: --help and mistakes are quick.
+def _audioset(options: argparse.Namespace) -> None:
     from perceiver.data.clips.preparation import prepare, runners
 
     prepare.prepare_audioset(
@@ -28,12 +37,12 @@ def _audioset(options: argparse.Namespace, beam: Sequence[str]) -> None:
         need=options.need,
         seconds=options.seconds,
         num_shards=options.shards,
-        runner=runners.beam_runner(beam),
+        runner=runners.beam_runner(options.beam),
         on_report=print,
     )
 
 
-def _clips(options: argparse.Namespace, beam: Sequence[str]) -> None:
+def _clips(options: argparse.Namespace) -> None:
     from perceiver.data.clips.preparation import prepare, runners
 
     prepare.prepare_folder(
@@ -44,15 +53,15 @@ def _clips(options: argparse.Namespace, beam: Sequence[str]) -> None:
         need=options.need,
         seconds=options.seconds,
         num_shards=options.shards,
-        runner=runners.beam_runner(beam),
+        runner=runners.beam_runner(options.beam),
         on_report=print,
     )
 
 
-def _modelnet(options: argparse.Namespace, beam: Sequence[str]) -> None:
+def _modelnet(options: argparse.Namespace) -> None:
     from perceiver.data.points.modelnet40 import builder
 
-    _without_beam("modelnet", beam)
+    _refuse_beam(options)
     print(
         builder.prepare(
             options.source, options.out, classes=options.classes, partial=options.partial
@@ -60,183 +69,183 @@ def _modelnet(options: argparse.Namespace, beam: Sequence[str]) -> None:
     )
 
 
-def _imagenet(options: argparse.Namespace, beam: Sequence[str]) -> None:
+def _imagenet(options: argparse.Namespace) -> None:
     from perceiver.data.images import imagenet
 
-    _without_beam("imagenet", beam)
+    _refuse_beam(options)
     print(imagenet.prepare(options.archives, options.out))
 
 
-def _without_beam(name: str, beam: Sequence[str]) -> None:
-    if beam:
+def _refuse_beam(options: argparse.Namespace) -> None:
+    if options.beam:
         raise InputError(
-            f"{beam[0]!r}: {name} is prepared without Beam, and takes no options of it"
+            f"{options.beam[0]!r}: {options.subcommand} is prepared without Beam, and takes no "
+            "options of it"
         )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog=RUN_HERE,
-        description="Makes a TFDS data set of files as people have them.",
-        epilog=f"example: {RUN_HERE} audioset --help",
-        allow_abbrev=False,
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+_SUBCOMMANDS = {
+    "audioset": _audioset,
+    "clips": _clips,
+    "modelnet": _modelnet,
+    "imagenet": _imagenet,
+}
 
-    audioset = _add(
-        commands,
+
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
+    parser = Parser(
+        "experiments.prepare_data",
+        """Makes a TFDS data set from the files in which a data set is published.
+
+audioset: AudioSet, or other clips with lists in its format
+clips:    sound or video files in folders by class
+modelnet: ModelNet40 or ModelNet10
+imagenet: ImageNet (ILSVRC 2012)
+
+Each subcommand has its own --help. Flags of Apache Beam follow -- at the end of the command.""",
+        examples=["audioset --help"],
+    )
+    _add_audioset(parser)
+    _add_clips(parser)
+    _add_modelnet(parser)
+    _add_imagenet(parser)
+    for name, subcommand in parser.subcommands.items():
+        subcommand.add_argument(
+            "--out",
+            required=True,
+            metavar="DIR",
+            type=path,
+            help="folder for the data set; it need not exist",
+        )
+        by_beam = name in ("audioset", "clips")
+        subcommand.add_rest("beam", "BEAM FLAGS ..." if by_beam else None)
+    return parser
+
+
+def _add_audioset(parser: Parser) -> None:
+    audioset = parser.add_subcommand(
         "audioset",
-        _audioset,
-        "AudioSet, or anything in the form of its lists, from a folder of clips; see "
-        "docs/audioset.md",
-        "--csv=lists/balanced_train_segments.csv --csv=lists/eval_segments.csv --clips=clips "
-        "--out=data/audioset",
+        "Prepares AudioSet, or other clips with lists in its format, from a folder of clips; see\n"
+        "docs/audioset.md.",
+        examples=[
+            "--csv=lists/balanced_train_segments.csv --csv=lists/eval_segments.csv --clips=clips "
+            "--out=data/audioset"
+        ],
     )
     audioset.add_argument(
         "--csv",
         action="append",
         required=True,
         metavar="FILE",
-        help="list of segments, such as eval_segments.csv; can be given several times",
+        type=path,
+        help="list of segments, such as eval_segments.csv; may be repeated",
     )
     audioset.add_argument(
         "--classes",
         metavar="FILE",
-        help="the numbered classes (default: class_labels_indices.csv beside the first list)",
+        type=path,
+        help="numbered list of classes; by default class_labels_indices.csv in the folder of the "
+        "first --csv",
     )
     audioset.add_argument(
-        "--clips", required=True, metavar="DIR", help="folder of clips, searched at any depth"
+        "--clips",
+        required=True,
+        metavar="DIR",
+        type=path,
+        help="folder of clips, searched at any depth",
     )
     audioset.add_argument(
         "--split",
         metavar="NAME",
-        help="the segments of all lists make one split of this name, rather than each list one "
-        "that is called as the list is",
+        help="name of one split for the segments of all lists; by default each list makes a split "
+        "with its own name",
     )
-    _add_clip_options(audioset, need="both")
+    _add_clip_flags(audioset, need="both")
 
-    clips = _add(
-        commands,
+
+def _add_clips(parser: Parser) -> None:
+    clips = parser.add_subcommand(
         "clips",
-        _clips,
-        "sound or video files in folders by class: <class>/*, or train/<class>/* and val/<class>/*",
-        "--dir=recordings --out=data/recordings --need=sound",
+        "Prepares sound or video files in folders by class: <class>/*, or train/<class>/* and\n"
+        "val/<class>/*.",
+        examples=["--dir=recordings --out=data/recordings --need=sound"],
     )
-    clips.add_argument("--dir", required=True, metavar="DIR", help="the folder")
+    clips.add_argument(
+        "--dir", required=True, metavar="DIR", type=path, help="folder of the class folders"
+    )
     clips.add_argument(
         "--val_fraction",
         type=float,
         default=0.1,
-        metavar="SHARE",
-        help="of the files to hold out where there are no folders train and val (default: 0.1)",
+        help="share of the files for evaluation, if there are no folders train and val",
     )
     clips.add_argument(
-        "--split_seed", type=int, default=0, metavar="SEED", help="decides which (default: 0)"
+        "--split_seed", type=int, default=0, help="seed of the choice of these files"
     )
-    _add_clip_options(clips, need="any")
+    _add_clip_flags(clips, need="any")
 
-    modelnet = _add(
-        commands,
+
+def _add_modelnet(parser: Parser) -> None:
+    modelnet = parser.add_subcommand(
         "modelnet",
-        _modelnet,
-        "ModelNet40 or ModelNet10, in any form in which it is given out",
-        "--source=ModelNet40.zip --out=data/tfds",
+        "Prepares ModelNet40 or ModelNet10, in any published format.",
+        examples=["--source=ModelNet40.zip --out=data/tfds"],
     )
     modelnet.add_argument(
         "--source",
         required=True,
         metavar="PATH",
-        help="its zip file or folder: Princeton's meshes, Stanford's modelnet40_ply_hdf5_2048, or "
-        "modelnet40_normal_resampled. Or download:ModelNet40.zip, download:ModelNet10.zip or "
-        "download:modelnet40_ply_hdf5_2048.zip, which fetches it from its publisher",
+        type=path,
+        help="zip file or folder: Princeton's meshes, Stanford's modelnet40_ply_hdf5_2048, or "
+        "modelnet40_normal_resampled. download:ModelNet40.zip, download:ModelNet10.zip and "
+        "download:modelnet40_ply_hdf5_2048.zip fetch it from its publisher",
     )
     modelnet.add_argument(
         "--classes",
         type=int,
         choices=(40, 10),
-        help="where the source could be either (default: told by its folders)",
+        help="40 or 10, for a source with the classes of both; by default detected by its folders",
     )
-    modelnet.add_argument(
-        "--partial",
-        action="store_true",
-        help="take fewer clouds than the official lists have",
-    )
+    modelnet.add_switch("partial", "accept fewer clouds than the official lists have")
 
-    pictures = _add(
-        commands,
+
+def _add_imagenet(parser: Parser) -> None:
+    imagenet = parser.add_subcommand(
         "imagenet",
-        _imagenet,
-        "ImageNet (ILSVRC 2012), from its two archives",
-        "--archives=downloads --out=data/tfds",
+        "Prepares ImageNet (ILSVRC 2012) from its two archives.",
+        examples=["--archives=downloads --out=data/tfds"],
     )
-    pictures.add_argument(
+    imagenet.add_argument(
         "--archives",
         required=True,
         metavar="DIR",
+        type=path,
         help="folder with ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar",
     )
-    return parser
 
 
-def _add(commands, name: str, main, text: str, example: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        name,
-        help=text,
-        description=f"Prepares {text}.",
-        epilog=f"example: {RUN_HERE} {name} {example}",
-        allow_abbrev=False,
-    )
-    command.set_defaults(main=main)
-    command.add_argument(
-        "--out", required=True, metavar="DIR", help="folder of the data set, made if need be"
-    )
-    return command
-
-
-def _add_clip_options(command: argparse.ArgumentParser, need: str) -> None:
-    command.add_argument(
+def _add_clip_flags(parser: Parser, need: str) -> None:
+    parser.add_argument(
         "--need",
-        metavar="WHAT",
         default=need,
-        help="what a clip must have, all else being left out: its 'sound', its 'video', or 'both'; "
-        f"with 'any' it is what there is (default: {need})",
+        help="streams that a clip must have, otherwise it is left out: sound, video or both; any "
+        "accepts every clip",
     )
-    command.add_argument(
-        "--seconds",
-        type=float,
-        default=10.0,
-        help="the longest that a clip may be; the beginning is kept (default: 10)",
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="longest duration; the rest of a clip is cut"
     )
-    command.add_argument(
+    parser.add_argument(
         "--shards",
         type=int,
-        metavar="N",
-        help="files of each split (default: as many as make some hundred megabytes each)",
-    )
-    command.usage = (
-        f"{command.format_usage().removeprefix('usage: ').rstrip()} [-- BEAM OPTIONS ...]"
+        help="number of files for each split; by default files have some hundred megabytes",
     )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a command; returns the exit status."""
-    here = list(arguments)
-    beam = []
-    if "--" in here:  # the rest is for Beam, which knows its own options
-        beam = here[here.index("--") + 1 :]
-        here = here[: here.index("--")]
-    try:
-        options = _parser().parse_args(here)
-        options.main(options, beam)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("stopped: run the same command again", file=sys.stderr)
-        return _EXIT_INTERRUPTED
-    return 0
+    """Runs the program in this process and returns its exit status."""
+    return call(prepare, parser(), arguments)
 
 
 if __name__ == "__main__":
-    with answered():
-        sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -1,16 +1,15 @@
-"""Draws what a network would be given, after augmentation, as a contact sheet.
+"""Draws the augmented inputs of a config's network as a contact sheet.
 
-For any config: pictures, point clouds, videos, spectrograms and waveforms, each with its number in
-the data set and its class.
+It shows pictures, point clouds, videos, spectrograms and waveforms, each with its class and its
+number in the data set.
 """
 
+import argparse
 from pathlib import Path
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
-
-from experiments.cli.errors import writing
+from experiments.cli.errors import output_errors
 from experiments.cli.main import run
+from experiments.cli.parser import Parser, path, whole_number
 from experiments.figures.contact_sheets import Entry, contact_sheet, png, scales_of
 from experiments.run.examples import caption, of_evaluation, of_training
 from experiments.run.from_config import check_numbers, data_options
@@ -18,56 +17,63 @@ from perceiver.data import registry
 from perceiver.errors import InputError
 from perceiver.training.files import replace_file
 
-USAGE = """Draws the inputs of a config's network, as training or evaluation has them, into a PNG.
-
-Training shows the beginning of the run with config.train.seed; --example=NUMBER shows one example
-as often as --count says, augmented anew each time; --split=eval shows what is evaluated. Above each
-stand its number and its class; the file behind each number is printed.
-
-  python -m experiments.show_data --config=configs/digits.py --out=digits.png --count=24
-"""
-
-_MOST = 200  # what a picture can hold and still be looked at
+_MOST = 200  # inputs in a readable picture
 
 
-def main(config: ConfigDict, _: str | None) -> None:
-    """Loads, draws, writes."""
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
+    parser = Parser(
+        "experiments.show_data",
+        """Draws the inputs of a config's network, in training or in evaluation, as a PNG.
+
+Training inputs are the first of the run with config.train.seed. --example=NUMBER shows one example
+--count times, each time with another augmentation. The number and the class of an example stand
+above it, and the file behind each number is printed.""",
+        examples=["--config=configs/digits.py --out=digits.png --count=24"],
+    )
+    parser.add_config()
+    parser.add_argument("--out", metavar="FILE.png", type=path, required=True, help="PNG to write")
+    parser.add_argument(
+        "--split", default="train", choices=("train", "eval"), help="split of the run"
+    )
+    parser.add_argument("--count", default=24, type=whole_number(1, _MOST), help="number of inputs")
+    parser.add_argument(
+        "--example", type=whole_number(0), help="number of the only example to show"
+    )
+    return parser
+
+
+def show_data(options: argparse.Namespace) -> None:
+    """Loads, draws and writes the inputs."""
+    config = options.config
     check_numbers(config)
-    values = flags.FLAGS
-    with writing(values.out):
-        out = Path(values.out).expanduser()
+    out = Path(options.out)
     if out.suffix.lower() != ".png":
-        raise InputError(f"--out={values.out} is not the name of a PNG; give one that ends in .png")
-    with writing(out):
+        raise InputError(f"--out={out} is not the name of a PNG; give one that ends in .png")
+    with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
 
     dataset = registry.load(**data_options(config))
-    source = dataset.train if values.split == "train" else dataset.eval
-    if values.example is not None and values.example >= source.num_examples:
+    source = dataset.train if options.split == "train" else dataset.eval
+    if options.example is not None and options.example >= source.num_examples:
         raise InputError(
-            f"--example={values.example} is not in the {values.split} split; its "
+            f"--example={options.example} is not in the {options.split} split; its "
             f"{source.num_examples:,} examples are numbered from 0"
         )
-    if values.split == "train":
-        shown = of_training(source, config, values.count, values.example)
+    if options.split == "train":
+        examples = of_training(source, config, options.count, options.example)
     else:
-        shown = of_evaluation(source, values.count, values.example)
-    scales = scales_of(config.data)
-    entries = [Entry(caption(example, dataset.class_names), example) for example in shown]
-    file = config_flags.get_config_filename(flags.FLAGS["config"])
-    header = f"{file}, {values.split}, {source.num_examples:,} examples"
-    picture = png(contact_sheet(header, entries, scales))
-    with writing(out):
+        examples = of_evaluation(source, options.count, options.example)
+    entries = [Entry(caption(example, dataset.class_names), example) for example in examples]
+    header = f"{options.config_spec}, {options.split}, {source.num_examples:,} examples"
+    picture = png(contact_sheet(header, entries, scales_of(config.data)))
+    with output_errors(out):
         replace_file(out, picture)
 
-    names = [f"#{example['index']}: {source.name(int(example['index']))}" for example in shown]
-    print("\n".join(dict.fromkeys(names)))  # those shown several times once
+    names = [f"#{example['index']}: {source.name(int(example['index']))}" for example in examples]
+    print("\n".join(dict.fromkeys(names)))  # a name that comes several times once
     print(f"picture: {out}")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("out", None, "the PNG to write")
-    flags.DEFINE_enum("split", "train", ["train", "eval"], "which split, as the run has it")
-    flags.DEFINE_integer("count", 24, "how many inputs", lower_bound=1, upper_bound=_MOST)
-    flags.DEFINE_integer("example", None, "the number of the only one to show", lower_bound=0)
-    run(main, USAGE, required=("config", "out"))
+    run(show_data, parser())

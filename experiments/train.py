@@ -10,12 +10,12 @@ import contextlib
 from pathlib import Path
 
 import jax
-from absl import flags
 from ml_collections import ConfigDict
 
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
 from experiments.cli.main import run
+from experiments.cli.parser import Parser
 from experiments.figures.curves import draw_curves
 from experiments.run import predictions
 from experiments.run.directory import check_resumable, prepare_workdir, write_run
@@ -42,10 +42,21 @@ from perceiver.training.parallel import DataParallel
 from perceiver.training.step import inputs_of
 from perceiver.training.stopping import EXIT_STOPPED, StopRequest
 
-USAGE = """Trains a network as a config describes; resumes where the workdir has a checkpoint.
 
-  python -m experiments.train --config=configs/digits.py --workdir=runs/digits
-"""
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
+    parser = Parser(
+        "experiments.train",
+        "Trains a network as a config says; resumes where the workdir has a checkpoint.",
+        examples=["--config=configs/digits.py --workdir=runs/digits"],
+    )
+    parser.add_config()
+    parser.add_workdir("folder of the run: checkpoints, curves, results")
+    parser.add_switch(
+        "insist", "resume although values of the config differ that make it another run"
+    )
+    return parser
+
 
 # Metrics that the progress line shows.
 SHOWN = ("loss", "top1")
@@ -292,12 +303,8 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    INSIST = flags.DEFINE_bool(
-        "insist", False, "resume although values of the config differ that make it another run"
-    )
     run(
-        lambda config, workdir: main(config, workdir, insist=INSIST.value),
-        USAGE,
-        optional=("insist",),
+        lambda options: main(options.config, options.workdir, insist=options.insist),
+        parser(),
         many_processes=True,
     )

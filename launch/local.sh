@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains on this machine with the project's environment; every argument goes to experiments.train:
+# Trains on this machine with the project's environment. All arguments go to experiments.train:
 #     launch/local.sh --config=configs/digits.py --workdir=runs/digits
-# Relative paths are read from the repository root, wherever this is called from.
+# Relative paths are relative to the repository root, from any current folder.
 set -euo pipefail
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then

@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# Trains on a TPU pod of Google Cloud: asks for one, puts this checkout on its workers, and starts
-# experiments.train on all of them.
+# Trains on a TPU pod of Google Cloud: requests a pod, copies this checkout to its workers, and
+# starts experiments.train on all of them.
 #
-#     launch/tpu_pod.sh create NAME      ask for the pod, and wait until it is there
-#     launch/tpu_pod.sh setup  NAME      put this checkout (its last commit) and its environment there
+#     launch/tpu_pod.sh create NAME      request the pod, and wait until it is active
+#     launch/tpu_pod.sh setup  NAME      copy the last commit of this checkout, install its packages
 #     launch/tpu_pod.sh train  NAME -- --config=configs/imagenet.py --workdir=/mnt/runs/a
-#     launch/tpu_pod.sh status NAME      of the pod, and of the run on each worker
-#     launch/tpu_pod.sh logs   NAME      follow worker 0
-#     launch/tpu_pod.sh stop   NAME      SIGTERM: saves and ends
-#     launch/tpu_pod.sh delete NAME      give the pod back, with all that is on its disks
+#     launch/tpu_pod.sh status NAME      print the state of the pod, and of the run on each worker
+#     launch/tpu_pod.sh logs   NAME      follow the log of worker 0
+#     launch/tpu_pod.sh stop   NAME      send SIGTERM: the run saves and ends
+#     launch/tpu_pod.sh delete NAME      delete the pod with all files on its disks
 #
-# Options, each with a variable for its default:
+# Options, with the variables of their defaults:
 #     --zone=ZONE        TPU_POD_ZONE     such as europe-west4-b
-#     --project=PROJECT  TPU_POD_PROJECT  else gcloud's own
+#     --project=PROJECT  TPU_POD_PROJECT  by default gcloud's
 #     --type=TYPE        TPU_POD_TYPE     such as v5litepod-32; for create and --watch
-#     --runtime=VERSION  TPU_POD_RUNTIME  of the workers' system; else what suits the type
-#     --spot             TPU_POD_SPOT=1   cheaper, and may be taken away at any time
-#     --mount=COMMAND    TPU_POD_MOUNT    run on every worker in setup; must bear to be run again
-#     --poll=SECONDS     TPU_POD_POLL     between two looks at the pod (30)
-#     --gcloud=FLAG      one more flag for gcloud's create, such as --reserved; can be repeated
-#     --watch            train: until the run is done, ask for a new pod when this one is taken away
+#     --runtime=VERSION  TPU_POD_RUNTIME  system of the workers; by default that of the type
+#     --spot             TPU_POD_SPOT=1   a cheaper pod that may be taken away at any time
+#     --mount=COMMAND    TPU_POD_MOUNT    run on every worker in setup, possibly several times
+#     --poll=SECONDS     TPU_POD_POLL     time between two checks of the pod (30)
+#     --gcloud=FLAG      a flag for gcloud's create, such as --reserved; may be repeated
+#     --watch            train: request new pods until the run is done
 #     --dry-run          print the commands instead of running them
-# Behind -- is what experiments.train gets, word for word. --workdir must be on storage that all
-# workers share, such as a Filestore (NFS) share that --mount mounts: gs:// is not supported.
+# Flags after -- go to experiments.train unchanged. --workdir must be on storage that all workers
+# share, such as a Filestore (NFS) share that --mount mounts: gs:// is not supported.
 #
-# Status: 0 done, 2 wrong use; otherwise that of gcloud, or with --watch of the training.
+# Status: 0 done, 2 wrong use; otherwise the status of gcloud, or with --watch of the training.
 set -euo pipefail
 
 MOST_FAILURES=5
@@ -34,7 +34,7 @@ worker='bash perceiver-jax/launch/tpu_worker.sh'
 fail() { echo "launch/tpu_pod.sh: $1" >&2; exit "${2:-2}"; }
 say() { echo "$(date -u +%FT%TZ) $name: $1" >&2; }
 
-# Prints words as a shell reads them, a space before each.
+# Prints words quoted for a shell, each after a space.
 quoted() {
   local word apostrophe="'\\''"
   for word; do
@@ -57,7 +57,7 @@ run() {
   fi
 }
 
-# -- what is asked --------------------------------------------------------------------------------
+# -- the command line -----------------------------------------------------------------------------
 
 command='' name='' watch='' dry=''
 zone=${TPU_POD_ZONE:-} project=${TPU_POD_PROJECT:-} type=${TPU_POD_TYPE:-}
@@ -119,7 +119,7 @@ if [[ $command == train ]]; then
     [[ $previous != --workdir ]] || workdir=$word
     previous=$word
   done
-  # A folder of its own on each worker could not be resumed from, and is lost with the pod.
+  # A local folder is lost with the pod, and other workers could not restore from it.
   [[ $workdir == /* ]] ||
     fail "--workdir='$workdir' behind -- must be a path from / on storage that all workers share"
   [[ -z $watch || -n $mount ]] ||
@@ -150,7 +150,7 @@ give_back() { run "${queued[@]}" delete "$name" "${where[@]}" --force --quiet; }
 
 describe() { run "${queued[@]}" describe "$name" "${where[@]}" '--format=value(state.state)'; }
 
-# Prints the state of the queued resource, ABSENT where there is none.
+# Prints the state of the queued resource, or ABSENT.
 look() {
   if describe 2>"$scratch/error" </dev/null; then return; fi
   if grep -q NOT_FOUND "$scratch/error"; then echo ABSENT; return; fi
@@ -175,10 +175,10 @@ await() {
 
 # -- its workers ----------------------------------------------------------------------------------
 
-# Runs a line in the shell of one worker, or of all at once.
+# Runs a command in the shell of one worker, or of all at once.
 on() { run "${machines[@]}" ssh "$name" "${where[@]}" --worker="$1" --command="$2" </dev/null; }
 
-# The last commit, once: a run goes on with the code that it began with.
+# Packs the last commit, once: a run keeps the code that it began with.
 pack() {
   local changes
   changes=$(git -C "$root" status --porcelain | wc -l)
@@ -186,8 +186,8 @@ pack() {
   run git -C "$root" archive --format=tar.gz --output="$archive" HEAD
 }
 
-# Puts the packed checkout on all workers; `before` is what each does first if it has one already.
-# What the last checkout had is removed by name: a workdir beside it stays.
+# Copies the packed checkout to all workers. A worker that has a checkout first runs the command
+# `before`. The old checkout is removed by the names of its files, so that a workdir in it stays.
 put() {
   local before=$1 old='' name_of_old
   while IFS= read -r -d '' name_of_old; do
@@ -207,14 +207,14 @@ else echo perceiver-train: new; fi"
 
 # -- until the run is done ------------------------------------------------------------------------
 
-# One look at an ACTIVE pod: ends the script with the run, starts the run where it does not go on.
-# Returns 1 where something failed, so that the next look tries again.
+# Checks an ACTIVE pod once: ends the script if the run has ended, and starts the run if it has
+# stopped. Returns 1 after a failure, so that the next check tries again.
 attend() {
   local answer words
   answer=$(on all "$ask") || { say "the workers do not answer"; return 1; }
   words=$(sed -n 's/^perceiver-train: //p' <<<"$answer" | sort -u)
   if [[ -z $started ]]; then
-    # What has ended before was another run, or this one with what has since been put right.
+    # A run that ended before was another one, or this one before a correction.
     if [[ $words == running ]]; then
       start "$@" || fail "$name already trains something else (see above)"
     else

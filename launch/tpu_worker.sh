@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What launch/tpu_pod.sh runs on each worker of a TPU pod, over ssh:
-#     launch/tpu_worker.sh setup           the environment of this checkout, with the TPU's libraries
-#     launch/tpu_worker.sh idle            fails where a run is going on
-#     launch/tpu_worker.sh start FLAGS     trains in the background, and again until it is done
-#     launch/tpu_worker.sh status          one line: running, done, stopped, interrupted, failed N, idle
-#     launch/tpu_worker.sh stop            SIGTERM, which saves, and waits for the end
-# What a run leaves is in ~/perceiver-train: log (all runs, appended), flags, status.
+# Commands that launch/tpu_pod.sh runs on each worker of a TPU pod, over ssh:
+#     launch/tpu_worker.sh setup           installs the environment and the TPU libraries
+#     launch/tpu_worker.sh idle            fails if training is running
+#     launch/tpu_worker.sh start FLAGS     trains in the background, with restarts until it is done
+#     launch/tpu_worker.sh status          running, done, stopped, interrupted, failed N or idle
+#     launch/tpu_worker.sh stop            sends SIGTERM, which saves, and waits for the end
+# The files of a run are in ~/perceiver-train: log (appended by all runs), flags, status.
 #
-# Training is started again when it ends with 75 (stopped by a signal, saved) or crashes, after
-# RESTART_PAUSE seconds (10); not after 0 (done) or 2 (wrong input), and not when five crashes in a
-# row find the same newest checkpoint.
+# After status 75 (stopped by a signal, saved) or a crash, training restarts after RESTART_PAUSE
+# seconds (10). It does not restart after 0 (done), 2 (wrong input), or five crashes in a row with
+# the same newest checkpoint.
 set -euo pipefail
 
 MOST_CRASHES=5
@@ -27,11 +27,11 @@ mkdir -p -- "$state"
 fail() { echo "launch/tpu_worker.sh: $1" >&2; exit "${2:-2}"; }
 note() { echo "--- $(date -u +%FT%TZ) $(hostname): $1"; }
 
-# The lock is held by the loop and by the training it starts: it can't be stale, as a pid can.
+# The loop and the training hold the lock while they live, so it can't be stale, unlike a pid.
 running() { ! flock --nonblock "$state/lock" true; }
 
 setup() {
-  # Ubuntu 22.04, which TPU workers have, comes with Python 3.10.
+  # TPU workers have Ubuntu 22.04 with Python 3.10.
   if ! type -p make >/dev/null ||
     [[ -z $(type -p python3.11 || type -p python3.12 || type -p python3.13) ]]; then
     sudo apt-get update --quiet=2
@@ -54,7 +54,7 @@ start() {
   fi
   rm -f -- "$state/status" "$state/stop" "$state/pid"
   printf '%s' "$flags" >"$state/flags"
-  # In a session of its own, which outlives ssh and is a group that a signal reaches as one.
+  # A new session survives ssh, and is one process group for signals.
   setsid nohup bash launch/tpu_worker.sh keep "$@" >>"$state/log" 2>&1 </dev/null &
   local tries
   for ((tries = 0; tries < 100; tries++)); do
@@ -65,7 +65,7 @@ start() {
   echo "$(hostname) trains; its log is $state/log"
 }
 
-# The step of the newest checkpoint below the --workdir among the flags; 0 without one.
+# Prints the step of the newest checkpoint in the --workdir of the flags; 0 without one.
 newest_checkpoint() {
   local workdir='' previous='' word path newest=0
   for word; do
@@ -83,11 +83,11 @@ newest_checkpoint() {
 keep() {
   exec 9>"$state/lock"
   flock --nonblock 9 || fail "$(hostname) already trains" 1
-  # A signal is sent to the whole group, so training has it too and saves; here it says that this
-  # is the end. Bash runs the trap once training has ended.
+  # Signals go to the whole group, so that training receives them too, and saves. The trap notes
+  # that the loop must end; bash runs it after training has ended.
   local ending=''
   trap 'ending=yes' TERM USR1
-  # Only now may a signal come: start waits for this file, and stop reads it.
+  # Signals are safe from here on: start waits for this file, and stop reads it.
   echo "$$" >"$state/pid"
   local status crashes=0 before now
   before=$(newest_checkpoint "$@")

@@ -1,4 +1,4 @@
-"""--help of every program: what it does, an example that can be copied, and its flags."""
+"""--help of every program: a description, an example to copy, and the flags."""
 
 import os
 import re
@@ -10,17 +10,20 @@ import pytest
 from tests.processes import ROOT, start
 
 PROGRAMS = sorted(
-    path.stem
-    for path in (ROOT / "experiments").glob("*.py")
-    if '\nif __name__ == "__main__":\n' in path.read_text()
+    [
+        path.stem
+        for path in (ROOT / "experiments").glob("*.py")
+        if '\nif __name__ == "__main__":\n' in path.read_text()
+    ]
+    + [path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py")]
 )
 SUBCOMMANDS = {
     "prepare_data": ("audioset", "clips", "modelnet", "imagenet"),
     "benchmark": ("forward", "step", "compile", "memory", "scaling", "data"),
 }
-# These learn the config from the run in --workdir.
+# Programs that take the config from the run in --workdir.
 WITHOUT_CONFIG = ("attention_maps", "export", "predict", "report")
-# A flag, as absl and argparse write it, and what is said of it on its line or the next.
+# A flag, as this project and argparse write it, and its description on the same or next line.
 FLAG = re.compile(
     r"^  (?:-\w, |-\w \S+, )?--(?:\[no\])?([\w-]+)(?:: (.+)|(?: [^\n]*?)??(?:  +|\n {8,})(\S.*))$",
     re.MULTILINE,
@@ -35,16 +38,16 @@ def started(program, *arguments):
 
 
 def check(out, command):
-    """What --help must have, whichever library wrote it."""
+    """Checks the text of --help; returns its examples and flags."""
     examples = re.findall(rf"^ *(?:example: *)?({re.escape(command)}(?: .*)?)$", out, re.MULTILINE)
     assert examples, f"no example of {command} in\n{out}"
     first = out.removeprefix("usage:").strip().splitlines()
-    assert any(re.match(r"[A-Z][a-z]+s\b.* .* .*", line) for line in first), "what does it do?"
-    flags = {name: (said or then).strip() for name, said, then in FLAG.findall(out)}
+    assert any(re.match(r"[A-Z][a-z]+s\b.* .* .*", line) for line in first), "no description"
+    flags = {name: (here or below).strip() for name, here, below in FLAG.findall(out)}
     listed = {*re.findall(r"^  (?:-\w, |-\w \S+, )?--(?:\[no\])?([\w-]+)", out, re.MULTILINE)}
     assert flags.keys() == listed
-    for name, meaning in flags.items():
-        assert re.search(r"[a-z]{2}", meaning), f"--{name} has no meaning"
+    for name, text in flags.items():
+        assert re.search(r"[a-z]{2}", text), f"--{name} has no description"
     return examples, listed
 
 
@@ -71,13 +74,12 @@ def test_a_program(program):
 def test_a_subcommand(program, word):
     status, out, err = started(program, word, "--help")
     assert (status, err) == (0, "")
-    own = f" {word}" if program == "prepare_data" else ""  # `benchmark` has one text for all
-    _, listed = check(out, f"python -m experiments.{program}{own}")
+    _, listed = check(out, f"python -m experiments.{program} {word}")
     assert listed
 
 
 def test_help_is_quick_and_asks_for_no_tensorflow():
-    """TensorFlow takes seconds; in a fresh process, as in copies it is imported already."""
+    """It needs a fresh process: the copies of `Mains` have imported TensorFlow."""
     code = (
         "import runpy, sys\n"
         "sys.argv[:] = ['train', '--help']\n"
@@ -112,7 +114,7 @@ def test_the_sweep():
 @pytest.mark.parametrize("asked", ["-h", "--help"])
 @pytest.mark.parametrize("script", ["local.sh", "slurm.sbatch", "tpu_pod.sh", "tpu_worker.sh"])
 def test_a_script(script, asked, tmp_path):
-    """From any folder, and it leaves nothing behind."""
+    """It works from any folder and leaves no file behind."""
     home = tmp_path / "home"
     home.mkdir()
     done = subprocess.run(

@@ -1,16 +1,17 @@
 """Draws what the latents of a trained Perceiver attend to (Figs. 3 and 7 to 31)."""
 
+import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from absl import flags
 
 from experiments.attention_maps.overview import draw_overview
-from experiments.cli.errors import writing
+from experiments.cli.errors import output_errors
 from experiments.cli.main import run
+from experiments.cli.parser import Parser, listed, path, whole_number
 from experiments.figures.attention.colours import LOGITS, WEIGHTS
 from experiments.figures.attention.layouts import input_grids, split_by_modality
 from experiments.figures.attention.pictures import (
@@ -29,7 +30,12 @@ from perceiver.training.files import replace_file
 if TYPE_CHECKING:
     from perceiver.library import Classifier
 
-USAGE = """Draws what the latents of a trained Perceiver attend to, into a folder.
+
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
+    parser = Parser(
+        "experiments.attention_maps",
+        """Draws what the latents of a trained Perceiver attend to, into a folder.
 
 --workdir is a run's folder or a file FILE.safetensors. --input=FILE is a picture, sound, video or
 point cloud; --example=NUMBER is an example of the run's evaluation split. Of several windows of
@@ -45,21 +51,42 @@ and with --latents=0,5,17 (numbered from 0), instead of these,
   latent_5_image_before_softmax.png         one latent in all chosen cross-attends, large, next
   latent_5_image_after_softmax.png          to the input
 
-and, for video, animations of the large ones (.gif). Of several heads the mean is shown.
+and, for video, animations of the large ones (.gif). Of several heads the mean is shown.""",
+        examples=["--workdir=runs/digits --example=0 --out=maps"],
+    )
+    parser.add_workdir("folder of a run, or a FILE.safetensors that was exported from one")
+    parser.add_argument(
+        "--out", metavar="DIR", type=path, required=True, help="the folder to write pictures to"
+    )
+    parser.add_argument(
+        "--input", type=path, help="the picture, sound, video or point cloud to show"
+    )
+    parser.add_argument(
+        "--example",
+        type=whole_number(0),
+        help="or the number of an example of the evaluation split",
+    )
+    parser.add_argument(
+        "--cross_attends", type=listed, help="which, counted from 1; all unless given"
+    )
+    parser.add_argument(
+        "--latents", type=listed, help="which, counted from 0, large; an overview unless given"
+    )
+    parser.add_argument(
+        "--checkpoint", default="newest", help="of the run: newest, best, or a step"
+    )
+    return parser
 
-  python -m experiments.attention_maps --workdir=runs/digits --example=0 --out=maps
-"""
 
-
-def main(_: object, workdir: str) -> None:
+def main(values: argparse.Namespace) -> None:
     """Loads the network, draws the maps and writes the files."""
-    values = flags.FLAGS
+    workdir = values.workdir
     if (values.input is None) == (values.example is None):
         raise InputError("give either --input=FILE or --example=NUMBER")
-    chosen = _numbers("cross_attends", first=1)
-    latents = _numbers("latents", first=0)
-    with writing(values.out):
-        out = Path(values.out).expanduser()
+    chosen = _numbers("cross_attends", values.cross_attends, first=1)
+    latents = _numbers("latents", values.latents, first=0)
+    out = Path(values.out)
+    with output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise InputError(f"--out={values.out} can't be written: Permission denied")
@@ -86,7 +113,7 @@ def main(_: object, workdir: str) -> None:
             classifier, inputs, source, cross_attends=cross_attends, latents=latents
         )
     for name, data in files:
-        with writing(out / name):
+        with output_errors(out / name):
             replace_file(out / name, data)
         print(f"picture: {out / name}", flush=True)
 
@@ -211,9 +238,8 @@ def _example(classifier, number):
     return caption(shown, dataset.class_names), {name: shown[name] for name in classifier.inputs}
 
 
-def _numbers(flag: str, *, first: int) -> list[int] | None:
+def _numbers(flag: str, words: list[str] | None, *, first: int) -> list[int] | None:
     """Returns the different whole numbers that a flag lists; None if it is not given."""
-    words = flags.FLAGS[flag].value
     if words is None:
         return None
     wrong = [word for word in words if not word.strip().isdecimal()]
@@ -235,17 +261,4 @@ def _check(flag, numbers, first, count, what):
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("input", None, "the picture, sound, video or point cloud to show")
-    flags.DEFINE_integer(
-        "example", None, "or the number of an example of the evaluation split", lower_bound=0
-    )
-    flags.DEFINE_string("out", None, "the folder to write pictures to")
-    flags.DEFINE_list("cross_attends", None, "which, counted from 1; all unless given")
-    flags.DEFINE_list("latents", None, "which, counted from 0, large; an overview unless given")
-    flags.DEFINE_string("checkpoint", "newest", "of the run: newest, best, or a step")
-    run(
-        main,
-        USAGE,
-        required=("workdir", "out"),
-        optional=("input", "example", "cross_attends", "latents", "checkpoint"),
-    )
+    run(main, parser())

@@ -1,12 +1,10 @@
 """Times a config on this machine: its network, forward and in training, and its input pipelines."""
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from absl import flags
-from ml_collections import ConfigDict, config_flags
 
 from experiments.benchmark.data import data_speed, data_table
 from experiments.benchmark.scaling import scaling, scaling_table, sizes_of
@@ -18,10 +16,52 @@ from experiments.benchmark.separate_processes import (
 )
 from experiments.benchmark.speed import speed, speed_table
 from experiments.benchmark.variants import variants
-from experiments.cli.main import run_subcommand
+from experiments.cli.main import run
+from experiments.cli.parser import Parser, listed, number, path, whole_number
 from perceiver.errors import InputError
 
-USAGE = """Times a config on this machine.
+# Seconds of a run if --seconds is not given.
+_SECONDS = 1.0
+_SECONDS_OF_DATA = 10.0  # longer, because batches are prefetched
+
+# The flags that a subcommand takes in addition to --config and --format.
+_TAKES = {
+    "forward": ("batch", "against", "seconds", "repeats"),
+    "step": ("batch", "against", "seconds", "repeats"),
+    "compile": ("batch", "against", "repeats"),
+    "memory": ("batch", "against"),
+    "scaling": ("batch", "sizes", "plot", "seconds", "repeats"),
+    "data": ("seconds", "repeats"),
+}
+_EXAMPLES = {
+    "forward": "--config=configs/digits.py",
+    "step": "--config=configs/digits.py --against=plain",
+    "compile": "--config=configs/digits.py",
+    "memory": "--config=configs/imagenet.py --batch=1",
+    "scaling": "--config=configs/imagenet.py --plot=scaling.png",
+    "data": "--config=configs/digits.py --seconds=10 --repeats=3",
+}
+_FLAGS = {
+    "batch": dict(type=whole_number(1), help="examples of a batch; else what fits"),
+    "against": dict(help="a second variant to time: plain, or config.KEY=VALUE,..."),
+    "sizes": dict(
+        type=listed,
+        default="100,178,316,562,1000",
+        help="sides of pictures, in pixels, of scaling",
+    ),
+    "plot": dict(metavar="FILE.png", type=path, help="PNG for the curves of scaling"),
+    "seconds": dict(
+        type=number(0.01),
+        help=f"how long a run lasts, about; else {_SECONDS:g}, of data {_SECONDS_OF_DATA:g}",
+    ),
+    "repeats": dict(type=whole_number(1), default=5, help="how many runs"),
+    "format": dict(default="text", choices=("text", "json"), help="a table to read, or JSON"),
+}
+
+
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
+    about = """Times a config on this machine.
 
 forward: the class logits of a batch in evaluation.
 step:    a training step; each starts from the state of the one before.
@@ -40,83 +80,55 @@ compared with the rate of large matrix products on the device.
 
 --against times a second variant, alternating with the config's: other values of the config, as in
 --against=config.model.remat=block, or --against=plain, the Perceiver in plain JAX without loops or
-sharing of work (perceiver/plain_perceiver.py).
-
-  python -m experiments.benchmark data --config=configs/digits.py --seconds=10 --repeats=3
-  python -m experiments.benchmark memory --config=configs/imagenet.py --batch=1
-  python -m experiments.benchmark scaling --config=configs/imagenet.py --plot=scaling.png
-  python -m experiments.benchmark step --config=configs/digits.py --against=plain
-"""
-
-# Seconds of a run if --seconds is not given.
-_SECONDS = 1.0
-_SECONDS_OF_DATA = 10.0  # longer, because batches are prefetched
-
-# The flags that a subcommand takes in addition to --config and --format.
-_TAKES = {
-    "forward": ("batch", "against", "seconds", "repeats"),
-    "step": ("batch", "against", "seconds", "repeats"),
-    "compile": ("batch", "against", "repeats"),
-    "memory": ("batch", "against"),
-    "scaling": ("batch", "sizes", "plot", "seconds", "repeats"),
-    "data": ("seconds", "repeats"),
-}
+sharing of work (perceiver/plain_perceiver.py)."""
+    parser = Parser(
+        "experiments.benchmark",
+        about,
+        examples=[f"{name} {arguments}" for name, arguments in reversed(_EXAMPLES.items())],
+    )
+    for name, takes in _TAKES.items():
+        subcommand = parser.add_subcommand(name, about, examples=[_EXAMPLES[name]])
+        subcommand.add_config()
+        for flag in (*takes, "format"):
+            subcommand.add_argument(f"--{flag}", **_FLAGS[flag])
+    return parser
 
 
-def measure(name: str, config: ConfigDict) -> tuple[dict[str, Any], Callable[[dict], str]]:
+def measure(given: argparse.Namespace) -> tuple[dict[str, Any], Callable[[dict], str]]:
     """Runs a subcommand; returns plain values and the function that formats them as a table."""
-    given = flags.FLAGS
-    runs = dict(seconds=given.seconds or _SECONDS, repeats=given.repeats)
+    name, config = given.subcommand, given.config
     if name in ("forward", "step"):
         both = variants(config, given.against)
-        return speed(name, both, batch=given.batch, **runs), speed_table
+        return speed(name, both, batch=given.batch, **_runs(given)), speed_table
     if name == "compile":
         both = variants(config, given.against)
         return compile_seconds(both, batch=given.batch, repeats=given.repeats), compile_table
     if name == "memory":
         return memory(variants(config, given.against), batch=given.batch), memory_table
     if name == "scaling":
-        return scaling(config, sizes_of(given.sizes), batch=given.batch, **runs), scaling_table
-    runs["seconds"] = given.seconds or _SECONDS_OF_DATA
-    return data_speed(config, **runs), data_table
+        sizes = sizes_of(given.sizes)
+        return scaling(config, sizes, batch=given.batch, **_runs(given)), scaling_table
+    return data_speed(config, **_runs(given)), data_table
 
 
-def benchmark(name: str) -> Callable[[ConfigDict, str | None], None]:
-    """Returns the main function of a subcommand."""
+def _runs(given: argparse.Namespace) -> dict[str, Any]:
+    usual = _SECONDS_OF_DATA if given.subcommand == "data" else _SECONDS
+    return dict(seconds=given.seconds or usual, repeats=given.repeats)
 
-    def main(config: ConfigDict, _: str | None) -> None:
-        for flag in {x for takes in _TAKES.values() for x in takes} - {*_TAKES[name]}:
-            if flags.FLAGS[flag].present:
-                takers = [other for other, takes in _TAKES.items() if flag in takes]
-                raise InputError(f"--{flag} is not for {name}; it is for {', '.join(takers)}")
-        plot = flags.FLAGS.plot
-        if plot is not None and not Path(plot).absolute().parent.is_dir():
-            raise InputError(f"--plot={plot}: there is no such folder; make it first")
-        values, table = measure(name, config)
-        file = config_flags.get_config_filename(flags.FLAGS["config"])
-        result = {"config": file, **values}
-        print(json.dumps(result, indent=2) if flags.FLAGS.format == "json" else table(result))
-        if plot is not None:
-            from experiments.benchmark.plot import draw_scaling  # only here is matplotlib needed
 
-            draw_scaling(result, Path(plot))
+def main(given: argparse.Namespace) -> None:
+    """Measures and prints the result."""
+    plot = given.plot if given.subcommand == "scaling" else None
+    if plot is not None and not Path(plot).absolute().parent.is_dir():
+        raise InputError(f"--plot={plot}: there is no such folder; make it first")
+    values, table = measure(given)
+    result = {"config": given.config_spec, **values}
+    print(json.dumps(result, indent=2) if given.format == "json" else table(result))
+    if plot is not None:
+        from experiments.benchmark.plot import draw_scaling  # only here is matplotlib needed
 
-    return main
+        draw_scaling(result, Path(plot))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("batch", None, "examples of a batch; else what fits", lower_bound=1)
-    flags.DEFINE_string("against", None, "a second variant to time: plain, or config.KEY=VALUE,...")
-    flags.DEFINE_list(
-        "sizes", ["100", "178", "316", "562", "1000"], "sides of pictures, in pixels, of scaling"
-    )
-    flags.DEFINE_string("plot", None, "PNG for the curves of scaling")
-    flags.DEFINE_float(
-        "seconds",
-        None,
-        f"how long a run lasts, about; else {_SECONDS:g}, of data {_SECONDS_OF_DATA:g}",
-        lower_bound=0.01,
-    )
-    flags.DEFINE_integer("repeats", 5, "how many runs", lower_bound=1)
-    flags.DEFINE_enum("format", "text", ["text", "json"], "a table to read, or JSON")
-    run_subcommand({name: benchmark(name) for name in _TAKES}, USAGE, required=("config",))
+    run(main, parser())

@@ -1,1 +1,1 @@
-"""The command line: parsing, suggestions, errors and exit statuses, config files, start-up."""
+"""The command line: parser, config overrides, suggestions, exit statuses and start-up."""

@@ -14,12 +14,13 @@ from perceiver.names import unknown
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def load_config(spec: str) -> ConfigDict:
+def load_config(spec: str, choices: Mapping[str, str] | None = None) -> ConfigDict:
     """Loads FILE[:variant].
 
     Raises:
       InputError: no such file, not a config, or no such variant.
     """
+    del choices
     path, _, variant = spec.partition(":")
     if path.endswith("/") or not Path(path).is_file():
         raise InputError(_unknown_config(path))
@@ -118,3 +119,14 @@ def _lines(name: str, file: Path | None = None) -> dict[str, str]:
 def _columns(lines: Mapping[str, str]) -> list[str]:
     width = max(map(len, lines))
     return [f"  {name:{width}}  {line}" for name, line in lines.items()]
+
+
+def choice_keys(config: ConfigDict) -> list[str]:
+    """Returns the keys of a config whose values decide which other keys it has."""
+    del config
+    return []
+
+
+def key_lines(spec: str) -> list[str]:
+    """Returns a line for each key of FILE[:variant], with its default."""
+    return [f"{key} = {value!r}" for key, value in flatten(load_config(spec))]

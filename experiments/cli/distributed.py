@@ -1,8 +1,9 @@
-"""Several processes of one run: how they meet, agree on what they run, and end together.
+"""Several processes of one run: they connect, compare what they run, and end together.
 
-Nothing here is done by a process that runs alone.
+A process that runs alone does none of this.
 """
 
+import argparse
 import faulthandler
 import hashlib
 import os
@@ -14,87 +15,98 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
-from absl import flags
 
+from experiments.cli.parser import Parser, whole_number
 from perceiver.training.multiprocess import exchange
 
 _ADDRESS = ("coordinator", "num_processes", "process_id")
-FLAGS = ("distributed", *_ADDRESS, "meeting_seconds", "heartbeat_seconds")
 _CODE = ("perceiver", "experiments")
 _GRACE_SECONDS = 20
-_hosts: list[str] = []  # of each process, once they have met
+_heartbeat_seconds = 100
+_hosts: list[str] = []  # by process, after `agree`
 
 
 class ProcessesError(Exception):
-    """Flags that do not belong together, or processes that do not run the same: wrong input."""
+    """Wrong input: flags that do not go together, or processes with different configs or code."""
 
 
 class MeetingError(Exception):
-    """The processes of a run could not meet; it may go well the next time."""
+    """A failure to connect the processes of a run; the next start may succeed."""
 
 
-def define_flags() -> None:
-    """The flags that say how processes find each other."""
-    flags.DEFINE_enum(
-        "distributed",
-        "auto",
-        ("auto", "cluster", "alone"),
-        "auto: the processes of a SLURM step or a TPU pod where the environment shows one; "
-        "cluster: whatever JAX finds, or an error; alone: this process only",
+def add_flags(parser: Parser) -> None:
+    """Adds the flags with which processes find each other."""
+    add = parser.add_argument
+    add(
+        "--distributed",
+        default="auto",
+        choices=("auto", "cluster", "alone"),
+        help="auto: connect the processes of a SLURM step or a TPU pod, if the environment shows "
+        "one; cluster: connect the processes that JAX detects, or fail; alone: this process only",
     )
-    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, to meet by address")
-    flags.DEFINE_integer("num_processes", None, "how many processes meet at --coordinator")
-    flags.DEFINE_integer("process_id", None, "which of them this is, from 0")
-    flags.DEFINE_integer(
-        "meeting_seconds", 300, "how long to wait for the others to start", lower_bound=5
+    add("--coordinator", help="HOST:PORT of process 0, to connect by address")
+    add("--num_processes", type=int, help="number of processes that connect to --coordinator")
+    add("--process_id", type=int, help="number of this process, from 0")
+    add(
+        "--meeting_seconds",
+        type=whole_number(5),
+        default=300,
+        help="time to wait for the other processes to start",
     )
-    flags.DEFINE_integer(
-        "heartbeat_seconds", 100, "silence after which a process is taken for gone", lower_bound=5
+    add(
+        "--heartbeat_seconds",
+        type=whole_number(5),
+        default=_heartbeat_seconds,
+        help="time without a sign of life after which a process counts as lost",
     )
 
 
-def connect() -> None:
-    """Meets the other processes, before anything touches a device.
+def connect(options: argparse.Namespace) -> None:
+    """Connects to the other processes, before anything uses a device.
+
+    Args:
+      options: values of the flags of `add_flags`.
 
     Raises:
-      ProcessesError: flags that do not belong together.
-      MeetingError: the others can't be reached; a run of many processes must not go on as many runs
-        of one.
+      ProcessesError: flags that do not go together.
+      MeetingError: the other processes can't be reached. A run of many processes must not
+        continue as many runs of one process.
     """
-    values = {name: flags.FLAGS[name].value for name in FLAGS}
-    address = [values[name] for name in _ADDRESS]
+    global _heartbeat_seconds
+    _heartbeat_seconds = options.heartbeat_seconds
+    address = [getattr(options, name) for name in _ADDRESS]
     by_address = any(value is not None for value in address)
     if by_address:
         _check_address(*address)
-    elif values["distributed"] == "alone" or (
-        values["distributed"] == "auto" and not (expected := _processes_of_environment())
+    elif options.distributed == "alone" or (
+        options.distributed == "auto" and not (expected := _processes_of_environment())
     ):
         return
     if by_address and address[2] > 0:
-        _wait_for(address[0], values["meeting_seconds"])
+        _wait_for(address[0], options.meeting_seconds)
     # JAX would take SIGTERM for itself, which `perceiver.training.stopping` answers.
     jax.config.update("jax_enable_preemption_service", False)
     traced = faulthandler.is_enabled()
-    faulthandler.disable()  # JAX aborts, with the reason, where others stay away: no crash
+    faulthandler.disable()  # if processes are missing, JAX prints why and aborts: not a crash
     try:
         jax.distributed.initialize(
             *address,
-            heartbeat_timeout_seconds=values["heartbeat_seconds"],
-            initialization_timeout=values["meeting_seconds"],
+            heartbeat_timeout_seconds=options.heartbeat_seconds,
+            initialization_timeout=options.meeting_seconds,
         )
     except (RuntimeError, ValueError, OSError) as error:
         how = f"at --coordinator={address[0]}" if by_address else "of this cluster"
         raise MeetingError(
-            f"can't meet the other processes {how}: {in_a_line(error)}; start all of them within "
-            f"{values['meeting_seconds']} s, or take --distributed=alone for one by itself"
+            f"can't meet the other processes {how}: {in_one_line(error)}; start all of them within "
+            f"{options.meeting_seconds} s, or give --distributed=alone to run this process only"
         ) from error
     if traced:
         faulthandler.enable()
-    wanted = address[1] if by_address else values["distributed"] == "auto" and expected
+    wanted = address[1] if by_address else options.distributed == "auto" and expected
     if wanted and jax.process_count() != wanted:
         raise MeetingError(
-            f"{wanted} processes were started and JAX has {jax.process_count()}; look at "
-            "JAX_PLATFORMS and at what this host can see of its devices"
+            f"{wanted} processes were started, but JAX has {jax.process_count()}; check "
+            "JAX_PLATFORMS, and that this host sees its devices"
         )
 
 
@@ -114,7 +126,7 @@ def _check_address(coordinator: str | None, count: int | None, index: int | None
 
 
 def _wait_for(coordinator: str, seconds: int) -> None:
-    """Waits until process 0 listens; JAX would end the process without a word of its address."""
+    """Waits until process 0 listens; JAX would abort without naming the address."""
     host, _, port = coordinator.rpartition(":")
     deadline = time.monotonic() + seconds
     while True:
@@ -125,27 +137,27 @@ def _wait_for(coordinator: str, seconds: int) -> None:
             if time.monotonic() > deadline:
                 raise MeetingError(
                     f"nobody answers at --coordinator={coordinator} within {seconds} s: "
-                    f"{in_a_line(error)}; start process 0 there, and see that this host reaches it"
+                    f"{in_one_line(error)}; start process 0, and check that this host reaches it"
                 ) from error
         time.sleep(0.5)
 
 
 def _processes_of_environment() -> int:
-    """How many processes the environment of a cluster speaks of, 0 where it speaks of none."""
-    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "")  # of srun; sbatch's own shell has none
+    """Returns the number of processes that the environment of a cluster shows; 0 without one."""
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "")  # set by srun, not by sbatch
     workers = os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")
     count = int(tasks) if tasks.isdecimal() else len(workers)
     return count if count > 1 else 0
 
 
 def agree(config: dict[str, Any]) -> None:
-    """Refuses to start where the processes run different configs, code, libraries or devices.
+    """Checks that all processes have the same config, code, JAX version and devices.
 
     Args:
-      config: values by key.
+      config: values of the config by key.
 
     Raises:
-      ProcessesError: in all processes, naming the first difference and who has it.
+      ProcessesError: a difference. All processes raise it, and name the first one.
     """
     if jax.process_count() == 1:
         return
@@ -169,22 +181,25 @@ def agree(config: dict[str, Any]) -> None:
 
 
 def _check_devices() -> None:
-    """Refuses processes of unequal devices, which could not even tell each other so."""
-    of_each = [
+    """Refuses processes with different devices, which could not exchange anything."""
+    by_process = [
         Counter(device.device_kind for device in jax.devices() if device.process_index == index)
         for index in range(jax.process_count())
     ]
-    for index, devices in enumerate(of_each):
-        if devices != of_each[0]:
-            had = [", ".join(f"{n} x {kind}" for kind, n in of_each[i].items()) for i in (index, 0)]
+    for index, devices in enumerate(by_process):
+        if devices != by_process[0]:
+            theirs, ours = (
+                ", ".join(f"{count} x {kind}" for kind, count in by_process[i].items())
+                for i in (index, 0)
+            )
             raise ProcessesError(
-                f"{_who(index)} has {had[0]} and {_who(0)} has {had[1]}; "
+                f"{_who(index)} has {theirs} and {_who(0)} has {ours}; "
                 "give all processes the same devices"
             )
 
 
 def code_version() -> str:
-    """SHA-256 over the project's Python files; a revision would not tell of changes to them."""
+    """Returns a SHA-256 of the project's Python files; a git revision would miss local changes."""
     root = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for file in sorted(file for folder in _CODE for file in (root / folder).rglob("*.py")):
@@ -192,35 +207,34 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
-def is_of_all(error: BaseException | None) -> bool:
-    """Whether this failed, or followed from what failed, in what all processes do together."""
+def is_collective_failure(error: BaseException | None) -> bool:
+    """Returns whether a collective operation of all processes failed and caused this error."""
     while error:
         full = str(error).startswith("RESOURCE_EXHAUSTED")  # this process's own memory
-        # Between CPUs it is Gloo that fails, with a ValueError.
+        # Between CPUs Gloo fails, with a ValueError.
         if (isinstance(error, jax.errors.JaxRuntimeError) and not full) or "Gloo" in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
-def name_the_gone() -> None:
-    """Waits, after a failure in what all processes do together, until JAX says who is gone.
+def wait_for_lost_process() -> None:
+    """Waits after a collective failure until JAX names the lost process and ends this one.
 
-    It ends this process then, naming the others by number; here is who they are.
+    JAX gives numbers only; the message here adds the hosts.
     """
     everyone = ", ".join(map(_who, range(jax.process_count())))
-    seconds = flags.FLAGS.heartbeat_seconds
     print(
-        f"error: {_who(jax.process_index())} lost touch with others of {everyone}; within "
-        f"{seconds} s it shows who is gone. Start all again to go on from the last checkpoint",
+        f"error: {_who(jax.process_index())} lost contact with another of {everyone}; JAX names it "
+        f"within {_heartbeat_seconds} s. Start all again to resume from the last checkpoint",
         file=sys.stderr,
         flush=True,
     )
-    time.sleep(seconds + _GRACE_SECONDS)
+    time.sleep(_heartbeat_seconds + _GRACE_SECONDS)
 
 
 def leave(status: int) -> NoReturn:
-    """Ends this process at once; waiting for the others, as JAX does at exit, would be for ever."""
+    """Ends this process at once; JAX would wait for the other processes at exit, forever."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -230,6 +244,6 @@ def _who(index: int) -> str:
     return f"process {index}" + (f" ({_hosts[index]})" if index < len(_hosts) else "")
 
 
-def in_a_line(error: Exception) -> str:
-    """Its message, not too long."""
+def in_one_line(error: Exception) -> str:
+    """Returns at most 300 characters of the message, on one line."""
     return " ".join(str(error).split())[:300]

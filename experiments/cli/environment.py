@@ -1,7 +1,7 @@
-"""What a program needs before anything can be imported: a Python and the project's packages.
+"""Checks of Python's version and packages, before a program imports anything else.
 
-Written for any Python 3, as it is the first that an old one reads, and with no package but
-Python's own. Until a program has its own answer, Ctrl-C ends it without a traceback too.
+An old Python reads this file too, so it keeps to the syntax of any Python 3 and to the standard
+library. It also makes Ctrl-C end a program without a traceback while its imports run.
 """
 
 import importlib.util
@@ -18,9 +18,9 @@ _EXIT_USER_ERROR = 2
 
 
 def check():
-    """Ends the program, with a line that says what to do, where it could not run.
+    """Ends the program with one line that says what to do, if it could not run.
 
-    It is for the moment at which Python is about to start a program.
+    Python calls it just before it starts a program.
     """
     problem = version_problem(sys.version_info[:3]) or packages_problem(_PACKAGES)
     if problem:
@@ -30,7 +30,7 @@ def check():
 
 
 def version_problem(version):
-    """What is wrong with a version of Python, such as (3, 9, 18), in a line; None for nothing."""
+    """Returns the message for a Python that is too old, such as (3, 9, 18); None for others."""
     if tuple(version[:2]) >= OLDEST:
         return None
     here, needed = (".".join(str(number) for number in x) for x in (version, OLDEST))
@@ -38,7 +38,7 @@ def version_problem(version):
 
 
 def packages_problem(packages):
-    """Which of these packages this Python does not have, in a line; None where it has all."""
+    """Returns the message for packages that this Python lacks; None if it has all of them."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if not missing:
         return None
@@ -46,7 +46,7 @@ def packages_problem(packages):
 
 
 def _what_to_do():
-    """How to come to the right Python from here."""
+    """Returns the commands that activate the project's environment."""
     checkout = os.path.abspath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))
     there = os.path.join(checkout, ".venv", "bin", "activate")
     made = os.path.exists(there)
@@ -55,12 +55,12 @@ def _what_to_do():
 
 
 def _without_traceback(hook):
-    """A hook for what nothing has caught that answers Ctrl-C in a word."""
+    """Returns an exception hook that prints one word for Ctrl-C and calls `hook` otherwise."""
 
-    def answer(kind, error, trace):
+    def report(kind, error, trace):
         if issubclass(kind, KeyboardInterrupt):
             print("interrupted", file=sys.stderr)
         else:
             hook(kind, error, trace)
 
-    return answer
+    return report

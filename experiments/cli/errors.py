@@ -1,6 +1,6 @@
-"""How the programs answer a user's mistake, and what fails for a known reason: in one line.
+"""Errors of the programs: one line on stderr, and an exit status.
 
-Exit status 2 is a mistake, to be mended before the program is started again; 1 is a failure.
+Status 2 is a user's mistake, which a second start would repeat; status 1 is any other failure.
 """
 
 import contextlib
@@ -24,13 +24,16 @@ from perceiver.training.checkpoints import CheckpointError, MissingCheckpointErr
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-# What a disk does wrong, full or broken.
+# Errors of a full or broken disk.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 @contextlib.contextmanager
-def answered() -> Iterator[None]:
-    """A context in which a mistake or a fault that has a message of its own ends the program."""
+def exit_on_error() -> Iterator[None]:
+    """Ends the program with one line on stderr after a mistake or a known failure.
+
+    Any other exception passes through.
+    """
     try:
         yield
     except (InputError, ProcessesError, MissingCheckpointError) as error:
@@ -46,8 +49,8 @@ def answered() -> Iterator[None]:
                 _end(out_of_memory(error), EXIT_FAILED)
             raise
         _end(
-            f"{error.filename} can't be written: {error.strerror}; see to the disk, then "
-            "start again to go on from the last checkpoint",
+            f"{error.filename} can't be written: {error.strerror}; free or repair the disk, then "
+            "start again to resume from the last checkpoint",
             EXIT_FAILED,
         )
     except ModuleNotFoundError as error:
@@ -62,40 +65,38 @@ def answered() -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             _end(out_of_memory(error), EXIT_FAILED)
-        if _is_of_backends(error):
+        if _is_backend_error(error):
             _end(_no_backend(error), EXIT_USER_ERROR)
         raise
 
 
 @contextlib.contextmanager
-def writing(path: str | Path) -> Iterator[None]:
-    """A context in which a fault of the disk is the answer to --out."""
+def output_errors(path: str | Path) -> Iterator[None]:
+    """Turns an `OSError` into an `InputError` about --out=path."""
     try:
         yield
     except OSError as error:
         raise InputError(f"--out={path} can't be written: {error.strerror}") from error
-    except RuntimeError as error:  # of a ~ before the name of nobody here
-        raise InputError(f"--out={path} can't be written: {error}") from error
 
 
-def shown(name: str) -> str:
-    """A name on one line, without what would steer a terminal."""
+def printable(text: str) -> str:
+    """Returns a text on one line, with its control characters escaped for a terminal."""
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
 
 
 def _end(problem: str, status: int) -> NoReturn:
-    print(f"error: {shown(problem)}", file=sys.stderr)
+    print(f"error: {printable(problem)}", file=sys.stderr)
     sys.exit(status)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory was what failed: Python's and NumPy's, JAX's of a device, or TensorFlow's."""
+    """Returns whether Python, NumPy, JAX or TensorFlow ran out of memory."""
     while error:
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             return True
-        # XLA says the one of a device's memory, the other of what a CPU can't even map.
+        # XLA reports a full device in one way, and an allocation that a CPU can't map in another.
         if isinstance(error, jax.errors.JaxRuntimeError) and re.search(
             r"RESOURCE_EXHAUSTED|\bout of memory\b|bad_alloc", str(error), re.IGNORECASE
         ):
@@ -105,11 +106,11 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def out_of_memory(error: BaseException) -> str:
-    """Says in a line that memory was not enough, for how much at once, and what takes less."""
+    """Returns the message for insufficient memory: the size asked for, and what takes less."""
     found = re.search(r"allocat\w* (?:of )?([\d.]+ ?(?:[KMGTPE]i?B|bytes))", str(error))
     wanted = f" (for {_readable(found[1])} at once)" if found else ""
     return (
-        f"out of memory{wanted}: lower config.train.batch_size or config.eval.batch_size, or take "
+        f"out of memory{wanted}: lower config.train.batch_size or config.eval.batch_size, or set "
         "--config.train.accumulate=4, --config.model.remat=block or --config.model.dtype=bfloat16"
     )
 
@@ -125,32 +126,39 @@ def _readable(size: str) -> str:
     raise AssertionError
 
 
-def _is_of_backends(error: Exception) -> bool:
-    """Whether JAX could not have the devices that it was to take."""
+def _is_backend_error(error: Exception) -> bool:
+    """Returns whether JAX could not initialise a backend."""
     if isinstance(error, RuntimeError):
         return str(error).startswith("Unable to initialize backend")
-    # For CUDA without a GPU it has no message, only an assertion that does not hold.
+    # For CUDA without a GPU there is no message, only a failed assertion.
     raised = traceback.extract_tb(error.__traceback__)[-1]
     return isinstance(error, AssertionError) and raised.filename.endswith("xla_bridge.py")
 
 
 def _no_backend(error: Exception) -> str:
     wanted = jax.config.jax_platforms
-    # Its own advice is in brackets at the end.
-    said = " ".join(str(error).partition("(set JAX_")[0].split())[:200] or "it finds none"
+    # JAX's own advice is in brackets at the end.
+    reason = " ".join(str(error).partition("(set JAX_")[0].split())[:200] or "it finds none"
     if wanted:
         return (
-            f"JAX_PLATFORMS={wanted} asks for devices that JAX can't use here ({said}): unset it "
-            "to take what there is, or see to the driver and to "
+            f"JAX_PLATFORMS={wanted} asks for devices that JAX can't use here ({reason}): unset it "
+            "to use the devices that there are, or install the driver and run "
             "pip install -e '.[train,gpu]' -c constraints.txt, or '.[train,tpu]'"
         )
-    return f"JAX can't use a device of this machine: {said}"
+    return f"JAX can't use a device of this machine: {reason}"
 
 
 def unused_gpu(devices: Path = Path("/dev"), environment: Mapping[str, str] = os.environ) -> str:
-    """Says in a line that there is an NVIDIA GPU and a JAX that was installed without CUDA.
+    """Returns a warning if there is an NVIDIA GPU but JAX was installed without CUDA.
 
-    It starts no device. Empty where all is well, or the user asked for other devices.
+    It initialises no device.
+
+    Args:
+      devices: folder of device files.
+      environment: variables of the process.
+
+    Returns:
+      One line; empty if JAX has CUDA, there is no GPU, or the user chose other devices.
     """
     asked = environment.get("JAX_PLATFORMS") or environment.get("CUDA_VISIBLE_DEVICES") in (
         "",
@@ -163,6 +171,6 @@ def unused_gpu(devices: Path = Path("/dev"), environment: Mapping[str, str] = os
     ):
         return ""
     return (
-        "this machine has a GPU, but JAX is installed for the CPU alone: "
-        "pip install -e '.[train,gpu]' -c constraints.txt makes it use the GPU"
+        "this machine has a GPU, but JAX is installed for the CPU only; to use the GPU, run "
+        "pip install -e '.[train,gpu]' -c constraints.txt"
     )

@@ -1,33 +1,45 @@
 """Prints parameters and FLOPs of networks: in total, for each part, and beside the paper's."""
 
+import argparse
 import json
 from collections.abc import Iterator
 
-from absl import flags
 from ml_collections import ConfigDict
 
 from experiments.cli.config_files import all_configs, config_files, variants
 from experiments.cli.main import run
+from experiments.cli.parser import Parser
 from experiments.model_table import paper_rows
 from experiments.run.from_config import from_config
 from perceiver import networks
 from perceiver.costs import Cost, total
 from perceiver.errors import InputError
 
-USAGE = """Prints parameters and forward FLOPs of one config's network, or of all configs'.
+
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
+    parser = Parser(
+        "experiments.model_table",
+        """Prints parameters and forward FLOPs of one config's network, or of all configs'.
 
 --paper prints those of the paper's Tables 1 to 7 beside what the paper has, and whether they agree;
---format=markdown the tables of docs/experiments.md.
+--format=markdown the tables of docs/experiments.md.""",
+        examples=["--config=configs/imagenet.py --format=json", "--paper"],
+    )
+    parser.add_config(required=False)
+    parser.add_switch("paper", "the paper's tables, printed sizes beside ours")
+    parser.add_argument(
+        "--format",
+        default="text",
+        choices=("text", "json", "markdown"),
+        help="a table to read, JSON, or docs' tables",
+    )
+    return parser
 
-  python -m experiments.model_table
-  python -m experiments.model_table --paper
-  python -m experiments.model_table --config=configs/imagenet.py --format=json
-"""
 
-
-def main(config: ConfigDict | None, _: str | None) -> None:
+def main(values: argparse.Namespace) -> None:
     """Prints the table."""
-    values = flags.FLAGS
+    config = values.config
     for flag, given in (
         ("--paper", values.paper),
         ("--format=markdown", values.format == "markdown"),
@@ -209,8 +221,4 @@ def _lines(rows: dict) -> list[str]:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_bool("paper", False, "the paper's tables, printed sizes beside ours")
-    flags.DEFINE_enum(
-        "format", "text", ["text", "json", "markdown"], "a table to read, JSON, or docs' tables"
-    )
-    run(main, USAGE, required=(), optional=("config",))
+    run(main, parser())

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.cli.argument_parser import Parser
-from experiments.cli.errors import EXIT_FAILED, answered, shown
+from experiments.cli.errors import EXIT_FAILED, printable
+from experiments.cli.main import call
+from experiments.cli.parser import Parser, path
 from experiments.figures.curves import MOST_RUNS, draw_comparison
 from experiments.report import tables
 from experiments.run.records import RunSummary, find_runs, read_summary
@@ -30,21 +31,24 @@ PICTURE = Path("report.png")
 _NO_FIGURES = ("name", "folder", "records", "settings")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog=RUN_HERE,
-        description="Compares runs, the best first: what each reached, the settings in which they "
-        "differ, means over seeds where runs differ in the seed alone, and a picture of their "
-        "metric in evaluation, training loss and learning rate against the step. With --html, a "
-        "web page to look at: of the best run also what it confuses, its best and worst examples "
-        "and attention maps.",
-        epilog=f"example: {RUN_HERE} runs/a fourier=runs/b runs/sweep --output=both.png\n"
-        f"         {RUN_HERE} runs/digits --html=digits.html",
-        allow_abbrev=False,
+        "experiments.report",
+        """Compares runs, the best first.
+
+Of each: what it reached, the settings in which they differ, means over seeds where runs differ in
+the seed alone, and a picture of their metric in evaluation, training loss and learning rate
+against the step. With --html, a web page to look at: of the best run also
+what it confuses, its best and worst examples and attention maps.""",
+        examples=[
+            "runs/a fourier=runs/b runs/sweep --output=both.png",
+            "runs/digits --html=digits.html",
+        ],
     )
     parser.add_argument(
         "runs",
-        nargs="+",
+        nargs="*",
+        required=True,
         metavar="[NAME=]DIR",
         help="a run's --workdir, or a folder that has runs one or two levels below; without NAME "
         "runs are called as their folders are",
@@ -58,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         metavar="FILE.png",
+        type=path,
         help=f"the picture to write; by default {PICTURE} in the current folder with text and "
         "markdown, none with json, csv and --html. Only a picture that this program made is "
         "replaced.",
@@ -65,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--html",
         metavar="FILE.html",
+        type=path,
         help="a page to write, beside the tables: one file, which needs nothing else and no "
         "network. The data and checkpoints of the best run are read for it; what is gone is left "
         "out, and the page says so. Only a page that this program made is replaced.",
@@ -129,7 +135,7 @@ def _file(flag: str, value: str, ending: str) -> Path:
 
     An existing file is replaced only if this program made it.
     """
-    path = Path(value).expanduser()
+    path = Path(value)
     if path.suffix.lower() != ending:
         kind = {".png": "a PNG", ".html": "a page"}[ending]
         raise InputError(
@@ -203,7 +209,7 @@ def _markdown(runs: Sequence[RunSummary], picture: Path | None) -> str:
 
 def _figures(run: RunSummary) -> dict[str, Any]:
     """Returns the values of a run for JSON and CSV; values that are not finite become None."""
-    return {"run": run.name, "folder": shown(str(run.folder))} | {
+    return {"run": run.name, "folder": printable(str(run.folder))} | {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in run._asdict().items()
         if key not in _NO_FIGURES
@@ -238,13 +244,15 @@ _FORMS = {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the program; returns the exit status, or exits with an error of one line."""
-    with answered():
-        options = _parser().parse_args(arguments)
+
+    def compare(options: argparse.Namespace) -> int:
         return report(options.runs, options.format, options.output, options.html)
+
+    return call(compare, _parser(), arguments)
 
 
 def _say_error(problem: str) -> None:
-    print(f"error: {shown(problem)}", file=sys.stderr)
+    print(f"error: {printable(problem)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-from experiments.cli.errors import shown
+from experiments.cli.errors import printable
 
 _TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 _STYLE = Path(__file__).with_name("page.css")
@@ -19,7 +19,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def escaped(text: object) -> Markup:
     """Returns text escaped, without line breaks and control characters; markup is unchanged."""
-    return text if isinstance(text, Markup) else escape(shown(str(text)))
+    return text if isinstance(text, Markup) else escape(printable(str(text)))
 
 
 def joined(parts: Sequence[str | None]) -> Markup:
@@ -37,7 +37,7 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
         left out.
     """
     given = Markup("").join(
-        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), escape(shown(str(value))))
+        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), escape(printable(str(value))))
         for key, value in attributes.items()
         if value is not None
     )

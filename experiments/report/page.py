@@ -221,7 +221,7 @@ def _read_details(run: RunSummary) -> _Details:
 def _dataset(data: dict[str, Any]) -> "Dataset | str":
     """Returns the data set of a run as it is now, or why it cannot be loaded."""
     if not data:
-        return f"The examples can't be shown: {run_files.CONFIG} of the run is missing."
+        return f"The examples can't be shown: the run has no {run_files.CONFIG}."
     try:
         return restore.dataset(data)
     except ModuleNotFoundError as error:  # not every machine has TensorFlow

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from experiments.cli.errors import shown
+from experiments.cli.errors import printable
 from experiments.run.records import ENVIRONMENT_KEYS, RunSummary
 from perceiver.training.logging.metric_kinds import EXACT_SHARE, LOSS, METRIC_KINDS
 
@@ -215,7 +215,7 @@ def markdown(cells: Cells) -> str:
 
 def value(setting: Any, key: str = "") -> str:
     """Returns the value of a setting as text of limited length."""
-    text = shown(_revision(setting) if key == "git" else str(setting))
+    text = printable(_revision(setting) if key == "git" else str(setting))
     if len(text) <= _LONGEST:
         return text
     return f"{text[: _LONGEST // 2 - 2]}...{text[1 - _LONGEST // 2 :]}"
@@ -254,7 +254,7 @@ def _revision(code: Any) -> str:
     if not code:
         return ABSENT
     revision, plus, changes = str(code).partition("+")
-    return shown(revision[:10] + plus + changes[:10])
+    return printable(revision[:10] + plus + changes[:10])
 
 
 def _widths(cells: Cells) -> list[int]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.cli.errors import shown
+from experiments.cli.errors import printable
 from experiments.run.lock import STALE_SECONDS
 from perceiver import run_files
 from perceiver.errors import InputError
@@ -113,7 +113,7 @@ def _by_name(runs: Sequence[tuple[str, Path]]) -> dict[str, Path]:
     names = [name for name, _ in runs]
     named: dict[str, Path] = {}
     for name, folder in runs:
-        name = shown(name if name and names.count(name) == 1 else str(folder))
+        name = printable(name if name and names.count(name) == 1 else str(folder))
         if name in named:
             raise InputError(
                 f"two runs are called {name!r}, {named[name]} and {folder}; "

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from experiments.cli.main import run
+from experiments.cli.parser import Parser
 from experiments.run.directory import prepare_workdir
 from experiments.run.from_config import check_data, data_options, from_config
 from experiments.simple_models.features import features as features_of
@@ -28,17 +29,24 @@ from perceiver.errors import InputError
 from perceiver.training.average_precision import mean_average_precision
 from perceiver.training.logging.metrics import write_json
 
-USAGE = """Fits a linear model and a nearest neighbour to a config's data, for comparison.
-With --workdir the result is also written to simple_models.json there.
-
-  python -m experiments.simple_models --config=configs/digits.py
-"""
-
 _MOST_BYTES = 4e9  # features; fitting takes four times as much
 _INPUTS_AT_ONCE = 64  # small, because windows of video are large
 _STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # values of C of the linear model
 _FOLDS = 5
 _ITERATIONS = 1000
+
+
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
+    parser = Parser(
+        "experiments.simple_models",
+        """Fits a linear model and a nearest neighbour to a config's data, beside which a network's
+accuracy means something. With --workdir the result is simple_models.json there, too.""",
+        examples=["--config=configs/digits.py"],
+    )
+    parser.add_config()
+    parser.add_workdir("folder for simple_models.json", required=False)
+    return parser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,4 +298,4 @@ def score(scores: np.ndarray, labels: np.ndarray, *, one_label: bool) -> float:
 
 
 if __name__ == "__main__":
-    run(main, USAGE, required=("config",), optional=("workdir",))
+    run(lambda options: main(options.config, options.workdir), parser())

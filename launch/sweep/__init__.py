@@ -1,1 +1,1 @@
-"""Trains every point of a sweep, and ranks the results."""
+"""Trains every point of a sweep and ranks the results."""

@@ -1,7 +1,7 @@
-"""Where the points of a sweep run: on this machine, as jobs of SLURM, or on TPU pods.
+"""Launchers of a sweep's points: on this machine, as SLURM jobs, or on TPU pods.
 
-Each launcher says how a point is started and how it is stopped; its command lasts as long as the
-point trains, and ends with the status of experiments.train.
+A launcher gives the commands that start and stop a point. The start command runs as long as the
+point trains and ends with the status of experiments.train.
 """
 
 import hashlib
@@ -17,28 +17,28 @@ TRAIN = (sys.executable, "-m", "experiments.train")
 
 
 class Launcher(Protocol):
-    """How points run; places are numbered from 0 to `places` - 1, with one point in each."""
+    """Runs at most one point in each of the places 0 to `places` - 1."""
 
     places: int
 
     def command(self, folder: Path, flags: Sequence[str], place: int) -> list[str]:
-        """What trains a point, to be run in the repository root."""
+        """Returns the command that trains a point, for the repository root."""
 
     def environment(self, place: int) -> Mapping[str, str]:
-        """What is set for the command, beside the environment of the sweep."""
+        """Returns variables for the command, in addition to the environment of the sweep."""
 
     def stop(self, folder: Path, place: int) -> list[list[str]]:
-        """Commands that ask a point to save and end; none where a signal to its command does."""
+        """Returns commands that make a point save and end; none if a signal to its command does."""
 
 
 class Local:
-    """Processes of this machine, `places` at once."""
+    """Runs points as processes of this machine, `places` at once."""
 
     def __init__(self, places: int):
-        """Shares the GPUs of CUDA_VISIBLE_DEVICES out, as a process takes the whole of each.
+        """Divides the GPUs of CUDA_VISIBLE_DEVICES among the places.
 
         Raises:
-          SweepError: they can't be shared out evenly.
+          SweepError: the places can't have equal numbers of GPUs.
         """
         self.places = places
         gpus = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
@@ -64,20 +64,20 @@ class Local:
 
 
 class Slurm:
-    """Jobs of SLURM by launch/slurm.sbatch, `places` in the queue at once."""
+    """Runs points as SLURM jobs with launch/slurm.sbatch, `places` in the queue at once."""
 
     def __init__(self, places: int, flags: Sequence[str]):
-        """`flags` go to sbatch, as they are."""
+        """Stores the number of places and additional flags for sbatch."""
         self.places = places
         self._flags = flags
 
     def command(self, folder: Path, flags: Sequence[str], place: int) -> list[str]:
         """See `Launcher`.
 
-        A job waits for one of the same name: where a sweep was killed and started again, the job
-        that it left behind and the new one don't train in one folder.
+        A job waits for another one with its name, so that the job of a killed sweep and that of
+        the next sweep don't train in one folder at once.
         """
-        log = str(folder / "output.log").replace("%", "%%")  # % begins sbatch's own patterns
+        log = str(folder / "output.log").replace("%", "%%")  # % begins a pattern of sbatch
         return [
             "sbatch",
             "--wait",
@@ -97,7 +97,7 @@ class Slurm:
     def stop(self, folder: Path, place: int) -> list[list[str]]:
         """See `Launcher`."""
         job = f"--name={_job(folder)}"
-        # The first is how launch/slurm.sbatch is stopped for good; what waits doesn't hear it.
+        # The first one makes launch/slurm.sbatch save and end; a pending job gets no signal.
         return [
             ["scancel", "--batch", "--signal=TERM", "--state=RUNNING", job],
             ["scancel", "--state=PENDING", job],
@@ -105,15 +105,15 @@ class Slurm:
 
 
 def _job(folder: Path) -> str:
-    """A name that no other folder's job has."""
+    """Returns a name for the job of a folder, unique to it."""
     return f"sweep-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
 
 
 class Tpu:
-    """TPU pods by launch/tpu_pod.sh, that are there already; a point at a time on each."""
+    """Runs points on existing TPU pods with launch/tpu_pod.sh, one at a time on each."""
 
     def __init__(self, pods: Sequence[str]):
-        """`pods` are their names."""
+        """Stores the names of the pods."""
         self.places = len(pods)
         self._pods = pods
 
@@ -133,19 +133,19 @@ class Tpu:
 def make_launcher(
     name: str, parallel: int | None, pods: str | None, sbatch: Sequence[str]
 ) -> Launcher:
-    """A launcher by its name.
+    """Makes a launcher.
 
     Args:
       name: 'local', 'slurm' or 'tpu'.
-      parallel: how many points at once; None is 1, or one on each pod.
-      pods: names of pods, with commas between them; for tpu, and for it alone.
-      sbatch: flags of sbatch; for slurm alone.
+      parallel: number of points at once; None for 1, or for one on each pod.
+      pods: names of pods, separated by commas; only for tpu.
+      sbatch: flags for sbatch; only for slurm.
 
     Raises:
-      SweepError: these don't go together.
+      SweepError: arguments that don't go together.
     """
     if parallel is not None and parallel < 1:
-        raise SweepError(f"--parallel={parallel}: one point at once is the least")
+        raise SweepError(f"--parallel={parallel}: give at least 1")
     if sbatch and name != "slurm":
         raise SweepError(f"--sbatch={sbatch[0]} is for --launcher=slurm")
     if pods is not None and name != "tpu":
@@ -157,9 +157,9 @@ def make_launcher(
     named = (pods or "").split(",")
     if not all(named) or len(set(named)) < len(named) or any(x.startswith("-") for x in named):
         raise SweepError(
-            f"--pods={pods or ''}: give the names of pods that are there, each once, as in "
-            "--pods=one,two; launch/tpu_pod.sh makes them"
+            f"--pods={pods or ''}: give the names of existing pods, each once, as in "
+            "--pods=one,two; launch/tpu_pod.sh creates pods"
         )
     if parallel not in (None, len(named)):
-        raise SweepError(f"--parallel={parallel}, but a point runs on each of {len(named)} pods")
+        raise SweepError(f"--parallel={parallel}, but one point runs on each of {len(named)} pods")
     return Tpu(named)

@@ -10,29 +10,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
-from launch.sweep.names import short_keys
-from launch.sweep.results import Row, replace
+from launch.sweep.points import short_keys
+from launch.sweep.results import Row, replace_file
 
-# Okabe and Ito's, which colour-blind eyes tell apart too, but for yellow, which is faint on white.
+# Okabe and Ito's palette for colour-blind readers, without yellow, which is faint on white.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_ALONE = "#7f8a93"  # points that no line joins
+_ALONE = "#7f8a93"  # points without a line
 _COLUMNS = 3
-_LOG_FROM = 10  # largest by smallest
-_MOST_TICKS = 8  # that are labelled with their own values
+_LOG_FROM = 10  # ratio of the largest to the smallest value
+_MOST_TICKS = 8  # up to which every value gets a label
 
 
 def draw_sweep(path: Path, rows: Sequence[Row], keys: Sequence[str], *, join: bool) -> bool:
-    """Draws a panel a key.
+    """Draws a panel for each key.
 
     Args:
       path: the PNG to write.
-      rows: the points; those without a finite figure are counted, not drawn.
-      keys: what was swept; one with the same value everywhere gets no panel.
-      join: draws lines between points that differ in a panel's key alone. Not for values drawn at
-        random, of which a few meet by accident.
+      rows: the points; those without a finite metric are counted, not drawn.
+      keys: the swept keys; a key with the same value in all points gets no panel.
+      join: True to draw lines between points that differ only in the panel's key; not useful for
+        random values, which rarely agree in the other keys.
 
     Returns:
-      Whether there was anything to draw.
+      False if there was nothing to draw.
 
     Raises:
       SweepError: the picture can't be written.
@@ -60,12 +60,12 @@ def draw_sweep(path: Path, rows: Sequence[Row], keys: Sequence[str], *, join: bo
     figure.suptitle(about, x=0.01, ha="left", fontsize=10)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    replace(path, picture.getvalue())
+    replace_file(path, picture.getvalue())
     return True
 
 
 def _draw(axes: Axes, rows: Sequence[Row], key: str, names: dict[str, str], *, join: bool) -> None:
-    """One panel."""
+    """Draws one panel."""
     values = list(dict.fromkeys(_number(row.values[key]) for row in rows))
     numeric = not any(isinstance(value, str) for value in values)
     places = {v: v if numeric else number for number, v in enumerate(values)}
@@ -87,7 +87,7 @@ def _draw(axes: Axes, rows: Sequence[Row], key: str, names: dict[str, str], *, j
         axes.plot(*zip(*alone, strict=True), "o", color=colour, ms=4, alpha=0.8, zorder=1)
     if differing and len(joined) <= len(_COLOURS):
         for text in axes.legend(frameon=False, fontsize=8).get_texts():
-            text.set_parse_math(False)  # a $ in a value is a $
+            text.set_parse_math(False)  # a $ in a value is not mathematics
     _ticks(axes, values, numeric=numeric)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -119,7 +119,7 @@ def _text(value: float | str) -> str:
 
 
 def _number(text: str) -> float | str:
-    """A flag's value as a number; one that is none, or not finite, as it is."""
+    """Returns a flag's value as a number, or as text if it is not a finite number."""
     try:
         value = float(text)
     except ValueError:

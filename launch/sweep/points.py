@@ -1,7 +1,7 @@
-"""Sweeps, from a file or as written on the command line: a config, and points around it.
+"""Sweeps: the points that a file or the command line describes, and their names.
 
-On the command line keys have values, as in 'model.num_latents=8,16;optimizer.learning_rate=
-log10(0.001..0.1)': a point for each combination. A file is JSON, with the same and more:
+The command line gives values for keys, as in 'model.num_latents=8,16;optimizer.learning_rate=
+log10(0.001..0.1)', and has a point for each combination. A file is a JSON object:
 
     {"about": "Sizes of a small network, on handwritten digits",
      "config": "configs/digits.py",
@@ -10,22 +10,24 @@ log10(0.001..0.1)': a point for each combination. A file is JSON, with the same 
      "grid": {"train.seed": [0, 1, 2], "model.num_latents": "log2(8..64)"},
      "random": {"optimizer.learning_rate": "loguniform(0.001,0.1)"}, "draws": 20, "seed": 0}
 
-Keys are those behind `--config.`; 'overrides' are for all points. Each of 'points', 'grid' and
-'random' may be missing; of those that are there, every one meets every other.
+Keys are written without `--config.`. 'overrides' are for all points. 'points', 'grid' and 'random'
+are optional; the sweep has every combination of those that are given.
 """
 
+import collections
 import dataclasses
+import hashlib
 import itertools
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from launch.sweep.names import names
 from launch.sweep.values import MOST_POINTS, Draw, SweepError, as_flag, read_values, split, unknown
 
 ROOT = Path(__file__).resolve().parents[2]
+_LONGEST = 100  # letters of a name; file systems allow 255 bytes
 
 _TYPES = {
     "about": (str, "text"),
@@ -41,7 +43,7 @@ _TYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One run of a sweep: its place in it, its folder's name, and what it overrides."""
+    """A point of a sweep: its number, the name of its folder, and its overrides."""
 
     number: int
     name: str
@@ -53,7 +55,7 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """What is to be trained; `overrides` are those of all points, `drawn` whether any is random."""
+    """All points; `overrides` are common to them, `drawn` says whether any value is random."""
 
     about: str
     config: str
@@ -63,7 +65,7 @@ class Sweep:
 
     @property
     def keys(self) -> list[str]:
-        """What is swept: every key that a point overrides."""
+        """Every key that a point overrides."""
         return list(dict.fromkeys(key for point in self.points for key in point.overrides))
 
 
@@ -73,13 +75,13 @@ def read_sweep(
     """Reads a sweep.
 
     Args:
-      text: a file, relative to here or else to the repository root, or the keys and their values.
-      config: FILE[:variant], in place of that of the file.
-      draws: how many points draw at random for each other combination; likewise.
-      seed: of the draws; likewise.
+      text: a file, relative to the current folder or to the repository root; or keys and values.
+      config: FILE[:variant], instead of the one in the file.
+      draws: number of random points for each other combination, instead of the one in the file.
+      seed: seed of the random values, instead of the one in the file.
 
     Raises:
-      SweepError: it can't be read, or is not what the module's docstring says.
+      SweepError: the file can't be read, or is not as the module's docstring describes.
     """
     path = Path(text)
     if "=" in text and not path.exists():
@@ -108,8 +110,8 @@ def _points(values: dict, grid: dict[str, list], drawn: dict[str, Draw], where: 
     for name, own in named.items():
         if name and (not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) or name.isdecimal()):
             raise SweepError(
-                f"{where}: point {name!r} can't name a folder; take letters, digits, '.', '_' and "
-                "'-', neither '.' nor '-' first and not digits alone"
+                f"{where}: point {name!r} can't name a folder; use letters, digits, '.', '_' and "
+                "'-', but not '.' or '-' first and not only digits"
             )
         twice = sorted(_overrides(own, f"{where}: point {name}").keys() & (grid | drawn).keys())
         if twice:
@@ -123,7 +125,7 @@ def _points(values: dict, grid: dict[str, list], drawn: dict[str, Draw], where: 
     count = len(named) * math.prod(map(len, grid.values())) * (draws or 1)
     if count > MOST_POINTS:
         raise SweepError(f"{where}: {count:,} points are more than {MOST_POINTS:,}")
-    # Draws outermost: more of them then leave the points that were there as they were.
+    # Draws are the outermost loop, so that more draws leave the first points unchanged.
     combinations = itertools.product(range(draws or 1), named, *grid.values())
     parts = []
     for number, (_, name, *listed) in enumerate(combinations):
@@ -131,7 +133,7 @@ def _points(values: dict, grid: dict[str, list], drawn: dict[str, Draw], where: 
         parts.append((name, dict(zip(grid, listed, strict=True)) | random))
     found = {}
     for called, (own, swept) in zip(names(parts), parts, strict=True):
-        found.setdefault(called, named[own] | swept)  # few numbers may be drawn more than once
+        found.setdefault(called, named[own] | swept)  # the same values may be drawn twice
     return [Point(number, *item) for number, item in enumerate(found.items())]
 
 
@@ -150,7 +152,7 @@ def _read_line(text: str) -> dict:
 
 
 def _listed(key: str, values: object, where: object) -> list:
-    """The values of a key of the grid, each once."""
+    """Returns the values of a key of the grid, which must differ."""
     if isinstance(values, str):
         values = read_values(values, key)
     if not isinstance(values, list) or not values:
@@ -213,12 +215,12 @@ def _check_config(spec: str | None, where: object) -> None:
 
 
 def _is_config(path: Path) -> bool:
-    # By its text: importing it would need the packages of the environment.
+    # Searches the text: importing the file would need the packages of the environment.
     return path.is_file() and "def get_config(" in path.read_text("utf-8", errors="replace")
 
 
 def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object of JSON, in which a key given twice would hide the first."""
+    """Makes an object of JSON; refuses a repeated key, whose first value would be lost."""
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -232,7 +234,7 @@ def _not_a_number(word: str) -> float:
 
 
 def _overrides(values: object, where: str) -> Mapping[str, object]:
-    """Checked overrides: keys 'section.key', values that a flag can carry."""
+    """Returns overrides after a check: keys 'section.key', values that a flag can have."""
     if not isinstance(values, dict):
         raise SweepError(f"{where} is {json.dumps(values)}; give an object of overrides")
     for key, value in values.items():
@@ -247,3 +249,46 @@ def _overrides(values: object, where: str) -> Mapping[str, object]:
                     "a list of these"
                 )
     return values
+
+
+# Names of points, which are the names of their folders.
+
+
+def short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Returns the shortest unique ending of each key: 'num_latents' for 'model.num_latents'."""
+    keys = list(keys)
+    endings = collections.Counter(end for key in keys for end in _endings(key))
+    return {key: next((end for end in _endings(key) if endings[end] == 1), key) for key in keys}
+
+
+def _endings(key: str) -> list[str]:
+    """Returns the endings of a key, the shortest first."""
+    words = key.split(".")
+    return [".".join(words[-n:]) for n in range(1, len(words) + 1)]
+
+
+def names(points: Sequence[tuple[str, Mapping[str, object]]]) -> list[str]:
+    """Returns a name for each point, as in 'wide,learning_rate=0.004,num_latents=16'.
+
+    A name ends with '~' and a hash if letters were replaced, if it was too long, or if another
+    name differs only in capitals, which some file systems ignore. No other name has a '~', so all
+    names differ.
+
+    Args:
+      points: for each point its name in the file, or '', and the overrides that name it.
+    """
+    short = short_keys(dict.fromkeys(key for _, overrides in points for key in overrides))
+    parts = [
+        [*([own] if own else []), *(f"{short[key]}={as_flag(x)}" for key, x in overrides.items())]
+        for own, overrides in points
+    ]
+    folded = collections.Counter(",".join(x).casefold() for x in set(map(tuple, parts)))
+    return [_name(x, alone=folded[",".join(x).casefold()] == 1) for x in parts]
+
+
+def _name(parts: Sequence[str], *, alone: bool) -> str:
+    name = ",".join(re.sub(r"[^A-Za-z0-9._+=-]+", "_", part) for part in parts)
+    if name == ",".join(parts) and len(name) <= _LONGEST and alone:
+        return name
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
+    return f"{name[: _LONGEST - 11]}~{digest}"

@@ -1,8 +1,8 @@
-"""The processes of a sweep's points: so many at once, tried again, stopped together.
+"""Processes of a sweep's points: some at once, restarted after failures, stopped together.
 
-A point's process writes to output.log in the point's folder, and holds a lock on it for as long as
-it lives: a sweep that was killed and is started again, while what it had started still trains,
-waits for that instead of training the same point twice.
+A point's process writes to output.log in the point's folder and holds a lock on it while it lives.
+If a sweep was killed and its processes still train, the next sweep waits for them instead of
+training the same points twice.
 """
 
 import collections
@@ -22,31 +22,36 @@ from launch.sweep.results import Result, result
 from launch.sweep.values import SweepError
 
 EXIT_USER_ERROR = 2
-EXIT_STOPPED = 75  # of experiments.train: saved, start it again to go on
+EXIT_STOPPED = 75  # of experiments.train after a signal: it has saved and can be resumed
 ENDING = (signal.SIGINT, signal.SIGHUP)
 
-_SAVING = (signal.SIGTERM, signal.SIGUSR1)  # what experiments.train saves on
-_WRONG = f"status {EXIT_USER_ERROR}"
-_LOOK_EVERY = 0.2  # seconds
-_TAIL = 16_384  # bytes: the end of a log
+_SAVING = (signal.SIGTERM, signal.SIGUSR1)  # experiments.train saves on these
+_MISTAKE = f"status {EXIT_USER_ERROR}"
+_POLL_SECONDS = 0.2
+_TAIL = 16_384  # bytes that are read at the end of a file
 
 WAITING, RUNNING, ELSEWHERE, STOPPED = "waiting", "running", "held elsewhere", "stopped"
 DONE, FAILED = "done", "failed"
 
 
 @dataclasses.dataclass
-class Run:
-    """A point on its way through the sweep.
+class PointProcess:
+    """A point and the process that trains it.
 
     Attributes:
-      point: which.
-      folder: its workdir.
-      flags: of experiments.train.
-      state: one of those above.
-      result: what it reached, once it is done.
-      how: the way its last try ended.
-      words: the last thing that it said in that try.
-      seconds: that it trained for, in this sweep.
+      point: the point.
+      folder: workdir of the point.
+      flags: flags for experiments.train.
+      state: WAITING, RUNNING, ELSEWHERE, STOPPED, DONE or FAILED.
+      result: result of the point when it is done.
+      ending: status, signal or error with which the last try ended.
+      message: last message of that try.
+      seconds: training time in this sweep.
+      failures: number of failed tries.
+      place: place of the launcher.
+      process: running process of the launcher's command.
+      started: time at which the last try began, in seconds since the epoch.
+      log_start: size of the log at that time, in bytes.
     """
 
     point: Point
@@ -54,8 +59,8 @@ class Run:
     flags: list[str]
     state: str = WAITING
     result: Result | None = None
-    how: str = ""
-    words: str = ""
+    ending: str = ""
+    message: str = ""
     seconds: float = 0.0
     failures: int = 0
     place: int = 0
@@ -65,16 +70,16 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The point's."""
+        """Name of the point."""
         return self.point.name
 
     @property
     def log(self) -> Path:
-        """What its processes print."""
+        """File with the output of its processes."""
         return self.folder / "output.log"
 
     def has_logged(self) -> bool:
-        """Whether it has trained a step since it was started here."""
+        """Returns whether it has trained a step since this sweep started it."""
         try:
             changed = (self.folder / "metrics.jsonl").stat()
         except FileNotFoundError:
@@ -83,7 +88,7 @@ class Run:
 
 
 def tail(path: Path, start: int = 0) -> str:
-    """The end of a text, from a byte on; '' where there is no such file."""
+    """Returns the end of a text after byte `start`; '' if there is no file."""
     try:
         with path.open("rb") as file:
             file.seek(max(start, file.seek(0, os.SEEK_END) - _TAIL))
@@ -93,179 +98,182 @@ def tail(path: Path, start: int = 0) -> str:
 
 
 class Signals:
-    """Those that ask the sweep to end, noted, to be passed on to what is running."""
+    """Receives the signals that end the sweep, and forwards them to the running points."""
 
     def __init__(self):
-        """Listens from now on."""
+        """Installs the handlers."""
         self.stopped_by: signal.Signals | None = None
         self._pending: list[int] = []
-        self._passed = False
+        self._forwarded = False
         for number in (*_SAVING, *ENDING):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
                 signal.signal(number, self._note)
 
     def _note(self, number: int, _frame: object) -> None:
         self.stopped_by = signal.Signals(number)
         self._pending.append(number)
 
-    def pass_on(self, runs: Sequence[Run], launcher: Launcher) -> None:
-        """Sends what came since the last call."""
-        # Here, not in the handler, so that no process is between being started and being listed.
+    def forward(self, points: Sequence[PointProcess], launcher: Launcher) -> None:
+        """Forwards the signals received since the last call."""
+        # Not in the handler, which could run between the start of a process and its listing.
         while self._pending:
             number = self._pending.pop(0)
-            for run in runs:
-                commands = [] if self._passed else launcher.stop(run.folder, run.place)
+            for point in points:
+                commands = [] if self._forwarded else launcher.stop(point.folder, point.place)
                 for command in commands:
-                    with run.log.open("a") as log:
+                    with point.log.open("a") as log:
                         subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-                # A job or a pod saves first; only a second signal ends the wait for it.
+                # A job or a pod saves first; a second signal ends the wait for it.
                 if not commands:
-                    run.process.send_signal(number)
-            self._passed = True
+                    point.process.send_signal(number)
+            self._forwarded = True
 
 
 def train(
-    runs: Sequence[Run],
+    points: Sequence[PointProcess],
     launcher: Launcher,
     *,
     retries: int,
-    show: Callable[[Run | None], None],
+    show: Callable[[PointProcess | None], None],
 ) -> signal.Signals | None:
-    """Trains the points that are not done yet.
+    """Trains all points that are not done.
 
     Args:
-      runs: all points; their states, results and ways of failing are set.
-      launcher: where they run.
-      retries: how often a point that fails is tried again, behind those that wait.
-      show: called with a run whose state has changed, and with None a few times a second.
+      points: all points; their states, results and endings are updated.
+      launcher: launcher of the points.
+      retries: number of further tries of a failed point, after the waiting points.
+      show: function that is called with a point whose state has changed, and with None a few times
+        a second.
 
     Returns:
       The signal that stopped the sweep, or None.
 
     Raises:
-      SweepError: the points that ended first all did so with status 2.
+      SweepError: the first points all ended with status 2.
     """
     signals = Signals()
-    queue = collections.deque(run for run in runs if run.state != DONE)
-    running: list[Run] = []
+    queue = collections.deque(point for point in points if point.state != DONE)
+    running: list[PointProcess] = []
     while True:
-        signals.pass_on(running, launcher)
-        for run in [run for run in running if run.process.poll() is not None]:
-            running.remove(run)
-            _end(run, stopped=signals.stopped_by is not None)
-            if run.state == FAILED and run.how != _WRONG and run.failures <= retries:
-                run.state = WAITING
-            if run.state == WAITING:
-                queue.append(run)
-            show(run)
+        signals.forward(running, launcher)
+        for point in [point for point in running if point.process.poll() is not None]:
+            running.remove(point)
+            _end(point, stopped=signals.stopped_by is not None)
+            if point.state == FAILED and point.ending != _MISTAKE and point.failures <= retries:
+                point.state = WAITING
+            if point.state == WAITING:
+                queue.append(point)
+            show(point)
         if not running and (signals.stopped_by or not queue):
             return signals.stopped_by
-        wrong = [run for run in runs if run.how == _WRONG]
-        if wrong and not _proven(runs, running):
+        wrong = [point for point in points if point.ending == _MISTAKE]
+        if wrong and not _proven(points, running):
             if not running:
                 raise SweepError(
                     f"{wrong[0].name}, the first point tried, ended with status 2: "
-                    f"{wrong[0].words}; mend it, in the sweep or behind --, and start again"
+                    f"{wrong[0].message}; correct the sweep or the flags after --, and start again"
                 )
         elif not signals.stopped_by:
             _start_some(queue, running, launcher, show)
         show(None)
-        time.sleep(_LOOK_EVERY)
+        time.sleep(_POLL_SECONDS)
 
 
-def _proven(runs: Sequence[Run], running: Sequence[Run]) -> bool:
-    """Whether some point got past the checks that end with status 2, which all may fail alike."""
-    ended = any(run.state == DONE or (run.how and run.how != _WRONG) for run in runs)
-    return ended or any(run.has_logged() for run in running)
+def _proven(points: Sequence[PointProcess], running: Sequence[PointProcess]) -> bool:
+    """Returns whether a point passed the checks that end with status 2 and may fail for all."""
+    ended = any(
+        point.state == DONE or (point.ending and point.ending != _MISTAKE) for point in points
+    )
+    return ended or any(point.has_logged() for point in running)
 
 
 def _start_some(
-    queue: collections.deque[Run],
-    running: list[Run],
+    queue: collections.deque[PointProcess],
+    running: list[PointProcess],
     launcher: Launcher,
-    show: Callable[[Run | None], None],
+    show: Callable[[PointProcess | None], None],
 ) -> None:
-    """Starts what waits, as far as there are places for it."""
+    """Starts waiting points in the free places."""
     for _ in range(len(queue)):
-        free = sorted(set(range(launcher.places)) - {run.place for run in running})
+        free = sorted(set(range(launcher.places)) - {point.place for point in running})
         if not free:
             return
-        run = queue.popleft()
-        run.place = free[0]
-        before = run.state
+        point = queue.popleft()
+        point.place = free[0]
+        before = point.state
         try:
-            _start(run, launcher)
+            _start(point, launcher)
         except OSError as error:
-            run.state, run.how = FAILED, f"{error.filename or run.log}: {error.strerror}"
+            point.state, point.ending = FAILED, f"{error.filename or point.log}: {error.strerror}"
         except SweepError as error:
-            run.state, run.how = FAILED, str(error)
-        if run.state == RUNNING:
-            running.append(run)
-        elif run.state == ELSEWHERE:
-            queue.append(run)
-        if run.state != before:
-            show(run)
+            point.state, point.ending = FAILED, str(error)
+        if point.state == RUNNING:
+            running.append(point)
+        elif point.state == ELSEWHERE:
+            queue.append(point)
+        if point.state != before:
+            show(point)
 
 
-def _start(run: Run, launcher: Launcher) -> None:
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with run.log.open("ab") as log:
+def _start(point: PointProcess, launcher: Launcher) -> None:
+    point.folder.mkdir(parents=True, exist_ok=True)
+    with point.log.open("ab") as log:
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            run.state = ELSEWHERE
+            point.state = ELSEWHERE
             return
-        # The process that had the lock may have finished the point.
-        run.result = result(run.folder, run.flags)
-        if run.result:
-            run.state = DONE
+        # The process that held the lock before may have finished the point.
+        point.result = result(point.folder, point.flags)
+        if point.result:
+            point.state = DONE
             return
-        command = launcher.command(run.folder, run.flags, run.place)
+        command = launcher.command(point.folder, point.flags, point.place)
         log.write(f"\n$ {shlex.join(command)}\n".encode())
         log.flush()
-        run.log_start = log.tell()
-        run.started = time.time()
-        # In a group of its own: what is sent to the sweep's group, by Ctrl-C or `timeout`, would
-        # come twice, and a second signal ends experiments.train before it has saved.
-        run.process = subprocess.Popen(
+        point.log_start = log.tell()
+        point.started = time.time()
+        # A separate process group: a signal to the sweep's group, from Ctrl-C or `timeout`, would
+        # arrive twice, and a second signal ends experiments.train before it has saved.
+        point.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | dict(launcher.environment(run.place)),
+            env=os.environ | dict(launcher.environment(point.place)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             process_group=0,
         )
-    run.state = RUNNING
+    point.state = RUNNING
 
 
-def _end(run: Run, *, stopped: bool) -> None:
-    """Says what has become of a run whose process has ended."""
-    status = run.process.returncode
-    run.seconds += time.time() - run.started
-    run.words = _last_words(run)
+def _end(point: PointProcess, *, stopped: bool) -> None:
+    """Updates the state of a point whose process has ended."""
+    status = point.process.returncode
+    point.seconds += time.time() - point.started
+    point.message = _last_message(point)
     try:
-        run.result = result(run.folder, run.flags) if status == 0 else None
+        point.result = result(point.folder, point.flags) if status == 0 else None
     except SweepError as error:
-        run.words = str(error)
-    if run.result:
-        run.state, run.how = DONE, ""
+        point.message = str(error)
+    if point.result:
+        point.state, point.ending = DONE, ""
         return
     if status == 0:
-        run.how = "status 0 and without eval.json"
+        point.ending = "status 0 and without eval.json"
     else:
-        run.how = f"status {status}" if status > 0 else signal.Signals(-status).name
+        point.ending = f"status {status}" if status > 0 else signal.Signals(-status).name
     if stopped:
-        run.state = STOPPED
+        point.state = STOPPED
     elif status == EXIT_STOPPED:
-        run.state = WAITING
+        point.state = WAITING
     else:
-        run.state = FAILED
-        run.failures += 1
+        point.state = FAILED
+        point.failures += 1
 
 
-def _last_words(run: Run) -> str:
-    """The error that a try ended with, or else the last line that it printed."""
-    lines = [line.strip() for line in tail(run.log, run.log_start).splitlines() if line.strip()]
+def _last_message(point: PointProcess) -> str:
+    """Returns the last error that a try printed, or else its last line."""
+    lines = [line.strip() for line in tail(point.log, point.log_start).splitlines() if line.strip()]
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return (errors or lines or ["(it printed nothing)"])[-1]

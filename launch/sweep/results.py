@@ -1,4 +1,4 @@
-"""What the points of a sweep reached: read from eval.json, listed, written to sweep.csv."""
+"""Results of a sweep's points: read from eval.json, ranked, and written to sweep.csv."""
 
 import csv
 import io
@@ -11,20 +11,20 @@ from typing import NamedTuple
 
 from launch.sweep.values import SweepError, as_flag
 
-# Flags that say where a point runs, which may differ from one start to the next.
+# Flags that say where a point runs; they may differ between two starts.
 _PLACES = ("workdir", "distributed", "coordinator", "num_processes", "process_id")
 
 
 class Result(NamedTuple):
-    """What a point reached, on the held-out part where there is one.
+    """The result of a point, on the held-out part if there is one.
 
     Attributes:
       metric: 'mAP' or 'top1'.
-      figure: its value, from 0 to 1; NaN where training diverged.
-      loss: in nats; NaN likewise.
-      held_out: whether examples were held out, and these are theirs.
-      step: at which it ended; None where it is not said.
-      numbers: everything that was measured, by name, metric and loss among it.
+      figure: value of the metric, from 0 to 1; NaN if training diverged.
+      loss: loss in nats; NaN if training diverged.
+      held_out: True if the numbers are of the held-out part.
+      step: last step; None if the file doesn't have it.
+      numbers: all measured values by name, including metric and loss.
     """
 
     metric: str
@@ -40,12 +40,12 @@ class Result(NamedTuple):
 
     @property
     def metric_name(self) -> str:
-        """The metric, and whose it is."""
+        """Name of the metric, with the part of the data."""
         return self.metric + (" held-out" if self.held_out else "")
 
 
 def result(folder: Path, flags: Sequence[str]) -> Result | None:
-    """A done point's result; None where there is none.
+    """Reads the result of a point; returns None if it has none yet.
 
     Raises:
       SweepError: eval.json or config.json is damaged, or comes from a run with other flags.
@@ -59,11 +59,11 @@ def result(folder: Path, flags: Sequence[str]) -> Result | None:
         _check_flags(folder, about, flags)
     part = values.get("held_out", values)
     if not isinstance(part, dict):
-        raise SweepError(f"{file} is no result, its held_out is no object; remove it")
+        raise SweepError(f"{file} is no result: its held_out is no object; remove it")
     metric = "mAP" if "mAP" in part else "top1"
     for key in (metric, "loss"):
         if key not in part:
-            raise SweepError(f"{file} is no result, it has no {key}; remove it")
+            raise SweepError(f"{file} is no result: it has no {key}; remove it")
     numbers = {key: _number(file, part, key) for key in part if key != "step"}
     step = values.get("step")
     return Result(
@@ -80,7 +80,7 @@ def _check_flags(folder: Path, about: dict, flags: Sequence[str]) -> None:
     command = about.get("command")
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
         raise SweepError(
-            f"{folder / 'config.json'} does not have the command of a run; remove it, or take "
+            f"{folder / 'config.json'} does not have the command of a run; remove it, or use "
             "another --workdir"
         )
     now, then = (
@@ -90,13 +90,13 @@ def _check_flags(folder: Path, about: dict, flags: Sequence[str]) -> None:
     if now != then:
         lost, gained = (" ".join(sorted(x)) or "nothing" for x in (then - now, now - then))
         raise SweepError(
-            f"{folder} is done, but with other flags: {lost} then, {gained} now; take another "
+            f"{folder} is done, but with other flags: {lost} then, {gained} now; use another "
             "--workdir"
         )
 
 
 def _read_json(path: Path) -> dict | None:
-    """The object of a file; None where there is no such file."""
+    """Reads a JSON object; returns None if there is no file."""
     try:
         values = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -111,21 +111,21 @@ def _read_json(path: Path) -> dict | None:
 
 
 def _number(path: Path, values: dict, key: str) -> float:
-    """A number of a file; null is one that was not finite."""
+    """Returns a number of a file, NaN for null."""
     value = math.nan if values[key] is None else values[key]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SweepError(f"{path} is no result, its {key} is no number; remove it")
+        raise SweepError(f"{path} is no result: its {key} is no number; remove it")
     return value
 
 
-def table(done: Mapping[str, Result]) -> str:
-    """Names, figures and losses, the best first, those that diverged last."""
+def ranking(done: Mapping[str, Result]) -> str:
+    """Lists names, metrics and losses, the best point first and diverged ones last."""
 
     def order(name: str) -> tuple:
         found = done[name]
-        # NaN is neither more nor less than a number, and would leave the others unsorted.
+        # NaN compares false with every number and would break the sorting.
         keys = [(math.isnan(x), x) for x in (-found.figure, found.loss)]
-        return *((lost, 0.0 if lost else x) for lost, x in keys), name
+        return *((diverged, 0.0 if diverged else x) for diverged, x in keys), name
 
     width = max(len(name) for name in done)
     return "\n".join(f"{name:{width}}  {done[name]}" for name in sorted(done, key=order))
@@ -134,10 +134,10 @@ def table(done: Mapping[str, Result]) -> str:
 def swept_values(
     folder: Path, overrides: Mapping[str, object], keys: Sequence[str]
 ) -> dict[str, str]:
-    """A point's value of each swept key, as flags have it.
+    """Returns a point's value of each swept key, as flags have it.
 
-    A key that the point leaves alone has its value from the config that the point trained with;
-    '' where it hasn't trained yet.
+    A key that the point doesn't override has the value in the config of its run, or '' before the
+    point has trained.
     """
     config = (_read_json(folder / "config.json") or {}).get("config", {})
     values = {}
@@ -150,7 +150,7 @@ def swept_values(
 
 
 class Row(NamedTuple):
-    """A point as sweep.csv and the plots have it; the state is 'done', 'failed', ..."""
+    """A point in sweep.csv and the plots; the state is 'done', 'failed', ..."""
 
     name: str
     values: dict[str, str]
@@ -160,7 +160,7 @@ class Row(NamedTuple):
 
 
 def write_csv(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
-    """Writes a line a point: name, swept keys, state, step, and what was measured."""
+    """Writes a line for each point: name, swept keys, state, step and measured values."""
     measured = dict.fromkeys(name for row in rows if row.result for name in row.result.numbers)
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
@@ -176,14 +176,14 @@ def write_csv(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
                 *(numbers.get(name, "") for name in measured),
             ]
         )
-    replace(path, text.getvalue().encode())
+    replace_file(path, text.getvalue().encode())
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Writes a file whole, or leaves the old one.
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file completely, or leaves the old one.
 
     Raises:
-      SweepError: it can't be written.
+      SweepError: the file can't be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -1,14 +1,14 @@
-"""How the values of a swept key are written: lists, ranges and random draws.
+"""Values of a swept key: lists, ranges and random draws.
 
-    8,16,32                  these, untouched; a comma in brackets is part of a value: (8.0,8.0)
-    1..4    0..1..0.25       from 1 to 4 by one, from 0 to 1 by 0.25, the ends included
-    log2(8..64)              8, 16, 32, 64; log10(0.001..1) goes by tens
-    uniform(0,0.5)           a number between these, drawn for each point
-    loguniform(1e-4,1e-1)    the same, evenly in its logarithm
-    integers(2,8)            a whole number, the ends included
-    choice(lamb,adamw)       one of these
+    8,16,32                  a list; a comma in brackets is part of a value: (8.0,8.0)
+    1..4    0..1..0.25       from 1 to 4 in steps of 1, from 0 to 1 in steps of 0.25, inclusive
+    log2(8..64)              8, 16, 32, 64; log10(0.001..1) has steps of a factor of ten
+    uniform(0,0.5)           a number between the two, drawn for each point
+    loguniform(1e-4,1e-1)    the same, uniform in the logarithm
+    integers(2,8)            a whole number, inclusive
+    choice(lamb,adamw)       one of the values
 
-Lists and ranges may be mixed, as in 1,log2(8..64); a draw stands alone.
+Lists and ranges may be combined, as in 1,log2(8..64). A draw must be the only item.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-MOST_POINTS = 10_000  # of a sweep; more is a slip of the hand
+MOST_POINTS = 10_000  # of a sweep; more is probably a typing error
 
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?:\.\.({_NUMBER}))?")
@@ -29,24 +29,24 @@ _DRAWS = ("uniform", "loguniform", "integers", "choice")
 
 
 class SweepError(Exception):
-    """Wrong input; its message is one line that says what to do."""
+    """Wrong input; the message is one line that says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """A value that each point draws for itself.
+    """A random value, drawn for each point.
 
     Attributes:
       kind: 'uniform', 'loguniform', 'integers' or 'choice'.
-      arguments: the two ends, or what to choose from.
+      arguments: the two bounds, or the values to choose from.
     """
 
     kind: str
     arguments: tuple[str, ...]
 
     def value(self, seed: int, number: int, key: str) -> str:
-        """The value of a key at a point: always the same for a seed, a point's number and a key."""
-        source = random.Random(f"{seed}/{number}/{key}")  # of text: the same for every Python
+        """Returns the value of a key at a point, a function of seed, point number and key."""
+        source = random.Random(f"{seed}/{number}/{key}")  # same in every Python
         if self.kind == "choice":
             return source.choice(self.arguments)
         if self.kind == "integers":
@@ -56,19 +56,19 @@ class Draw:
             drawn = source.uniform(low, high)
         else:
             drawn = math.exp(source.uniform(math.log(low), math.log(high)))
-        # The folder's name is then the whole truth; `repr` keeps the point of 1.0.
+        # Four digits, so that the folder's name has the exact value; `repr` keeps the .0 of 1.0.
         return repr(float(f"{drawn:.4g}"))
 
 
 def read_values(text: str, where: str) -> list[str] | Draw:
-    """Reads what stands behind KEY=, or as text in a file.
+    """Reads the values after KEY=, or a text in a file.
 
     Args:
       text: see the module's docstring.
-      where: of what this is, for messages.
+      where: key, for messages.
 
     Raises:
-      SweepError: it is none of these, or gives more than MOST_POINTS.
+      SweepError: wrong syntax, or more than MOST_POINTS values.
     """
     items = split(text, ",")
     values = []
@@ -94,7 +94,7 @@ def _draw(kind: str, inside: str, where: str) -> Draw:
     arguments = tuple(split(inside, ","))
     if kind == "choice":
         if not all(arguments) or len(set(arguments)) < len(arguments):
-            raise SweepError(f"{where}: give what to choose from, each once, as in choice(a,b)")
+            raise SweepError(f"{where}: give values to choose from, each once, as in choice(a,b)")
         return Draw(kind, arguments)
     number = r"[-+]?\d+" if kind == "integers" else _NUMBER
     if len(arguments) != 2 or not all(re.fullmatch(number, x) for x in arguments):
@@ -108,7 +108,7 @@ def _draw(kind: str, inside: str, where: str) -> Draw:
 
 
 def _steps(first: str, last: str, step: str | None, where: str) -> list[str]:
-    # Decimals, as 0.1 has no binary form: 0..0.3..0.1 ends at 0.3.
+    # Decimal, because 0.1 is inexact in binary: 0..0.3..0.1 must end at 0.3.
     start, end, by = Decimal(first), Decimal(last), Decimal(step or 1)
     if by <= 0 or end < start:
         raise SweepError(f"{where}: goes upwards, as in 1..4 or 0..1..0.25")
@@ -128,7 +128,7 @@ def _scale(base: int, inside: str, where: str) -> list[str]:
 
 
 def _plain(number: Decimal) -> str:
-    """Without an exponent, which flags of whole numbers don't take."""
+    """Formats a number without an exponent, which flags for whole numbers don't take."""
     return format(number.normalize(), "f")
 
 
@@ -139,7 +139,7 @@ def _few(count: int, where: str) -> int:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """The parts between separators outside of brackets, without the space around them."""
+    """Splits a text at separators outside of brackets, and strips the parts."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter in "([{") - (letter in ")]}")
@@ -151,12 +151,12 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def as_flag(value: object) -> str:
-    """A value as flags of a config are written: a list is a tuple, as in (64.0, 64.0)."""
+    """Formats a value for a flag of a config; a list becomes a tuple, as in (64.0, 64.0)."""
     return repr(tuple(value)) if isinstance(value, list) else str(value)
 
 
 def unknown(name: str, valid: Iterable[str], *, what: str) -> str:
-    """Says in a line that a name is not valid: the nearest that is, or all of them."""
+    """Returns the message for an unknown name, with the nearest valid one or all of them."""
     valid = list(valid)
     near = difflib.get_close_matches(name, valid, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(map(repr, valid))}"

@@ -93,14 +93,17 @@ def test_only_files_of_this_program_are_replaced(trained, parameters, tmp_path):
         (["--workdir={run}", "--out={t}/text/a.jax"], "--out={t}/text/a.jax can't be written"),
         (["--workdir={run}", "--out={t}/a.jax", "--checkpoint=last"], "--checkpoint=last is not"),
         (["--workdir={run}", "--out={t}/a.jax", "--batch_size=0"], "batch_size is 0; give 1"),
-        (["--workdir={run}", "--out={t}/a.jax", "--batch_size=many"], "invalid int value: 'many'"),
+        (
+            ["--workdir={run}", "--out={t}/a.jax", "--batch_size=many"],
+            "--batch_size takes a whole number, such as 64, not 'many'",
+        ),
         (["--workdir={run}", "--out={t}/a.jax", "--platforms=gpu"], "unknown platform 'gpu'"),
         (["--workdir={run}", "--out={t}/a.jax", "--platforms=,"], "no platform is given"),
         (
             ["--workdir={run}", "--out={t}/a.safetensors", "--platforms=cpu"],
             "--platforms is an option of FILE.jax",
         ),
-        (["--workdir={run}", "--out={t}/a.jax", "--config=x"], "unrecognized arguments"),
+        (["--workdir={run}", "--out={t}/a.jax", "--config=x"], "unknown flag --config"),
     ],
 )
 def test_mistakes_are_answered_in_a_line(arguments, message, trained, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""--help of the programs: the configs there are, the variants of one, and flags."""
+"""--help of the programs: the configs, the variants and keys of one config, and the flags."""
 
 import shutil
 
@@ -15,11 +15,10 @@ MAINS = {
     "simple_models": [],
     "benchmark": ["data"],
 }
-SHOWN = 0
 
 
 def help_of(main, *arguments):
-    out, err = finish(start(main, *arguments, "--help"), status=SHOWN)
+    out, err = finish(start(main, *arguments, "--help"), status=0)
     assert err == ""
     return out
 
@@ -45,6 +44,8 @@ def test_with_a_config_it_lists_the_variants():
     for variant, about in listed.items():
         assert ["configs/imagenet.py" + (f":{variant}" if variant else ""), about] in lines
     assert "\n  --workdir: " in out
+    for key in ("train.batch_size", "optimizer.learning_rate", "model.num_latents"):
+        assert f"\n  {key} " in out
 
 
 def test_with_a_variant_too():
@@ -70,7 +71,7 @@ def test_a_variant_that_is_not_there():
 
 
 def test_signs_of_per_cent_are_printed_as_they_are(tmp_path):
-    """absl's help fills in what follows a %."""
+    """argparse would replace a % and the text after it."""
     config = tmp_path / "mine.py"
     shutil.copy(ROOT / "configs" / "digits.py", config)
     text = config.read_text()

@@ -247,10 +247,13 @@ MISTAKES = {
     "a file as the run": (["--workdir={run}/eval.json", "a.jpg"], "{run}/eval.json"),
     "a step that is not there": (["--workdir={run}", "--checkpoint=3", "a.jpg"], "3"),
     "a word as the step": (["--workdir={run}", "--checkpoint=last", "a.jpg"], "newest, best"),
-    "no class": (["--workdir={run}", "--top=0", "a.jpg"], "--top=0 is too small"),
-    "no batch": (["--workdir={run}", "--batch_size=0", "a.jpg"], "--batch_size=0 is too small"),
-    "a form": (["--workdir={run}", "--format=xml", "a.jpg"], "invalid choice: 'xml'"),
-    "a flag": (["--workdir={run}", "--tops=1", "a.jpg"], "unrecognized arguments: --tops=1"),
+    "no class": (["--workdir={run}", "--top=0", "a.jpg"], "--top=0: give at least 1"),
+    "no batch": (["--workdir={run}", "--batch_size=0", "a.jpg"], "--batch_size=0: give at least 1"),
+    "a form": (["--workdir={run}", "--format=xml", "a.jpg"], "--format=xml: invalid choice: 'xml'"),
+    "a flag": (
+        ["--workdir={run}", "--tops=1", "a.jpg"],
+        "unknown flag --tops: did you mean --top?",
+    ),
 }
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from experiments import prepare_data
-from tests.processes import ROOT, finish, run, start
+from tests.processes import ROOT, exit_status, finish, run, start
 
 COUNT = 24
 
@@ -77,10 +77,16 @@ def test_killed_and_started_again_it_gives_the_same_bytes(lists, tmp_path):
 
 
 MISTAKES = {
-    "no command": ([], ["COMMAND", "--help"]),
+    "no command": (
+        [],
+        ["a subcommand (audioset, clips, modelnet, imagenet) comes before", "--help"],
+    ),
     "unknown command": (["audiset"], ["'audiset'", "audioset"]),
     "no list": (["audioset", "--classes=c", "--clips=d", "--out={tmp}/o"], ["--csv"]),
-    "unknown flag": (["clips", "--dir=d", "--out={tmp}/o", "--ned=sound"], ["--ned=sound"]),
+    "unknown flag": (
+        ["clips", "--dir=d", "--out={tmp}/o", "--ned=sound"],
+        ["unknown flag --ned: did you mean --need?"],
+    ),
     "unknown need": (["clips", "--dir=d", "--out={tmp}/o", "--need=sond"], ["sond", "sound"]),
     "no such list": (
         ["audioset", "--csv=x_segments.csv", "--classes=c", "--clips=d", "--out={tmp}/o"],
@@ -102,7 +108,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line(tmp_path, capsys, mistake):
     given, named = MISTAKES[mistake]
-    assert prepare_data.main([a.format(tmp=tmp_path) for a in given]) == 2
+    assert exit_status(prepare_data.main, [a.format(tmp=tmp_path) for a in given]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -124,7 +130,7 @@ def test_the_classes_are_those_beside_the_first_list(tmp_path, capsys):
         (lists["a"], f"--classes={tmp_path}/b/class_labels_indices.csv"): "none of the 1 clips",
     }
     for arguments, told in given.items():
-        assert prepare_data.main(["audioset", *arguments, *rest]) == 2
+        assert exit_status(prepare_data.main, ["audioset", *arguments, *rest]) == 2
         assert told in capsys.readouterr().err
 
 

@@ -29,6 +29,7 @@ from perceiver.training.checkpoints import CheckpointError, Checkpoints
 from tests.data.clips import media
 from tests.data.clips.test_loaders import clip, write
 from tests.experiments.small_data import point_clouds
+from tests.processes import exit_status
 
 ROOT = Path(__file__).parents[2]
 CLOUDS = {"num_points": 16, "scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
@@ -255,7 +256,8 @@ def test_a_hostile_archive_ends_prepare_data_in_one_line(tmp_path, capsys):
     path = tmp_path / "ModelNet40.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chair/train/bomb.off", b"0" * ((1 << 29) + 1))
-    status = prepare_data.main(["modelnet", f"--source={path}", f"--out={tmp_path}/out"])
+    arguments = ["modelnet", f"--source={path}", f"--out={tmp_path}/out"]
+    status = exit_status(prepare_data.main, arguments)
     assert status == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {path}: refused: its member 'chair/train/bomb.off' has 536,870")

@@ -1,4 +1,4 @@
-"""A user's mistakes: one line that says what to do, exit status 2, before anything compiles."""
+"""Mistakes of users: one line that says what to do, status 2, before anything compiles."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ FOLDER = ["--config=configs/folder.py"]
 READABLE = [*FOLDER, "--config.data.dir={tmp}/readable"]
 NOT_SMOOTHED = ["--config.train.label_smoothing=0.0"]
 
-# Main, arguments, and what the line must say. {tmp} is an empty folder.
+# Program, arguments, and parts of the error message. {tmp} is an empty folder.
 MISTAKES = {
     "no config": ("train", ["--workdir={tmp}/run"], ["--config is missing", "--config=configs/"]),
     "no workdir": ("train", DIGITS, ["--workdir is missing"]),
@@ -185,10 +185,10 @@ def test_a_mistake_is_answered_in_one_line(name, tmp_path, mains):
             Image.new("RGB", (9, 9), (i, i, i)).save(tmp_path / "readable" / folder / f"{i}.png")
     (tmp_path / "pictures" / "dog" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "file").touch()
-    main, arguments, said = MISTAKES[name]
+    main, arguments, parts = MISTAKES[name]
     line = mains.refusal(main, *(a.format(tmp=tmp_path) for a in arguments))
-    for words in said:
-        assert words.format(tmp=tmp_path) in line
+    for part in parts:
+        assert part.format(tmp=tmp_path) in line
     assert not os.path.exists(tmp_path / "run" / "checkpoints")
     assert not os.path.exists(tmp_path / "run" / "config.json")
 
@@ -201,12 +201,12 @@ def test_help_shows_an_example(main, mains):
     assert "--config" in out + err
 
 
-# A folder that this process may not write to.
+# Folders that this process may not write to.
 
 
 @pytest.fixture
 def read_only(tmp_path):
-    """A file system that nobody may write to, not even root."""
+    """A file system that is read-only, also for root."""
     folder = tmp_path / "read-only"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(folder)]
@@ -239,5 +239,18 @@ def test_a_workdir_of_another_user_is_refused(below, public_folder, mains):
 def test_a_picture_where_nothing_can_be_written_is_refused(read_only, mains):
     line = mains.refusal("show_data", *DIGITS, f"--out={read_only}/sheet.png")
     assert f"--out={read_only}/sheet.png can't be written: Read-only file system" in line
-    line = mains.refusal("show_data", *DIGITS, "--out=~nobody-here/sheet.png")
-    assert "--out=~nobody-here/sheet.png can't be written" in line
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [
+        ("show_data", [*DIGITS, "--out=~nobody-here/sheet.png"]),
+        ("evaluate", [*DIGITS, "--workdir=~nobody-here/run"]),
+        ("show_data", [*FOLDER, "--out=sheet.png", "--config.data.dir=~nobody-here/data"]),
+    ],
+)
+def test_the_home_of_an_unknown_user_is_refused(main, arguments, mains):
+    line = mains.refusal(main, *arguments)
+    flag = next(x for x in arguments if "~" in x).removeprefix("--config.")
+    assert f"{flag}: there is no" in line
+    assert "give the folder's path" in line

@@ -7,8 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from launch.sweep.names import names, short_keys
-from launch.sweep.points import read_sweep
+from launch.sweep.points import names, read_sweep, short_keys
 from launch.sweep.values import Draw, SweepError, read_values
 
 CONFIG = "configs/digits.py"

@@ -9,9 +9,9 @@ import termios
 
 import pytest
 
+from launch.sweep.display import newest_metrics, table_lines
 from launch.sweep.points import Point
-from launch.sweep.processes import RUNNING, Run
-from launch.sweep.table import progress, table
+from launch.sweep.processes import RUNNING, PointProcess
 from tests.launch.sweeps import checkout, start, write
 from tests.processes import wait_for
 
@@ -77,7 +77,7 @@ def test_a_table_is_redrawn_in_place(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    return Run(Point(0, "a", {}), tmp_path, [], state=RUNNING)
+    return PointProcess(Point(0, "a", {}), tmp_path, [], state=RUNNING)
 
 
 def test_a_line_that_is_being_written_is_left_out(run, tmp_path):
@@ -89,15 +89,15 @@ def test_a_line_that_is_being_written_is_left_out(run, tmp_path):
     ]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     (tmp_path / "output.log").write_text("step 5/90  loss\nstep 10/90  loss\n")
-    found = progress(run)
+    found = newest_metrics(run)
     assert str(found.pop("loss")) == "nan"
     assert found == {"step": 10, "mAP": 0.5, "last": 90}
 
 
 def test_of_many_points_those_that_run_are_shown(tmp_path):
-    runs = [Run(Point(n, f"p{n}", {}), tmp_path, []) for n in range(1000)]
+    runs = [PointProcess(Point(n, f"p{n}", {}), tmp_path, []) for n in range(1000)]
     runs[700].state = RUNNING
-    lines = table(runs, most=20, width=99)
+    lines = table_lines(runs, most=20, width=99)
     assert len(lines) == 20
     assert lines[0] == "1000 points: 1 running, 999 waiting"
     assert lines[-2].startswith("p700")

@@ -1,4 +1,4 @@
-"""What fails for a known reason, made to fail: memory, devices, packages, Python, Ctrl-C."""
+"""Known failures and the lines that report them: memory, devices, packages, Python, Ctrl-C."""
 
 import os
 import resource
@@ -13,13 +13,13 @@ import pytest
 
 from experiments.cli import environment
 from experiments.cli.config_files import load_config
-from experiments.cli.errors import answered, is_out_of_memory, out_of_memory, unused_gpu
+from experiments.cli.errors import exit_on_error, is_out_of_memory, out_of_memory, unused_gpu
 from experiments.run.from_config import check_data, data_options, from_config
 from perceiver.data import registry
 from perceiver.errors import InputError
 from tests.processes import ROOT, finish, start
 
-MEANS = ("train.batch_size", "train.accumulate=4", "model.remat=block", "model.dtype=bfloat16")
+REMEDIES = ("train.batch_size", "train.accumulate=4", "model.remat=block", "model.dtype=bfloat16")
 
 
 def raised_by(function):
@@ -38,31 +38,31 @@ def raised_by(function):
         (jax.jit(lambda: jnp.ones(10**13, jnp.float32)), "40 TB"),
     ],
 )
-def test_memory_that_no_machine_has(fill, size, capsys):
+def test_an_allocation_too_large_for_any_machine(fill, size, capsys):
     error = raised_by(fill)
     assert is_out_of_memory(error)
-    with pytest.raises(SystemExit) as end, answered():
+    with pytest.raises(SystemExit) as end, exit_on_error():
         raise error
     assert end.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"error: {out_of_memory(error)}"
     assert f"(for {size} at once)" in line
-    for means in MEANS:
-        assert means in line
+    for remedy in REMEDIES:
+        assert remedy in line
 
 
 @pytest.mark.parametrize(
     "fail", [lambda: 1 / 0, lambda: jnp.zeros(3) + jnp.zeros(4), lambda: {}[0]]
 )
-def test_other_errors_are_not_memory_and_go_on(fail):
+def test_other_errors_pass_through(fail):
     assert not is_out_of_memory(raised_by(fail))
-    with pytest.raises((ZeroDivisionError, TypeError, KeyError)), answered():
+    with pytest.raises((ZeroDivisionError, TypeError, KeyError)), exit_on_error():
         fail()
 
 
 @pytest.mark.slow
-def test_a_batch_too_large_for_the_memory_of_a_run(tmp_path):
-    """Of 20,000 examples the step takes 18 GB, and the process may have 9."""
+def test_a_batch_too_large_for_the_memory(tmp_path):
+    """A step of 20,000 examples takes 18 GB; the limit of the process is 9 GB."""
     limit = 9 * 10**9
     process = start(
         "train",
@@ -75,14 +75,14 @@ def test_a_batch_too_large_for_the_memory_of_a_run(tmp_path):
     assert "Traceback" not in err
     line = err.splitlines()[-1]
     assert line.startswith("error: out of memory (for ")
-    assert all(means in line for means in MEANS)
+    assert all(remedy in line for remedy in REMEDIES)
 
 
 # Devices.
 
 
 @pytest.mark.parametrize("platform", ["cuda", "gpuu"])
-def test_devices_that_are_not_there(platform, tmp_path):
+def test_missing_devices(platform, tmp_path):
     arguments = ["--config=configs/digits.py", f"--workdir={tmp_path}/run"]
     process = start("train", *arguments, environment={"JAX_PLATFORMS": platform})
     out, err = finish(process, status=2)
@@ -93,8 +93,8 @@ def test_devices_that_are_not_there(platform, tmp_path):
     assert "pip install -e '.[train,gpu]'" in line
 
 
-def test_a_gpu_that_jax_does_not_know_of_is_told(tmp_path):
-    for name in ("null", "nvidiactl", "nvidia-uvm"):  # what a machine without one may have
+def test_a_gpu_that_jax_cannot_use_is_reported(tmp_path):
+    for name in ("null", "nvidiactl", "nvidia-uvm"):  # a machine without a GPU may have these
         (tmp_path / name).touch()
     assert unused_gpu(tmp_path, {}) == ""
     (tmp_path / "nvidia0").touch()
@@ -112,13 +112,13 @@ def test_a_gpu_that_jax_does_not_know_of_is_told(tmp_path):
 
 @pytest.mark.parametrize("version", [(3, 6, 15), (3, 9, 18), (3, 10, 13)])
 def test_an_old_python(version):
-    said = environment.version_problem(version)
-    assert f"is Python {'.'.join(map(str, version))}, needed is 3.11 or later" in said
-    assert ".venv/bin/activate" in said
-    assert len(said.splitlines()) == 1
+    message = environment.version_problem(version)
+    assert f"is Python {'.'.join(map(str, version))}, needed is 3.11 or later" in message
+    assert ".venv/bin/activate" in message
+    assert len(message.splitlines()) == 1
 
 
-def test_pythons_that_will_do():
+def test_supported_pythons():
     assert [environment.version_problem(v) for v in ((3, 11, 0), (3, 13, 1), (4, 0, 0))] == [
         None
     ] * 3
@@ -129,7 +129,7 @@ def test_pythons_that_will_do():
 
 @pytest.mark.parametrize("main", ["train", "report", "prepare_data"])
 def test_a_python_without_the_packages(main):
-    """As one that is not the environment's: -S leaves out what is installed."""
+    """-S hides the installed packages, as in a Python outside of the environment."""
     done = subprocess.run(
         [sys.executable, "-S", "-m", f"experiments.{main}"],
         cwd=ROOT,
@@ -143,20 +143,20 @@ def test_a_python_without_the_packages(main):
     assert line.endswith(".venv/bin/activate")
 
 
-def test_a_package_that_only_some_work_needs(capsys):
-    with pytest.raises(SystemExit) as end, answered():
+def test_a_missing_optional_package(capsys):
+    with pytest.raises(SystemExit) as end, exit_on_error():
         import a_package_of_nobody.part  # noqa: F401
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "has no package a_package_of_nobody: run pip install -e '.[train]'" in line
-    with pytest.raises(ModuleNotFoundError), answered():
+    with pytest.raises(ModuleNotFoundError), exit_on_error():
         import experiments.of_nobody  # noqa: F401
 
 
-# Ctrl-C before a program has begun.
+# Ctrl-C while a program starts.
 
 
-def test_an_interrupt_while_it_starts():
+def test_an_interrupt_during_the_imports():
     done = subprocess.run(
         [sys.executable, "-c", "import sys; sys.argv = ['-m']; import experiments; 0 / input()"],
         cwd=ROOT,
@@ -165,7 +165,7 @@ def test_an_interrupt_while_it_starts():
         text=True,
         check=False,
     )
-    assert "EOFError" in done.stderr  # all else keeps its traceback
+    assert "EOFError" in done.stderr  # other errors keep their traceback
     waiting = subprocess.Popen(
         [
             sys.executable,
@@ -185,17 +185,17 @@ def test_an_interrupt_while_it_starts():
     assert waiting.returncode == -signal.SIGINT
 
 
-# Data, and runs.
+# Data and runs.
 
 
-def test_a_mistake_that_the_library_finds(capsys):
-    with pytest.raises(SystemExit) as end, answered():
+def test_an_input_error(capsys):
+    with pytest.raises(SystemExit) as end, exit_on_error():
         raise InputError("runs/a is no run")
     assert end.value.code == 2
     assert capsys.readouterr().err == "error: runs/a is no run\n"
 
 
-def test_one_class_alone_is_refused(tmp_path, add_pictures):
+def test_a_single_class_is_refused(tmp_path, add_pictures):
     add_pictures(tmp_path / "cat", 12)
     config = load_config("configs/folder.py")
     config.data.dir = str(tmp_path)
@@ -205,14 +205,14 @@ def test_one_class_alone_is_refused(tmp_path, add_pictures):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ("data/train/cat", "but 12 pictures in no class folder (is the folder above it meant?)"),
         (".", "has no pictures, but a folder 'train' (is '{tmp}/data' meant?)"),
         ("drawings", "/a' has no pictures, but .gif files: remove it or fill it"),
     ],
 )
-def test_a_folder_too_low_too_high_or_of_another_kind(given, said, tmp_path, add_pictures):
+def test_a_folder_too_low_too_high_or_of_another_kind(given, message, tmp_path, add_pictures):
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             add_pictures(tmp_path / "data" / split / name, 12)
@@ -223,5 +223,5 @@ def test_a_folder_too_low_too_high_or_of_another_kind(given, said, tmp_path, add
     config.data.dir = str(tmp_path / given)
     with pytest.raises(InputError) as raised:
         registry.load(**data_options(config))
-    assert said.format(tmp=tmp_path) in str(raised.value)
+    assert message.format(tmp=tmp_path) in str(raised.value)
     assert "the expected layout is train/<class>/*.jpg" in str(raised.value)

@@ -1,11 +1,13 @@
-"""What is mistyped on a command line, and the line that answers it."""
+"""Mistyped command lines, and the line that suggests a correction."""
 
 import shutil
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
-from experiments.cli import suggestions
+from experiments import train
+from experiments.cli import overrides
 from experiments.cli.config_files import all_configs, flatten, load_config
 from perceiver.errors import InputError
 from tests.processes import ROOT
@@ -13,7 +15,7 @@ from tests.processes import ROOT
 FLAGS = ("config", "workdir", "insist")
 DIGITS = "--config=configs/digits.py"
 
-# Arguments of experiments.train, and what the line must say.
+# Arguments of experiments.train, and a part of the error message.
 TRAIN = {
     "a config without its flag": (
         ["configs/digits.py"],
@@ -69,10 +71,10 @@ TRAIN = {
 }
 
 
-@pytest.mark.parametrize("slip", TRAIN)
-def test_a_slip_is_answered_with_what_was_meant(slip, mains):
-    arguments, said = TRAIN[slip]
-    assert said in mains.refusal("train", *arguments)
+@pytest.mark.parametrize("name", TRAIN)
+def test_a_mistyped_argument_gets_a_suggestion(name, mains):
+    arguments, message = TRAIN[name]
+    assert message in mains.refusal("train", *arguments)
 
 
 @pytest.mark.parametrize("given", [[], ["--config="], ["--config", "--workdir=runs/a"]])
@@ -137,7 +139,7 @@ def test_a_config_in_a_folder_with_spaces_is_taken(tmp_path):
 
 
 def test_the_home_of_the_user_is_found_behind_an_equals_sign(mains):
-    """A shell leaves ~ as it is there."""
+    """A shell leaves this ~ unchanged."""
     home = Path("~").expanduser()
     folder = ["--config=configs/folder.py", "--config.data.dir=~/none/my pictures"]
     line = mains.refusal("show_data", *folder, "--out=sheet.png")
@@ -147,21 +149,79 @@ def test_the_home_of_the_user_is_found_behind_an_equals_sign(mains):
     )
 
 
-def test_keys_are_those_of_the_config():
-    known = suggestions.check_overrides(["train", f"--config={ROOT}/configs/digits.py"])
-    assert known == dict(flatten(load_config(f"{ROOT}/configs/digits.py")))
-    assert suggestions.check_overrides(["train"]) == {}
+def test_without_overrides_it_is_the_config_of_the_file():
+    loaded = overrides.load(f"{ROOT}/configs/digits.py", [])
+    assert dict(flatten(loaded)) == dict(flatten(load_config(f"{ROOT}/configs/digits.py")))
+    assert loaded.is_locked
+    assert overrides.load(None, []) is None
+
+
+def test_overrides_keep_their_types_and_the_last_one_counts():
+    given = ["train.steps=3", "optimizer.learning_rate=1", "train.steps=4", "train.loss=sigmoid"]
+    loaded = overrides.load(f"{ROOT}/configs/digits.py", [f"--config.{x}" for x in given])
+    assert (loaded.train.steps, loaded.train.loss) == (4, "sigmoid")
+    assert type(loaded.optimizer.learning_rate) is float
+
+
+def test_choices_among_the_overrides_are_given_to_the_config(monkeypatch):
+    """A choice may add another one: here only sgd has a schedule."""
+
+    def load(spec, choices):
+        optimizer = {"name": choices.get("optimizer.name", "lamb")}
+        if optimizer["name"] == "sgd":
+            optimizer |= {"schedule": "constant", "momentum": 0.9}
+            if choices.get("optimizer.schedule") == "step":
+                optimizer |= {"schedule": "step", "factor": 0.1}
+        return ConfigDict({"optimizer": optimizer})
+
+    monkeypatch.setattr(overrides, "load_config", load)
+    monkeypatch.setattr(
+        overrides,
+        "choice_keys",
+        lambda config: [f"optimizer.{key}" for key in config.optimizer if key != "momentum"],
+    )
+    given = ["factor=0.5", "schedule=step", "momentum=0.8", "name=sgd"]
+    loaded = overrides.load("mine.py", [f"--config.optimizer.{x}" for x in given])
+    assert loaded.optimizer.to_dict() == dict(name="sgd", schedule="step", momentum=0.8, factor=0.5)
+    with pytest.raises(InputError, match=r"unknown config key 'optimizer\.momentum'"):
+        overrides.load("mine.py", ["--config.optimizer.momentum=0.8"])
 
 
 @pytest.mark.parametrize(
-    ("argv", "spec"),
+    ("arguments", "spec"),
     [
-        (["x", "--config=a.py:b"], "a.py:b"),
-        (["x", "-config", "a.py"], "a.py"),
-        (["x", "--config", "--workdir=w"], None),
-        (["x", "--config="], None),
-        (["x", "--workdir=w"], None),
+        (["--config=a.py:b"], "a.py:b"),
+        (["-config", "a.py"], "a.py"),
+        (["--config", "--workdir=w"], None),
+        (["--config="], None),
+        (["--workdir=w"], None),
     ],
 )
-def test_the_config_that_is_given(argv, spec):
-    assert suggestions.config_spec(argv) == spec
+def test_the_config_that_is_given(arguments, spec):
+    assert overrides.split(arguments)[1] == spec
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes"),
+    [
+        (["--config.a.b=1", "--out=x"], ["--config.a.b=1"]),
+        (["-config.a.b", "1", "--out=x"], ["--config.a.b=1"]),
+        (["--config.a.b", "-1", "--out=x"], ["--config.a.b=-1"]),
+        (["--config.a.b", "--out=x"], ["--config.a.b"]),
+        (["--out=x", "--noconfig.a.b"], ["--noconfig.a.b"]),
+    ],
+)
+def test_overrides_are_separated_from_other_arguments(arguments, changes):
+    rest, _, found = overrides.split(arguments)
+    assert (rest, found) == (["--out=x"], changes)
+
+
+@pytest.mark.parametrize("given", ["--insist", "-insist", "--insist=true", "--insist=1"])
+@pytest.mark.parametrize("workdir", [["--workdir=w"], ["-workdir", "w"]])
+def test_flags_are_written_as_absl_has_them(given, workdir, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    options = train.parser().parse([DIGITS, *workdir, given])
+    assert (options.insist, options.workdir) == (True, "w")
+    options = train.parser().parse([DIGITS, *workdir, given, "--noinsist"])
+    assert options.insist is False
+    assert options.config_spec == "configs/digits.py"
