@@ -44,24 +44,50 @@ class MetricKind(NamedTuple):
         return format(value, self.exact if math.isfinite(value) else "g")
 
 
-LOSS = MetricKind("loss", "loss", "loss", "Loss", "loss (nats)", "loss", ".4g", ".4f")
+_SHARE = {"brief": BRIEF_SHARE, "exact": EXACT_SHARE}
+LOSS = MetricKind(
+    name="loss",
+    word="loss",
+    label="loss",
+    title="Loss",
+    unit="loss (nats)",
+    phrase="loss",
+    exact=".4f",
+)
 TOP1 = MetricKind(
-    *("top1", "accuracy", "top-1", "Accuracy", "top-1 accuracy", "top-1 accuracy"),
-    BRIEF_SHARE,
-    EXACT_SHARE,
+    name="top1",
+    word="accuracy",
+    label="top-1",
+    title="Accuracy",
+    unit="top-1 accuracy",
+    phrase="top-1 accuracy",
+    **_SHARE,
 )
 TOP5 = MetricKind(
-    *("top5", "top-5", "top-5", "Top-5 accuracy", "top-5 accuracy", "top-5 accuracy"),
-    BRIEF_SHARE,
-    EXACT_SHARE,
+    name="top5",
+    word="top-5",
+    label="top-5",
+    title="Top-5 accuracy",
+    unit="top-5 accuracy",
+    phrase="top-5 accuracy",
+    **_SHARE,
 )
 MAP = MetricKind(
-    *("mAP", "mAP", "mAP", "Mean average precision", "mAP", "mean average precision"),
-    BRIEF_SHARE,
-    EXACT_SHARE,
+    name="mAP",
+    word="mAP",
+    label="mAP",
+    title="Mean average precision",
+    unit="mAP",
+    phrase="mean average precision",
+    **_SHARE,
 )
 LEARNING_RATE = MetricKind(
-    "learning_rate", "learning_rate", "learning rate", "Learning rate", "rate", "learning rate"
+    name="learning_rate",
+    word="learning_rate",
+    label="learning rate",
+    title="Learning rate",
+    unit="rate",
+    phrase="learning rate",
 )
 METRIC_KINDS = {kind.name: kind for kind in (LOSS, TOP1, TOP5, MAP, LEARNING_RATE)}
 

@@ -82,7 +82,7 @@ class Progress:
           seconds_per_step and data_wait (a fraction of 1) since the last update; empty until they
           are known.
         """
-        parts = [f"{metric_kind(k).word} {metric_kind(k).short(x)}" for k, x in values.items()]
+        parts = [f"{metric_kind(k).word} {metric_kind(k).brief_text(x)}" for k, x in values.items()]
         speed = self._speed(step)
         if speed:
             rate = self._examples_per_step / speed["seconds_per_step"]
