@@ -5,8 +5,11 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import pytest
+
+from tests.processes import TINY, run
 
 _TESTS = pathlib.Path(__file__).parent
 
@@ -51,3 +54,23 @@ def real_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"no data in {folder}: set PERCEIVER_TEST_DATA to a folder that has it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> pathlib.Path:
+    """The workdir of a finished run of TINY, for reading only: copy it before you change it."""
+    workdir = tmp_path_factory.mktemp("tiny_run") / "run"
+    run("train", *TINY, f"--workdir={workdir}")
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def kept_decoders() -> Iterator[None]:
+    """Keeps the processes that decode clips for the next test, as each takes seconds to start."""
+    from perceiver.data.clips.preparation import decoder_process
+
+    close = decoder_process.close_idle
+    decoder_process.close_idle = lambda: None
+    yield
+    decoder_process.close_idle = close
+    close()

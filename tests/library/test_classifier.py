@@ -16,17 +16,15 @@ from experiments.model_table import named_networks
 from experiments.run import build, networks
 from perceiver import library
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
-from tests.processes import ROOT, TINY, run
+from tests.processes import ROOT, TINY
 
 IMAGES = np.uint8(load_digits().images[:5, :, :, None] * 255 / 16)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, tiny_run):
     """The workdir of a short run, whose moving average is not its newest parameters."""
-    workdir = tmp_path_factory.mktemp("runs") / "digits"
-    run("train", *TINY, f"--workdir={workdir}")
-    return workdir
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("runs") / "digits")
 
 
 class TestByName:

@@ -5,11 +5,14 @@ import os
 import shutil
 
 import numpy as np
+import pytest
 import tensorflow_datasets as tfds
 
 from perceiver.data.clips.preparation import prepare, runners, shards
 from perceiver.data.clips.preparation.audioset_lists import Segment
 from perceiver.data.clips.preparation.decoder_process import Listed
+
+pytestmark = pytest.mark.usefixtures("kept_decoders")
 
 
 def test_a_folder_of_classes(files, tmp_path):
