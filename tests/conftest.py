@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
+import jax
 import pytest
 
 from tests.processes import TINY, run
@@ -74,3 +75,11 @@ def kept_decoders() -> Iterator[None]:
     yield
     decoder_process.close_idle = close
     close()
+
+
+@pytest.fixture
+def quick_compilation() -> Iterator[None]:
+    """Compiles without XLA's optimisations, which take longer than a few steps do."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -9,6 +9,8 @@ import pytest
 
 from experiments.cli.config_files import all_configs
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 

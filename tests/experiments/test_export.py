@@ -11,6 +11,8 @@ from perceiver import library
 from perceiver.library import exported
 from tests.processes import exit_status, run
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiny_run):

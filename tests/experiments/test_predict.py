@@ -20,7 +20,7 @@ from perceiver.data.one_file import Reading
 from tests.experiments import small_data
 from tests.processes import ROOT, TINY, exit_status, run
 
-pytestmark = pytest.mark.usefixtures("kept_decoders")
+pytestmark = pytest.mark.usefixtures("kept_decoders", "quick_compilation")
 
 NOBODY = 65534
 SMALL = [

@@ -18,6 +18,8 @@ from perceiver import library
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
 from tests.processes import ROOT, TINY
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 IMAGES = np.uint8(load_digits().images[:5, :, :, None] * 255 / 16)
 
 
