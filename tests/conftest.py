@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-import jax
 import pytest
 
 from tests.processes import TINY, run
@@ -16,12 +15,14 @@ _TESTS = pathlib.Path(__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes a folder in which the processes of one session keep the programs they compile.
+    """Makes a folder for compiled programs; lists skipped tests with their reasons.
 
     Half of a short run of `experiments.train` is the compilation of programs that another test has
     compiled before. `tests.processes` passes the folder on; tests themselves compile without it.
     Workers of xdist have the variable from the process that starts them.
     """
+    if "s" not in config.option.reportchars:
+        config.option.reportchars += "s"
     if hasattr(config, "workerinput"):
         return
     folder = tempfile.mkdtemp(prefix="perceiver-tests-compiled-")
@@ -80,6 +81,8 @@ def kept_decoders() -> Iterator[None]:
 @pytest.fixture
 def quick_compilation() -> Iterator[None]:
     """Compiles without XLA's optimisations, which take longer than a few steps do."""
+    import jax
+
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
