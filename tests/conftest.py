@@ -5,19 +5,24 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import pytest
+
+from tests.processes import TINY, run
 
 _TESTS = pathlib.Path(__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes a folder in which the processes of one session keep the programs they compile.
+    """Makes a folder for compiled programs; lists skipped tests with their reasons.
 
     Half of a short run of `experiments.train` is the compilation of programs that another test has
     compiled before. `tests.processes` passes the folder on; tests themselves compile without it.
     Workers of xdist have the variable from the process that starts them.
     """
+    if "s" not in config.option.reportchars:
+        config.option.reportchars += "s"
     if hasattr(config, "workerinput"):
         return
     folder = tempfile.mkdtemp(prefix="perceiver-tests-compiled-")
@@ -51,3 +56,33 @@ def real_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"no data in {folder}: set PERCEIVER_TEST_DATA to a folder that has it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> pathlib.Path:
+    """The workdir of a finished run of TINY, for reading only: copy it before you change it."""
+    workdir = tmp_path_factory.mktemp("tiny_run") / "run"
+    run("train", *TINY, f"--workdir={workdir}")
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def kept_decoders() -> Iterator[None]:
+    """Keeps the processes that decode clips for the next test, as each takes seconds to start."""
+    from perceiver.data.clips.preparation import decoder_process
+
+    close = decoder_process.close_idle
+    decoder_process.close_idle = lambda: None
+    yield
+    decoder_process.close_idle = close
+    close()
+
+
+@pytest.fixture
+def quick_compilation() -> Iterator[None]:
+    """Compiles without XLA's optimisations, which take longer than a few steps do."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

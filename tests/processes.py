@@ -1,9 +1,9 @@
 """Starts the project's programs as real processes, on networks that train in moments.
 
 A start of Python with JAX and TensorFlow takes 5 to 8 seconds. `start` therefore forks a process
-that has imported them ("a fork"), unless the start itself, the environment, the working directory
-or a Popen option is the point of the test ("a fresh process"). Both are real processes: they have
-their own process ID, take signals, and end with an exit status.
+that has imported them ("a fork"), unless a test sets variables of the environment, a working
+directory or another option of Popen, or asks for a new Python ("a fresh process"). Both are real
+processes: they have their own process ID, take signals, and end with an exit status.
 """
 
 import gc
@@ -123,7 +123,13 @@ class Fork:
         self.send_signal(signal.SIGKILL)
 
 
+def _read_at_start() -> dict[str, str]:
+    """Returns the environment variables that Python and the linker read when a process starts."""
+    return {k: v for k, v in os.environ.items() if k.startswith(("PYTHON", "LD_"))}
+
+
 _control: socket.socket | None = None
+_forks_have = _read_at_start()
 
 
 def _server() -> socket.socket:
@@ -227,6 +233,7 @@ def start(
     devices: int = 1,
     environment: Mapping[str, str] | None = None,
     fresh: bool = False,
+    optimised: bool = False,
     log_compiles: bool = False,
     user: int | None = None,
     start_new_session: bool = False,
@@ -240,6 +247,8 @@ def start(
       devices: Number of CPU devices.
       environment: Variables in addition to those of this process. They make the process fresh.
       fresh: Whether to start Python anew.
+      optimised: Whether XLA optimises what it compiles, as for users. It takes longer than a short
+        run does.
       log_compiles: Whether JAX prints the name of each function that it compiles; a fork only.
       user: ID of the user that the process runs as; a fork only.
       start_new_session: Whether the process leads a new session and process group.
@@ -251,20 +260,20 @@ def start(
         "JAX_PLATFORMS": "cpu",
         **(environment or {}),
     }
-    cache = {}
+    of_jax = {"jax_disable_most_optimizations": not optimised}
     if any(argument.startswith("--coordinator") for argument in arguments):
         # On a busy machine one of several processes may be late by more than the usual 30 s.
         variables["XLA_FLAGS"] += " --xla_cpu_collective_timeout_seconds=200"
     elif "PERCEIVER_TEST_COMPILED" in os.environ and not log_compiles:
         # Not for several processes: those that load would wait for the one that compiles.
-        cache = {
+        of_jax |= {
             "jax_compilation_cache_dir": os.environ["PERCEIVER_TEST_COMPILED"],
             "jax_persistent_cache_min_compile_time_secs": 0,
             "jax_persistent_cache_min_entry_size_bytes": -1,
         }
-    if fresh or environment or options:
+    if fresh or environment or options or _read_at_start() != _forks_have:
         assert user is None, "only a fork runs as another user"
-        variables |= {name.upper(): str(value) for name, value in cache.items()}
+        variables |= {name.upper(): str(value) for name, value in of_jax.items()}
         process = start_python(
             "-m",
             f"experiments.{program}",
@@ -279,7 +288,7 @@ def start(
                 "program": program,
                 "arguments": [str(argument) for argument in arguments],
                 "environment": variables,
-                "jax": cache | {"jax_log_compiles": log_compiles},
+                "jax": of_jax | {"jax_log_compiles": log_compiles},
                 "session": start_new_session,
                 "user": user,
             }

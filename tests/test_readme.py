@@ -1,13 +1,15 @@
 """The README's code runs, and what README and docs name is there."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from experiments.cli.config_files import all_configs
-from tests.processes import TINY, run
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -22,10 +24,10 @@ def python_of(page):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, tiny_run):
     """A folder in which digits were trained, by a short run of a tiny network."""
     folder = tmp_path_factory.mktemp("checkout")
-    run("train", *TINY, f"--workdir={folder}/runs/digits")
+    shutil.copytree(tiny_run, folder / "runs" / "digits")
     return folder
 
 

@@ -5,8 +5,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from experiments import prepare_data
 from tests.data.clips import media
-from tests.processes import run
+from tests.processes import exit_status
 
 
 def pictures(folder):
@@ -78,14 +79,14 @@ def audioset(folder):
             labels = "/m/09x0r,/m/05zppz" if i % 2 else "/m/09x0r"
             lines.append(f'{video}, 10.000, 20.000, "{labels}"')
         (folder / f"{split}_segments.csv").write_text("\n".join(lines) + "\n")
-    run(
-        "prepare_data",
+    arguments = [
         "audioset",
         *(f"--csv={path}" for path in sorted(folder.glob("*_segments.csv"))),
         f"--classes={folder}/classes.csv",
         f"--clips={folder}/clips",
         f"--out={folder}",
-    )
+    ]
+    assert exit_status(prepare_data.main, arguments) == 0
 
 
 class Pictures(tfds.core.GeneratorBasedBuilder):

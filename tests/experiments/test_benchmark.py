@@ -34,7 +34,7 @@ def test_a_step_against_the_plain_form():
     self-attend 6 products 4*8*8 and 2*4*4*8, and 3 FLOPs for each of 2*4*4 logits; the head 8*10.
     """
     arguments = [*NETWORK, *QUICK, "--batch=8", "--against=plain", "--format=json"]
-    result = json.loads(run("benchmark", "step", *arguments)[0])
+    result = json.loads(run("benchmark", "step", *arguments, optimised=True)[0])
     cross = 2 * (2 * 256 + 2 * 64 * 19 * 8 + 2 * 4 * 64 * 8 + 512) + 3 * 4 * 64
     layer = 2 * (6 * 256 + 2 * 4 * 4 * 8) + 3 * 2 * 4 * 4
     assert result["flops_per_example"] == 3 * (2 * cross + 2 * layer + 2 * 8 * 10)
@@ -59,7 +59,7 @@ def test_a_step_against_the_plain_form():
 @pytest.mark.usefixtures("_without_tensorflow")
 def test_a_forward_pass_against_another_value():
     arguments = [*TINIEST, *QUICK, "--against=config.model.remat=block"]
-    out, _ = run("benchmark", "forward", *arguments)
+    out, _ = run("benchmark", "forward", *arguments, optimised=True)
     lines = out.splitlines()
     assert lines[0].startswith("configs/digits.py on ")
     assert lines[1].startswith("forward, float32, batch 360 (config: 360), 0.00005376")
@@ -76,7 +76,7 @@ def test_a_forward_pass_against_another_value():
 @pytest.mark.slow
 def test_memory():
     arguments = [*TINIEST, "--format=json"]
-    result = json.loads(run("benchmark", "memory", *arguments)[0])
+    result = json.loads(run("benchmark", "memory", *arguments, optimised=True)[0])
     forward, step = result["programs"]
     assert (forward["program"], step["program"]) == ("forward", "step")
     assert (forward["batch_size"], step["batch_size"]) == (360, 64)
@@ -93,7 +93,7 @@ def test_memory():
 @pytest.mark.slow
 def test_compile():
     arguments = [*TINIEST, "--repeats=1", "--against=plain", "--format=json"]
-    result = json.loads(run("benchmark", "compile", *arguments)[0])
+    result = json.loads(run("benchmark", "compile", *arguments, optimised=True)[0])
     named = [(one["program"], one["form"]) for one in result["programs"]]
     assert named == [(p, f) for p in ("forward", "step") for f in ("config", "plain")]
     for one in result["programs"]:
@@ -106,7 +106,7 @@ def test_compile():
 def test_scaling(tmp_path):
     picture = tmp_path / "scaling.png"
     arguments = [*TINIEST, *QUICK, "--sizes=48,24,96", f"--plot={picture}", "--format=json"]
-    out, err = run("benchmark", "scaling", *arguments)
+    out, err = run("benchmark", "scaling", *arguments, optimised=True)
     result = json.loads(out)
     assert [point["inputs"] for point in result["points"]] == [576, 576, 2304, 2304, 9216, 9216]
     for point in result["points"]:
@@ -123,7 +123,7 @@ def test_scaling(tmp_path):
 def test_several_devices():
     """Each takes its share of the batch, and the matrix rate is that of both."""
     arguments = [*TINIEST, *QUICK, "--batch=6", "--format=json"]
-    result = json.loads(run("benchmark", "step", *arguments, devices=2)[0])
+    result = json.loads(run("benchmark", "step", *arguments, optimised=True, devices=2)[0])
     assert result["surroundings"]["devices"] == 2
     (own,) = result["forms"]
     rate = 2 * max(result["matrix_flops_per_second"].values())

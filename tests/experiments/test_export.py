@@ -9,15 +9,15 @@ import pytest
 from experiments.export import main
 from perceiver import library
 from perceiver.library import exported
-from tests.processes import TINY, exit_status, run
+from tests.processes import exit_status, run
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, tiny_run):
     """The folder of a run of 12 steps."""
-    workdir = tmp_path_factory.mktemp("export") / "run"
-    run("train", *TINY, f"--workdir={workdir}")
-    return workdir
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("export") / "run")
 
 
 @pytest.fixture(scope="module")

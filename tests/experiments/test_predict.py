@@ -20,6 +20,8 @@ from perceiver.data.single_files import Reading
 from tests.experiments import small_data
 from tests.processes import ROOT, TINY, exit_status, run
 
+pytestmark = pytest.mark.usefixtures("kept_decoders", "quick_compilation")
+
 NOBODY = 65534
 SMALL = [
     "--config.model.num_latents=4",

@@ -17,6 +17,8 @@ from perceiver.training.parallel import DataParallel
 from tests.processes import TINY, run
 from tests.training.test_parallel import on_four_devices
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 E, CLASSES = 23, 12
 
 

@@ -11,7 +11,7 @@ from tests.processes import run
 @pytest.mark.slow
 def test_digits_reach_98_percent(tmp_path):
     began = time.monotonic()
-    run("train", "--config=configs/digits.py", f"--workdir={tmp_path}", timeout=600)
+    run("train", "--config=configs/digits.py", f"--workdir={tmp_path}", timeout=600, optimised=True)
     result = json.loads((tmp_path / "eval.json").read_text())
     assert result["num_examples"] == 360
     assert result["top1"] >= 0.98
@@ -27,6 +27,7 @@ def test_modelnet10_reaches_90_percent(tmp_path, real_data):
         f"--config.data.dir={real_data}/modelnet10_hdf5_1024",
         f"--workdir={tmp_path}",
         timeout=3600,
+        optimised=True,
     )
     result = json.loads((tmp_path / "eval.json").read_text())
     assert result["num_examples"] == 908

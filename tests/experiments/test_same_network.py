@@ -1,6 +1,7 @@
 """A workdir's checkpoints and a config: networks of the same arrays are not the same network."""
 
 import json
+import shutil
 
 import pytest
 
@@ -61,11 +62,11 @@ def test_a_damaged_config(trained):
             check_same_network(workdir, config)
 
 
-def test_both_programs_refuse_it(tmp_path):
+def test_both_programs_refuse_it(tmp_path, tiny_run):
     """By a network whose arrays are the same: other figures would come of it, silently."""
-    run("train", *TINY, f"--workdir={tmp_path}")
+    shutil.copytree(tiny_run, tmp_path / "run")
     for main in ("train", "evaluate"):
-        other = [*TINY, f"--workdir={tmp_path}", "--config.model.permutation=random"]
+        other = [*TINY, f"--workdir={tmp_path}/run", "--config.model.permutation=random"]
         _, err = run(main, *other, status=2)
         assert err.startswith("error: config.model.permutation=random, but --workdir=")
         assert "was trained with none" in err

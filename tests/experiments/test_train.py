@@ -116,10 +116,8 @@ class TestFinishedRun:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("uninterrupted")
-    run("train", *TINY, f"--workdir={workdir}")
-    return workdir
+def uninterrupted(tiny_run):
+    return tiny_run
 
 
 def test_one_device_and_eight_give_the_same_losses(uninterrupted, tmp_path):

@@ -69,6 +69,7 @@ def test_a_batch_too_large_for_the_memory(tmp_path):
         "--config=configs/digits.py",
         f"--workdir={tmp_path}/run",
         "--config.train.batch_size=20000",
+        optimised=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )
     _, err = finish(process, status=1)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,11 +24,9 @@ from tests.processes import TINY, finish, logged, run, start, wait_for_step
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def uninterrupted(tmp_path_factory, tiny_run):
     """A run of 12 steps that nothing happened to."""
-    workdir = tmp_path_factory.mktemp("uninterrupted")
-    run("train", *TINY, f"--workdir={workdir}")
-    return workdir
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("uninterrupted") / "run")
 
 
 def assert_same_run(workdir, other, step=12):

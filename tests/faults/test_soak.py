@@ -51,6 +51,7 @@ def test_20000_steps_take_no_more_at_the_end_than_at_the_beginning(tmp_path):
             "--config.train.log_every=20",
             "--config.train.checkpoint_every=200",
             "--config.train.eval_every=1000",
+            optimised=True,
             stdout=file,
             stderr=file,
         )

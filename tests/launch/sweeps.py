@@ -31,7 +31,12 @@ def start(*arguments, root=ROOT, python_options=(), environment=(), **options):
         *python_options,
         *("-m", "launch.sweep"),
         *arguments,
-        environment={"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"} | dict(environment),
+        environment={
+            "PYTHONPATH": str(root),
+            "JAX_PLATFORMS": "cpu",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+            **dict(environment),
+        },
         **({"cwd": root} | options),
     )
 

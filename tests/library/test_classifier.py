@@ -16,17 +16,17 @@ from perceiver import library
 from perceiver.library import named
 from perceiver.modalities import MODALITIES
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
-from tests.processes import ROOT, TINY, run
+from tests.processes import ROOT, TINY
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 IMAGES = np.uint8(load_digits().images[:5, :, :, None] * 255 / 16)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, tiny_run):
     """The workdir of a short run, whose moving average differs from its parameters."""
-    workdir = tmp_path_factory.mktemp("runs") / "digits"
-    run("train", *TINY, f"--workdir={workdir}")
-    return workdir
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("runs") / "digits")
 
 
 class TestByName:

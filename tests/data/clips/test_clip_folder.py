@@ -14,6 +14,8 @@ from perceiver.data.clips import clip_folder
 from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("kept_decoders")
+
 REPOSITORY = pathlib.Path(__file__).parents[3]
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 
 import numpy as np
+import pytest
 import tensorflow_datasets as tfds
 
 from perceiver.data.clips.preparation import shards
@@ -12,6 +13,8 @@ from perceiver.data.clips.preparation.audioset_lists import Segment
 from perceiver.data.clips.preparation.decoder_process import ListedClip
 from perceiver.data.clips.preparation.prepare import prepare_folder
 from perceiver.data.clips.preparation.runners import run_in_threads
+
+pytestmark = pytest.mark.usefixtures("kept_decoders")
 
 
 def test_a_folder_of_classes(files, tmp_path):
