@@ -1,4 +1,4 @@
-"""Prints parameters and FLOPs of networks: in total, for each part, and beside the paper's."""
+"""Prints the parameters and FLOPs of networks, per part and in total, and those of the paper."""
 
 import json
 from collections.abc import Iterator
@@ -9,14 +9,16 @@ from ml_collections import ConfigDict
 from experiments.cli.config_files import all_configs, config_files, variants
 from experiments.cli.main import run
 from experiments.model_table import paper_rows
+from experiments.model_table.config_page import config_reference
 from experiments.run import checks, networks
 from perceiver.costs import Cost, total
 from perceiver.errors import InputError
 
-USAGE = """Prints parameters and forward FLOPs of one config's network, or of all configs'.
+USAGE = """Prints the parameters and forward FLOPs of one config's network, or of all configs.
 
---paper prints those of the paper's Tables 1 to 7 beside what the paper has, and whether they agree;
---format=markdown the tables of docs/experiments.md.
+--paper prints them for Tables 1 to 7 of the paper, with the printed numbers and whether they agree.
+--format=markdown prints the tables of docs/experiments.md, --format=config_reference the page
+docs/configs.md.
 
   python -m experiments.model_table
   python -m experiments.model_table --paper
@@ -27,17 +29,18 @@ USAGE = """Prints parameters and forward FLOPs of one config's network, or of al
 def main(config: ConfigDict | None, _: str | None) -> None:
     """Prints the table."""
     values = flags.FLAGS
-    for flag, given in (
-        ("--paper", values.paper),
-        ("--format=markdown", values.format == "markdown"),
-    ):
+    is_page = values.format in ("markdown", "config_reference")
+    for flag, given in (("--paper", values.paper), (f"--format={values.format}", is_page)):
         if given and config is not None:
             raise InputError(f"{flag} is about all configs; leave --config out")
-    if values.paper and values.format == "markdown":
-        raise InputError("--paper goes with --format=text or json, not markdown")
+    if values.paper and is_page:
+        raise InputError(f"--paper goes with --format=text or json, not {values.format}")
 
     if values.format == "markdown":
         print("\n\n".join(f"### `{file}`\n\n{text}" for file, text in markdown().items()))
+        return
+    if values.format == "config_reference":
+        print(config_reference(), end="")
         return
     if values.paper:
         result = paper_table()
@@ -47,14 +50,14 @@ def main(config: ConfigDict | None, _: str | None) -> None:
         lines = [line for name, rows in result.items() for line in (name, *_lines(rows), "")]
     else:
         checks.check_numbers(config)
-        networks.network(config, config.data.num_classes)  # refuses what can't be built
+        networks.network(config, config.data.num_classes)  # raises errors of the config
         result = table(config)
         lines = _lines(result)
     print(json.dumps(result, indent=2) if values.format == "json" else "\n".join(lines))
 
 
 def table(config: ConfigDict) -> dict:
-    """Input sizes, the parts' costs and their total, as plain values."""
+    """Returns the input sizes, the costs of the parts and their total, as plain values."""
     num_classes = config.data.num_classes
     costs = networks.costs(config, num_classes)
     specs = networks.batch_spec(config, 1)
@@ -67,12 +70,12 @@ def table(config: ConfigDict) -> dict:
 
 
 def paper_table() -> list[dict]:
-    """The paper's rows, table by table, with parameters and FLOPs of the networks here.
+    """Returns the paper's rows, table by table, with the sizes of this project's networks.
 
     Returns:
-      An object a row: `table`, `row`, `metric`, `value` and `slip` as of `PrintedRow`, `config`,
-      its `parameters` and `flops`, and `agreement`: for each size that is printed, ours in the same
-      form, the printed one, and whether they agree.
+      One object per row: `table`, `row`, `metric`, `value` and `slip` of `PrintedRow`; `config`,
+      its `parameters` and `flops`; and `agreement`, for each printed size ours in the same format,
+      the printed one, and whether they agree.
     """
     configs, costs = dict(all_configs()), {}
     for name in dict(paper_rows.PRINTED):
@@ -97,7 +100,7 @@ def paper_table() -> list[dict]:
 
 
 def markdown() -> dict[str, str]:
-    """The tables of docs/experiments.md, by config file."""
+    """Returns the tables of docs/experiments.md by config file."""
     configs, texts = dict(all_configs()), {}
     printed = paper_rows.of_variants(paper_rows.PRINTED)
     literature = paper_rows.of_variants(paper_rows.LITERATURE)
@@ -128,13 +131,13 @@ def markdown() -> dict[str, str]:
 
 
 def _gflops(flops: int) -> str:
-    """In billions: one place behind the point, or three digits of less than ten."""
+    """Formats FLOPs in billions: one decimal place, or three digits below ten."""
     return f"{flops / 1e9:,.1f}" if flops >= 10e9 else f"{flops / 1e9:.3g}"
 
 
 def _paper_lines(rows: list[dict]) -> Iterator[str]:
     sized = [row for row in rows if "FLOPs" in row["agreement"]]
-    yield "Parameters and forward FLOPs of one picture (Tables 5, 6 and 7), ours and printed"
+    yield "Parameters and forward FLOPs per picture (Tables 5, 6 and 7), ours and printed"
     table = [("table", "row", "variant", "parameters", "printed", "FLOPs", "printed", "")]
     for row in sized:
         parameters, flops = (row["agreement"][size] for size in ("parameters", "FLOPs"))
@@ -151,7 +154,7 @@ def _paper_lines(rows: list[dict]) -> Iterator[str]:
             table.append((str(row["table"]), row["row"], _variant(row), *sizes, _verdict(row)))
     yield from _aligned(table, left=3)
 
-    yield "\nTables 1 to 4, which print no parameters and no FLOPs: of a picture, clip or cloud"
+    yield "\nTables 1 to 4, which print no parameters and no FLOPs: per picture, clip or cloud"
     table = [("table", "row", "config", "printed", "parameters", "GFLOPs", "")]
     for row in rows:
         if row["table"] <= 4:
@@ -165,7 +168,7 @@ def _paper_lines(rows: list[dict]) -> Iterator[str]:
 
 
 def _aligned(rows: list[tuple[str, ...]], left: int) -> Iterator[str]:
-    """Lines of columns, the first so many to the left, the others to the right, the last as is."""
+    """Yields aligned lines: the first `left` columns to the left, others right, the last as is."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for *cells, last in rows:
         padded = [
@@ -181,7 +184,7 @@ def _variant(row: dict) -> str:
 
 
 def _verdict(row: dict) -> str:
-    """Whether a row's printed sizes are ours, and which is not."""
+    """Returns whether a row's printed sizes are ours, and the sizes that differ."""
     wrong = [size for size, x in row["agreement"].items() if not x["agrees"]]
     if not wrong:
         return "agrees"
@@ -202,8 +205,11 @@ def _lines(rows: dict) -> list[str]:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_bool("paper", False, "the paper's tables, printed sizes beside ours")
+    flags.DEFINE_bool("paper", False, "the paper's tables with its sizes and ours")
     flags.DEFINE_enum(
-        "format", "text", ["text", "json", "markdown"], "a table to read, JSON, or docs' tables"
+        "format",
+        "text",
+        ["text", "json", "markdown", "config_reference"],
+        "a table to read, JSON, the tables of docs/experiments.md, or the page docs/configs.md",
     )
     run(main, USAGE, required=(), optional=("config",))

@@ -1,7 +1,7 @@
-"""Writes down what the configs say of their networks, for `perceiver.library.build`.
+"""Writes the networks of all configs to the file that `perceiver.library.build` reads.
 
-The library is installed without the configs, and reads none. Run this where a config's network has
-changed; a test holds the two together.
+The library is installed without the configs. Run this program after a change to a config's network;
+a test fails if the file is out of date.
 """
 
 import json
@@ -19,7 +19,7 @@ FILE = Path(named.__file__).with_name("networks.json")
 
 
 def text() -> str:
-    """The file: a line for each variant of each config."""
+    """Returns the content of the file: one line per variant of each config."""
     lines = []
     for spec, config in all_configs():
         file, _, variant = spec.partition(":")

@@ -24,6 +24,19 @@ if TYPE_CHECKING:
     from perceiver.data.stream.batches import TrainIterator
 
 
+# Keys of `config.optimizer` that every optimiser and schedule has, and those of some schedules.
+_SHARED = (
+    "name",
+    "schedule",
+    "learning_rate",
+    "warmup_steps",
+    "warmup_epochs",
+    "weight_decay",
+    "clip_norm",
+)
+_OF_SCHEDULES = ("boundaries", "boundaries_epochs", "factor")
+
+
 def total_steps(config: ConfigDict, num_examples: int) -> int:
     """The run's length, given how many training examples there are."""
     steps = to_steps(
@@ -55,24 +68,26 @@ def optimizer(
     def in_steps(steps, epochs):
         return to_steps(steps=steps, epochs=epochs, steps_per_epoch=steps_per_epoch)
 
+    own = {key: value for key, value in values.items() if key not in _SHARED}
+    of_schedule = {key: own.pop(key) for key in _OF_SCHEDULES if key in own}
+    if "boundaries_epochs" in of_schedule:
+        epochs = of_schedule.pop("boundaries_epochs")
+        of_schedule["boundaries"] = tuple(of_schedule["boundaries"]) or tuple(
+            in_steps(None, epoch) for epoch in epochs
+        )
     schedule = learning_rate(
-        name=values.schedule,
+        values.schedule,
         base=values.learning_rate,
         total_steps=total_steps(config, num_examples),
         warmup_steps=in_steps(values.warmup_steps, values.warmup_epochs) or 0,
-        boundaries=tuple(values.boundaries)
-        or tuple(in_steps(None, epoch) for epoch in values.boundaries_epochs),
-        factor=values.factor,
+        **of_schedule,
     )
     transformation = make_optimizer(
-        name=values.name,
+        values.name,
         learning_rate=schedule,
         weight_decay=values.weight_decay,
-        b1=values.b1,
-        b2=values.b2,
-        eps=values.eps,
-        momentum=values.momentum,
         clip_norm=values.clip_norm,
+        **own,
     )
     return transformation, schedule
 

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from experiments.cli.config_files import flatten
 from perceiver.errors import InputError
+from perceiver.stored_configs import upgrade
 from perceiver.training.logging.metrics import write_json
 
 _PACKAGES = (
@@ -115,7 +116,7 @@ def _config_then(workdir: Path) -> dict[str, object] | None:
     if not file.exists() or not any((workdir / "checkpoints").glob("[0-9]*")):
         return None
     try:
-        return dict(flatten(ConfigDict(json.loads(file.read_text("utf-8"))["config"])))
+        return dict(flatten(ConfigDict(upgrade(json.loads(file.read_text("utf-8"))["config"]))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged; remove it to go on without it") from error
 

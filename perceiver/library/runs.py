@@ -11,6 +11,7 @@ from perceiver import networks
 from perceiver.errors import InputError
 from perceiver.library.classifier import Classifier
 from perceiver.library.safetensors_files import read_safetensors
+from perceiver.stored_configs import upgrade
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.checkpoints.tree_index import differences, flatten, index_of
 from perceiver.training.objectives import make_objective
@@ -43,15 +44,16 @@ def load(path: str | Path, checkpoint: int | Literal["newest", "best"] = "newest
 def _of_file(path: Path) -> Classifier:
     saved = read_safetensors(path)
     try:
-        params, state = _shapes(saved.config, saved.num_classes)
-    except (ValueError, KeyError, TypeError) as error:
+        config = upgrade(saved.config)
+        params, state = _shapes(config, saved.num_classes)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} has a config of no network: {error!r}") from error
     wanted = index_of(flatten({"params": params, "state": state}))
     unlike = differences(index_of(flatten({"params": saved.params, "state": saved.state})), wanted)
     if unlike:
         raise InputError(f"{path} has other arrays than its config says: {unlike}")
     return Classifier(
-        saved.config,
+        config,
         saved.params,
         saved.state,
         num_classes=saved.num_classes,
@@ -103,6 +105,7 @@ def _read_config(workdir: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         run = json.loads(file.read_text("utf-8"))
         config = {section: dict(run["config"][section]) for section in run["config"]}
         config["model"], config["data"], config["train"]["loss"]  # all that is needed below
+        config = upgrade(config)
     except FileNotFoundError as error:
         problem = f"{workdir} is not a run: it has no {_CONFIG}; {what_to_do(workdir)}"
         raise InputError(problem) from error
@@ -110,7 +113,7 @@ def _read_config(workdir: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         raise InputError(f"{workdir} is neither a run's folder nor a file") from error
     except OSError as error:
         raise InputError(f"{file} can't be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged; train there again to have it written") from error
     if "class_names" not in run:
         raise InputError(

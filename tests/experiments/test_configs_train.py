@@ -1,8 +1,8 @@
-"""Every config and variant, found by looking: shrunk, trained for two steps and evaluated.
+"""All configs and variants: shrunk, trained for two steps and evaluated.
 
-The quick tests take the variants that bring anything new, in the order of the files: another
-value of an option, or a network it has not been seen with. Those left, which differ in sizes and
-rates alone or put together what others have, are slow; `test_configs.py` builds them at full size.
+The quick tests take, in the order of the files, the variants with a new value of an option or a new
+combination of option and network. The other variants differ in sizes and rates or combine tested
+options; their tests are slow. `test_configs.py` builds them at full size.
 """
 
 import json
@@ -13,13 +13,15 @@ import pytest
 
 from experiments import train
 from experiments.cli.config_files import all_configs, flatten
+from perceiver import library
+from perceiver.library.safetensors_files import write_safetensors
 from perceiver.training.logging.metrics import read_metrics
 from tests.experiments import small_data
 from tests.experiments.processes import run
 
 CONFIGS = dict(all_configs())
 
-# Set wherever a config has the key; every part keeps something to do.
+# Set in each config that has the key; every part of a network remains in use.
 SMALL = {
     "data.image_size": 16,
     "data.num_points": 36,
@@ -51,10 +53,10 @@ MAKERS = {
 
 
 def options(config):
-    """What a config chooses: values that are not numbers, and which numbers are 0, 1 or neither.
+    """Returns the options of a config: values that are not numbers, and whether numbers are 0 or 1.
 
-    Those of the model are counted for each kind of network, but for those of the byte arrays,
-    which are made before any network sees them.
+    Options of the model count once per kind of network, except those of the byte arrays, which do
+    not depend on the network.
     """
     network = config.model.name
     chosen = {(network, config.data.name)}
@@ -72,19 +74,19 @@ def options(config):
 
 
 def variants() -> list:
-    """All, marked as slow where those before them have all that they have."""
-    seen, all_variants = set(), []
+    """Returns all variants; a variant is marked as slow if earlier ones have all of its options."""
+    covered, all_variants = set(), []
     for name, config in CONFIGS.items():
         chosen = options(config) | {name.split(":")[0]}  # something of every file
-        marks = [pytest.mark.slow] if chosen <= seen else []
+        marks = [pytest.mark.slow] if chosen <= covered else []
         all_variants.append(pytest.param(name, marks=marks, id=name))
-        seen |= chosen
+        covered |= chosen
     return all_variants
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """The folder of a kind of data set, made when it is first asked for."""
+    """A function from the name of a data set to its folder, which the first call makes."""
     made = {}
 
     def folder(name):
@@ -98,7 +100,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def quick_compilation():
-    """Two steps run faster than XLA's optimisations."""
+    """Turns off XLA's optimisations, which take longer than two steps."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -116,10 +118,11 @@ def shrink(config):
     if config.model.get("unrolled"):  # a cross-attend for each of the 4 time steps of patches
         config.model.num_cross_attends = config.model.num_towers = 4
     for inputs in config.model.inputs.values():
-        inputs.bands = 3
+        if "bands" in inputs:
+            inputs.bands = 3
 
 
-def test_the_quick_tests_have_every_network_of_every_data_set():
+def test_quick_tests_cover_every_network_of_every_data_set():
     quick = {x.id for x in variants() if not x.marks}
     of = lambda names: {(n.split(":")[0], CONFIGS[n].model.name) for n in names}  # noqa: E731
     assert of(quick) == of(CONFIGS)
@@ -149,8 +152,8 @@ def test_trains_and_evaluates_when_shrunk(name, tmp_path, folders):
     assert 0 <= result["mAP" if config.train.loss == "sigmoid" else "top1"] <= 1
 
 
-def test_one_is_evaluated_by_its_own_program(tmp_path, folders):
-    """By processes as users start them, several labels a clip and both modalities."""
+def test_evaluate_in_a_process(tmp_path, folders):
+    """In processes as users start them, with several labels per clip and both modalities."""
     arguments = [
         "--config=configs/audioset.py:mel_video",
         f"--workdir={tmp_path}",
@@ -164,7 +167,7 @@ def test_one_is_evaluated_by_its_own_program(tmp_path, folders):
 
 
 def test_mixed_pictures_train(tmp_path, folders):
-    """Mixup on half of the pairs and CutMix on the others."""
+    """Half of the pairs use Mixup, the other half CutMix."""
     config = CONFIGS["configs/folder.py"].copy_and_resolve_references()
     shrink(config)
     config.data.dir = str(folders("image_folder"))
@@ -173,3 +176,34 @@ def test_mixed_pictures_train(tmp_path, folders):
     records = read_metrics(tmp_path / "run")
     assert all(np.isfinite(r["loss"]) for r in records)
     assert all("top1" in r for r in records)
+
+
+def test_a_run_of_an_earlier_version_resumes(tmp_path):
+    """Its config.json has the keys of all optimisers, schedules and position encodings."""
+    config = CONFIGS["configs/digits.py"].copy_and_resolve_references()
+    shrink(config)
+    config.data.image_size = 8
+    assert train.main(config, str(tmp_path)) is None
+    file = tmp_path / "config.json"
+    stored = json.loads(file.read_text())
+    stored["config"]["optimizer"] |= {
+        "momentum": 0.9,
+        "boundaries": [],
+        "boundaries_epochs": [],
+        "factor": 0.1,
+    }
+    stored["config"]["model"]["inputs"]["image"] |= {
+        "learned_channels": 128,
+        "learned_init_scale": 1.0,
+    }
+    file.write_text(json.dumps(stored))
+    classifier, images = library.load(tmp_path), np.zeros([1, 8, 8, 1], np.uint8)
+    logits = classifier.logits(images)
+    classifier.config = stored["config"]  # as an earlier version exported it
+    write_safetensors(classifier, tmp_path / "file.safetensors")
+    exported = library.load(tmp_path / "file.safetensors")
+    np.testing.assert_array_equal(exported.logits(images), logits)
+    config.train.steps = 3
+    assert train.main(config, str(tmp_path)) is None
+    steps = [r["step"] for r in read_metrics(tmp_path) if r["split"] == "train"]
+    assert steps == [1, 2, 3]
