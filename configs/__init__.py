@@ -1,1 +1,1 @@
-"""Plain values, one file a data set, each with `VARIANTS` and `get_config(variant)`."""
+"""Configs: plain values, one file per data set, each with `VARIANTS` and `get_config(variant)`."""

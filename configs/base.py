@@ -1,96 +1,111 @@
-"""What every config has: the sections, their keys, and the defaults that the paper prints.
+"""The sections and keys that every config has, with the defaults that the paper prints.
 
-Each config of a data set takes this and says what differs. Durations come in steps or in epochs
-(`_epochs`); where both are set the steps win, so that `--config.train.steps=100` shortens any run.
+Durations are in steps or in epochs (`_epochs`). If both are set, the steps take precedence, so that
+`--config.train.steps=100` shortens any run.
 """
 
-import difflib
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.models import perceiver
+from configs import choices, models
+
+
+class Variant(NamedTuple):
+    """A variant of a config.
+
+    Attributes:
+      description: What it is, in one line.
+      overrides: Values by flat key that differ from the config's base values.
+      rows: Rows of the paper's tables whose network this is: by the table's number, the row's name
+        as printed.
+      measured: Result of a run with this project; '' if there was none.
+    """
+
+    description: str
+    overrides: Mapping[str, Any] = MappingProxyType({})
+    rows: Mapping[int, str] = MappingProxyType({})
+    measured: str = ""
 
 
 def base() -> ConfigDict:
-    """A config without data set, length and learning rate."""
+    """Keys of every config."""
     config = ConfigDict()
 
-    config.model = perceiver()
+    config.model = models.perceiver()
 
     config.optimizer = ConfigDict()
-    config.optimizer.name = "lamb"  # or adamw, sgd
-    config.optimizer.learning_rate = placeholder(float)
-    config.optimizer.schedule = "constant"  # or step, cosine
-    config.optimizer.boundaries = ()  # of the schedule 'step'
-    config.optimizer.boundaries_epochs = ()
-    config.optimizer.factor = 0.1  # at each boundary
-    # From 0. Not with lamb: it moves each array in proportion to its size, so that the head, which
-    # starts at zero, keeps the size that its first step gives it.
+    config.optimizer.name = "lamb"  # optimiser: lamb, adamw or sgd
+    config.optimizer.learning_rate = placeholder(float)  # learning rate after the warm-up
+    config.optimizer.schedule = "constant"  # learning rate schedule: constant, step or cosine
+    # Length in steps of the linear rise of the learning rate from 0. Do not use it with lamb, which
+    # moves each array in proportion to its size: the head starts at zero and would keep the tiny
+    # size that its first step gives it.
     config.optimizer.warmup_steps = placeholder(int)
-    config.optimizer.warmup_epochs = placeholder(float)
-    config.optimizer.weight_decay = 0.0  # not printed in the paper
-    config.optimizer.b1 = 0.9
-    config.optimizer.b2 = 0.999
-    config.optimizer.eps = 1e-6
-    config.optimizer.momentum = 0.9  # of sgd
-    config.optimizer.clip_norm = 0.0  # of the whole gradient; 0 for none
+    config.optimizer.warmup_epochs = placeholder(float)  # length of that rise in epochs
+    # Coefficient of weight decay, for the weights of linear layers and convolutions; 0 for none.
+    config.optimizer.weight_decay = 0.0
+    config.optimizer.clip_norm = 0.0  # largest norm of the whole gradient; 0 for no clipping
+    for name in ("name", "schedule"):
+        choices.choose(config, f"optimizer.{name}", config.optimizer[name])
 
     config.train = ConfigDict()
-    config.train.batch_size = placeholder(int)  # over all hosts and devices
-    config.train.steps = placeholder(int)
-    config.train.epochs = placeholder(float)
-    config.train.seed = 0
-    config.train.max_unreadable = 0.001  # share of the examples that a process may pass over
-    # Parts that each device takes its share of a batch in; BatchNorm is by part.
+    # Examples per step, over all hosts and devices.
+    config.train.batch_size = placeholder(int)
+    config.train.steps = placeholder(int)  # length of the run in steps
+    config.train.epochs = placeholder(float)  # length of the run in epochs, if `steps` is not set
+    config.train.seed = 0  # seed of the initial parameters, the order of examples and augmentation
+    # Largest fraction of unreadable examples that each process skips before the run ends.
+    config.train.max_unreadable = 0.001
+    # Number of parts of a device's batch whose gradients are averaged before a step; BatchNorm uses
+    # the statistics of each part.
     config.train.accumulate = 1
-    config.train.loss = "softmax"  # or sigmoid, for several labels an example
-    config.train.label_smoothing = 0.0  # of softmax
-    config.train.ema_decay = 0.0  # of the parameters that are evaluated; 0 for none
-    config.train.log_every = 100
-    config.train.eval_every = placeholder(int)
-    config.train.eval_every_epochs = placeholder(float)
-    config.train.checkpoint_every = placeholder(int)
-    config.train.checkpoint_every_epochs = placeholder(float)
-    config.train.keep_checkpoints = 2  # the newest; the best is kept beside them
+    config.train.loss = "softmax"  # softmax for one label per example, sigmoid for several
+    config.train.label_smoothing = 0.0  # smoothing of the labels, below 1; softmax only
+    # Decay of the moving average of the parameters, which evaluation uses; 0 for no average.
+    config.train.ema_decay = 0.0
+    config.train.log_every = 100  # steps between log lines; 0 for none
+    config.train.eval_every = placeholder(int)  # steps between evaluations; 0 for none
+    config.train.eval_every_epochs = placeholder(float)  # epochs between evaluations
+    config.train.checkpoint_every = placeholder(int)  # steps between checkpoints; 0 for none
+    config.train.checkpoint_every_epochs = placeholder(float)  # epochs between checkpoints
+    # Number of newest checkpoints that are saved, in addition to the best.
+    config.train.keep_checkpoints = 2
 
     config.eval = ConfigDict()
-    config.eval.batch_size = placeholder(int)  # over all hosts and devices
-    config.eval.checkpoint = "newest"  # or best, or a step: what `experiments.evaluate` takes
+    # Examples per evaluation step, over all hosts and devices.
+    config.eval.batch_size = placeholder(int)
+    config.eval.checkpoint = "newest"  # checkpoint to evaluate: newest, best or a step
     return config
 
 
-def fourier(bands: int, max_resolution: tuple[float, ...], spacing: str = "linear") -> ConfigDict:
-    """Fourier position features (Sec. 3.2); an empty max_resolution is the input's own size."""
-    config = ConfigDict(dict(bands=bands, max_resolution=max_resolution, spacing=spacing))
-    config.dropout = 0.0  # share of the training examples whose content is zeroed (Sec. 4.2)
-    return config
+def override(config: ConfigDict, values: Mapping[str, Any]) -> None:
+    """Sets values by flat key, first those that choose a network or another record.
 
-
-def grid(bands: int, max_resolution: tuple[float, ...] = (), **values) -> ConfigDict:
-    """How the points of a grid are placed: Fourier features, or learned positions as in Table 2.
-
-    `values` are the other arguments of the modality's function in `perceiver/modalities/`.
+    Raises:
+      ValueError: a key that the config does not have, or a value that chooses no record.
     """
-    config = fourier(bands, max_resolution)
-    config.positions = "fourier"  # or learned, none
-    config.learned_channels = 128
-    config.learned_init_scale = 1.0
-    config.update(values)
-    return config
+    values = dict(values)
+    if "model.name" in values:
+        models.set_network(config, values.pop("model.name"))
+    for key in choices.choice_keys(config):
+        if key in values:
+            choices.choose(config, key, values.pop(key))
+    for key, value in values.items():
+        section, name = choices.section_of(config, key)
+        if name not in section:
+            raise ValueError(f"unknown key {key!r}")
+        section[name] = value
 
 
-def colours() -> dict[str, tuple[float, ...]]:
-    """Mean and standard deviation of ImageNet's red, green and blue, where 255 is 1."""
-    return dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+def check_variant(variant: str, variants: Mapping[str, Any]) -> None:
+    """Checks that a config has a variant.
 
-
-def check_variant(variant: str, variants: Mapping[str, str]) -> None:
-    """Refuses a variant that a config does not have, naming the nearest that it has."""
+    Raises:
+      ValueError: it does not; the message names the nearest that it has.
+    """
     if variant not in variants:
-        near = difflib.get_close_matches(variant, [name for name in variants if name], n=1)
-        hint = (
-            f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(variants) or 'none'}"
-        )
-        raise ValueError(f"unknown variant {variant!r}: {hint}")
+        raise ValueError(choices.unknown(variant, variants, what="variant"))

@@ -5,112 +5,240 @@
     python -m experiments.train --config=configs/imagenet.py:vit_ff --workdir=runs/vit
     python -m experiments.train --config=configs/imagenet.py:vit_ff,folder --workdir=runs/vit
 
-Pictures come from the TFDS data set in `config.data.dir`; with `,folder` after any variant, or
-`:folder` alone, from a folder laid out as train/<class>/*.JPEG and val/<class>/*.JPEG. Another data
-set of TFDS is had by `--config.data.tfds_name=NAME`.
+Pictures come from the TFDS data set in `config.data.dir`. With `,folder` after any variant, or with
+`:folder` alone, they come from a folder with the layout train/<class>/*.JPEG and
+val/<class>/*.JPEG. `--config.data.tfds_name=NAME` selects another TFDS data set.
 
-The main network should reach 78.0% top-1 (printed in the paper; not run here), 44.9M parameters,
-707.2 GFLOPs a picture. 120 epochs are 150,137 steps; the paper prints no time. docs/experiments.md
-has what each variant should reach, and its size.
+Expected top-1 accuracy of the main network, as printed in the paper: 78.0%, with 44.9M parameters
+and 707.2 GFLOPs per picture; docs/experiments.md lists all variants. Not run with this project. A
+run has 120 epochs, which are 150,137 steps. The paper prints no run time.
 
-Not printed in the paper, chosen here: batch 1024 (what its users assume), RandAugment's settings,
-no weight decay, no gradient clipping, float32; of the baselines, which the paper tuned one by one:
-LAMB as for the Perceiver for ViT and Transformer, with 0.1 weight decay for ViT; for ResNet SGD
-with momentum, 0.4 for a batch of 1024, and decay 1e-4, as ResNets are trained. `ablation` has the
-learning rate of the others.
+Chosen here because the paper does not print it: batch size 1024 (which users of the paper assume),
+the settings of RandAugment, no weight decay, no gradient clipping, float32. The paper tuned the
+baselines one by one. Here ViT and Transformer use LAMB like the Perceiver, ViT with weight decay
+0.1; ResNet uses SGD with momentum, learning rate 0.4 for batches of 1024 and weight decay 1e-4, the
+usual recipe for ResNets. `ablation` uses the learning rate of the main network.
 """
 
 from ml_collections import ConfigDict
 
-from configs import data, models
-from configs.base import base, check_variant, colours, grid
+from configs import data, inputs
+from configs.base import Variant, base, check_variant, override
 
-# The networks, and whether their inputs have Fourier features.
-_NETWORKS = {
-    "": "Perceiver, weights shared (Tables 1, 2, 6 and 7)",
-    "learned_positions": "Perceiver with learned positions, one cross-attend (Table 2)",
-    "resnet": "ResNet-50 on RGB (Table 1)",
-    "resnet_ff": "ResNet-50 with Fourier features (Tables 1 and 2)",
-    "vit": "ViT-B-16 on RGB (Table 1)",
-    "vit_ff": "ViT-B-16 with Fourier features (Tables 1 and 2)",
-    "transformer": "Transformer on 64x64 pixels with Fourier features (Tables 1 and 2)",
+_LEARNED = {"model.num_cross_attends": 1, "model.inputs.image.positions": "learned"}
+_RESNET = {
+    "model.name": "resnet",
+    "optimizer.name": "sgd",
+    "optimizer.learning_rate": 0.4,
+    "optimizer.weight_decay": 1e-4,
 }
-_PERMUTED = {
-    "permuted": ("fixed", "pixels in one random order for all pictures"),
-    "permuted_each": ("random", "pixels in a random order of each picture's own"),
+_VIT = {"model.name": "vit", "optimizer.weight_decay": 0.1}
+_TRANSFORMER = {
+    "model.name": "transformer",
+    "data.image_size": 64,
+    "model.inputs.image.max_resolution": (64.0, 64.0),
 }
-_ALONE = {f"cross_attends_alone_{n}": n for n in (4, 8, 12)}
-_ARRANGED = {
-    f"cross_attends_{n}{'_at_start' if start else ''}": (n, start)
-    for n in (1, 2, 4, 8)
-    for start in (True, False)
-    if (n, start) != (8, False)  # which is the main network
+_RGB = {"model.inputs.image.positions": "none"}  # no Fourier features
+_FIXED = {"model.permutation": "fixed"}  # Table 2 uses one order for all pictures
+_RANDOM = {"model.permutation": "random"}
+_ALONE = {"model.num_towers": 0, "model.share_cross_attends": False}
+_AT_START = {"model.cross_attends_at_start": True}
+_UNSHARED = {"model.share_cross_attends": False, "model.share_towers": False}
+
+VARIANTS = {
+    "": Variant(
+        "Perceiver, weights shared (Tables 1, 2, 6 and 7)",
+        rows={
+            1: "Perceiver (FF)",
+            2: "Perceiver (FF), raw",
+            6: "8 (interleaved)",
+            7: "W/ weight sharing",
+        },
+    ),
+    "learned_positions": Variant(
+        "Perceiver with learned positions, one cross-attend (Table 2)",
+        _LEARNED,
+        {2: "Perceiver (Learned pos.), raw"},
+    ),
+    "resnet": Variant("ResNet-50 on RGB (Table 1)", {**_RESNET, **_RGB}, {1: "ResNet-50"}),
+    "resnet_ff": Variant(
+        "ResNet-50 with Fourier features (Tables 1 and 2)",
+        _RESNET,
+        {1: "ResNet-50 (FF)", 2: "ResNet-50 (FF), raw"},
+    ),
+    "vit": Variant("ViT-B-16 on RGB (Table 1)", {**_VIT, **_RGB}, {1: "ViT-B-16"}),
+    "vit_ff": Variant(
+        "ViT-B-16 with Fourier features (Tables 1 and 2)",
+        _VIT,
+        {1: "ViT-B-16 (FF)", 2: "ViT-B-16 (FF), raw"},
+    ),
+    "transformer": Variant(
+        "Transformer on 64x64 pixels with Fourier features (Tables 1 and 2)",
+        _TRANSFORMER,
+        {1: "Transformer (64x64, FF)", 2: "Transformer (64x64, FF), raw"},
+    ),
+    "permuted": Variant(
+        "Perceiver, weights shared, pixels in one random order for all pictures (Table 2)",
+        _FIXED,
+        {2: "Perceiver (FF), permuted"},
+    ),
+    "permuted_each": Variant(
+        "Perceiver, weights shared, pixels in a new random order for each picture", _RANDOM
+    ),
+    "learned_positions_permuted": Variant(
+        "Perceiver with learned positions, one cross-attend, pixels in one random order for all"
+        " pictures (Table 2)",
+        {**_LEARNED, **_FIXED},
+        {2: "Perceiver (Learned pos.), permuted"},
+    ),
+    "learned_positions_permuted_each": Variant(
+        "Perceiver with learned positions, one cross-attend, pixels in a new random order"
+        " for each picture",
+        {**_LEARNED, **_RANDOM},
+    ),
+    "resnet_permuted": Variant(
+        "ResNet-50 on RGB, pixels in one random order for all pictures",
+        {**_RESNET, **_RGB, **_FIXED},
+    ),
+    "resnet_permuted_each": Variant(
+        "ResNet-50 on RGB, pixels in a new random order for each picture",
+        {**_RESNET, **_RGB, **_RANDOM},
+    ),
+    "resnet_ff_permuted": Variant(
+        "ResNet-50 with Fourier features, pixels in one random order for all pictures (Table 2)",
+        {**_RESNET, **_FIXED},
+        {2: "ResNet-50 (FF), permuted"},
+    ),
+    "resnet_ff_permuted_each": Variant(
+        "ResNet-50 with Fourier features, pixels in a new random order for each picture",
+        {**_RESNET, **_RANDOM},
+    ),
+    "vit_permuted": Variant(
+        "ViT-B-16 on RGB, pixels in one random order for all pictures",
+        {**_VIT, **_RGB, **_FIXED},
+    ),
+    "vit_permuted_each": Variant(
+        "ViT-B-16 on RGB, pixels in a new random order for each picture",
+        {**_VIT, **_RGB, **_RANDOM},
+    ),
+    "vit_ff_permuted": Variant(
+        "ViT-B-16 with Fourier features, pixels in one random order for all pictures (Table 2)",
+        {**_VIT, **_FIXED},
+        {2: "ViT-B-16 (FF), permuted"},
+    ),
+    "vit_ff_permuted_each": Variant(
+        "ViT-B-16 with Fourier features, pixels in a new random order for each picture",
+        {**_VIT, **_RANDOM},
+    ),
+    "transformer_permuted": Variant(
+        "Transformer on 64x64 pixels with Fourier features, pixels in one random order for all"
+        " pictures (Table 2)",
+        {**_TRANSFORMER, **_FIXED},
+        {2: "Transformer (64x64, FF), permuted"},
+    ),
+    "transformer_permuted_each": Variant(
+        "Transformer on 64x64 pixels with Fourier features, pixels in a new random order"
+        " for each picture",
+        {**_TRANSFORMER, **_RANDOM},
+    ),
+    "cross_attends_alone_4": Variant(
+        "4 cross-attends without towers, unshared (Table 5)",
+        {**_ALONE, "model.num_cross_attends": 4},
+        {5: "4"},
+    ),
+    "cross_attends_alone_8": Variant(
+        "8 cross-attends without towers, unshared (Table 5)",
+        {**_ALONE, "model.num_cross_attends": 8},
+        {5: "8"},
+    ),
+    "cross_attends_alone_12": Variant(
+        "12 cross-attends without towers, unshared (Table 5)",
+        {**_ALONE, "model.num_cross_attends": 12},
+        {5: "12"},
+    ),
+    "cross_attends_1_at_start": Variant(
+        "cross-attends: 1, at the start (Table 6)",
+        {**_AT_START, "model.num_cross_attends": 1},
+        {6: "1 (at start)"},
+    ),
+    "cross_attends_1": Variant(
+        "cross-attends: 1, interleaved (Table 6)",
+        {"model.num_cross_attends": 1},
+        {6: "1 (interleaved)"},
+    ),
+    "cross_attends_2_at_start": Variant(
+        "cross-attends: 2, at the start (Table 6)",
+        {**_AT_START, "model.num_cross_attends": 2},
+        {6: "2 (at start)"},
+    ),
+    "cross_attends_2": Variant(
+        "cross-attends: 2, interleaved (Table 6)",
+        {"model.num_cross_attends": 2},
+        {6: "2 (interleaved)"},
+    ),
+    "cross_attends_4_at_start": Variant(
+        "cross-attends: 4, at the start (Table 6)",
+        {**_AT_START, "model.num_cross_attends": 4},
+        {6: "4 (at start)"},
+    ),
+    "cross_attends_4": Variant(
+        "cross-attends: 4, interleaved (Table 6)",
+        {"model.num_cross_attends": 4},
+        {6: "4 (interleaved)"},
+    ),
+    "cross_attends_8_at_start": Variant(
+        "cross-attends: 8, at the start (Table 6)",
+        {**_AT_START, "model.num_cross_attends": 8},
+        {6: "8 (at start)"},
+    ),
+    "unshared": Variant("Perceiver, nothing shared (Table 7)", _UNSHARED, {7: "No weight sharing"}),
+    "ablation": Variant(
+        "the small Perceiver that Figure 5 sweeps around (App. B)",
+        {
+            **_UNSHARED,
+            "model.num_latents": 512,
+            "model.latent_channels": 512,
+            "model.num_cross_attends": 2,
+            "model.num_towers": 2,
+            "model.self_attends_per_tower": 4,
+            "train.batch_size": 64,
+            "train.epochs": None,
+            "train.steps": 5_000_000,
+            # The same fractions of the run as epochs 84, 102 and 114 of 120.
+            "optimizer.boundaries_epochs": (),
+            "optimizer.boundaries": (3_500_000, 4_250_000, 4_750_000),
+        },
+    ),
+    "folder": Variant(
+        "the main network, pictures from a folder; also after another: vit_ff,folder",
+        {"data.name": "image_folder"},
+    ),
 }
-
-# Every network with pixels in their order, and permuted: variant, its network, the permutation.
-_PLAIN = {name: (name, "none") for name in _NETWORKS}
-_REORDERED = {
-    f"{name}_{suffix}".lstrip("_"): (name, permutation)
-    for name in _NETWORKS
-    for suffix, (permutation, _) in _PERMUTED.items()
-}
-
-
-def _about(name: str, suffix: str) -> str:
-    """What a permuted variant is. Table 2 has one order for all, and Fourier features."""
-    printed = suffix == "permuted" and name not in ("resnet", "vit")
-    network = _NETWORKS[name].split(" (")[0]
-    return f"{network}, {_PERMUTED[suffix][1]}{' (Table 2)' if printed else ''}"
-
-
-_EXPERIMENTS = (
-    _NETWORKS
-    | {
-        f"{name}_{suffix}".lstrip("_"): _about(name, suffix)
-        for name in _NETWORKS
-        for suffix in _PERMUTED
-    }
-    | {name: f"{n} cross-attends without towers, unshared (Table 5)" for name, n in _ALONE.items()}
-    | {
-        name: f"cross-attends: {n}, {'at the start' if start else 'interleaved'} (Table 6)"
-        for name, (n, start) in _ARRANGED.items()
-    }
-    | {
-        "unshared": "Perceiver, nothing shared (Table 7)",
-        "ablation": "the small Perceiver that Figure 5 sweeps around (App. B)",
-    }
-)
-_FROM_A_FOLDER = "the main network, pictures from a folder; also after another: vit_ff,folder"
-VARIANTS = _EXPERIMENTS | {"folder": _FROM_A_FOLDER}
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The paper's recipe."""
-    name, comma, source = (",folder" if variant == "folder" else variant).partition(",")
+    """Returns the paper's recipe with a variant's overrides; ',folder' may follow the variant."""
+    name, comma, source = variant.partition(",")
     if comma:
-        check_variant(source, {"folder": _FROM_A_FOLDER})
-    check_variant(name, _EXPERIMENTS if comma else VARIANTS)
+        check_variant(source, {"folder": VARIANTS["folder"]})
+        check_variant(name, {key: value for key, value in VARIANTS.items() if key != "folder"})
+    check_variant(name, VARIANTS)
+    overrides = {**VARIANTS[name].overrides, **(VARIANTS["folder"].overrides if comma else {})}
     config = base()
 
-    config.data = data.pictures(image_size=224)
-    config.data.num_classes = 1000
-    if source:
-        config.data.name = "image_folder"
-        config.data.dir = "data/imagenet"
-        config.data.val_fraction = 0.1  # only where the folder has no val/
-        config.data.split_seed = 0
+    values = {"num_classes": 1000, "image_size": 224}
+    if overrides.get("data.name") == "image_folder":
+        config.data = data.pictures("image_folder", dir="data/imagenet", **values)
+        data.add_split(config.data)
     else:
-        config.data.name = "tfds_images"
-        config.data.tfds_name = "imagenet2012"
-        config.data.dir = "data/tfds"
-        config.data.train_split = "train"
-        config.data.eval_split = "validation"
+        config.data = data.pictures("tfds_images", dir="data/tfds", **values)
+        config.data.tfds_name = "imagenet2012"  # name of a TFDS data set: name or name/config
+        config.data.train_split = "train"  # split to train on
+        config.data.eval_split = "validation"  # split to evaluate on
 
-    config.model.inputs.image = grid(bands=64, max_resolution=(224.0, 224.0), **colours())
+    config.model.inputs.image = inputs.image(bands=64, max_resolution=(224.0, 224.0))
 
     config.optimizer.learning_rate = 0.004
-    config.optimizer.schedule = "step"
-    config.optimizer.boundaries_epochs = (84.0, 102.0, 114.0)
 
     config.train.batch_size = 1024
     config.train.epochs = 120.0
@@ -119,54 +247,9 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.eval.batch_size = 1024
 
-    name, config.model.permutation = (_PLAIN | _REORDERED).get(name, (name, "none"))
-    if name in _ALONE:
-        config.model.num_cross_attends = _ALONE[name]
-        config.model.num_towers = 0
-        config.model.share_cross_attends = False
-    elif name in _ARRANGED:
-        config.model.num_cross_attends, config.model.cross_attends_at_start = _ARRANGED[name]
-    elif name == "unshared":
-        config.model.share_cross_attends = config.model.share_towers = False
-    elif name == "learned_positions":
-        config.model.num_cross_attends = 1
-        config.model.inputs.image.positions = "learned"
-    elif name == "ablation":
-        _ablation(config)
-    elif name.startswith(("resnet", "vit", "transformer")):
-        _baseline(config, name)
+    recipe = {
+        "optimizer.schedule": "step",
+        "optimizer.boundaries_epochs": (84.0, 102.0, 114.0),
+    }
+    override(config, {**recipe, **overrides})
     return config
-
-
-def _ablation(config: ConfigDict) -> None:
-    """App. B."""
-    config.model.num_latents = 512
-    config.model.latent_channels = 512
-    config.model.num_cross_attends = 2
-    config.model.num_towers = 2
-    config.model.self_attends_per_tower = 4
-    config.model.share_cross_attends = config.model.share_towers = False
-    config.train.batch_size = 64
-    config.train.epochs = None
-    config.train.steps = 5_000_000
-    # As far into the run as those of 120 epochs.
-    config.optimizer.boundaries_epochs = ()
-    config.optimizer.boundaries = (3_500_000, 4_250_000, 4_750_000)
-
-
-def _baseline(config: ConfigDict, name: str) -> None:
-    kind, _, features = name.partition("_")
-    if kind == "resnet":
-        models.set_network(config, models.resnet())
-        config.optimizer.name = "sgd"
-        config.optimizer.learning_rate = 0.4
-        config.optimizer.weight_decay = 1e-4
-    elif kind == "vit":
-        models.set_network(config, models.vit())
-        config.optimizer.weight_decay = 0.1
-    else:
-        models.set_network(config, models.transformer())
-        config.data.image_size = 64
-        config.model.inputs.image.max_resolution = (64.0, 64.0)
-    if kind != "transformer" and not features:
-        config.model.inputs.image.positions = "none"

@@ -1,114 +1,142 @@
-"""The section `config.model` of each kind of network: a Perceiver, or a baseline of the paper.
+"""The section `config.model` for each kind of network: a Perceiver, or a baseline of the paper.
 
-`base()` has the Perceiver's; `set_network` puts another in its place, with the same inputs.
+`base()` uses the Perceiver. A variant chooses another network by the override "model.name".
 """
 
 from ml_collections import ConfigDict
 
+from configs import choices
+
 
 def perceiver() -> ConfigDict:
-    """Sec. 4.1: the ImageNet network."""
-    model = _any("perceiver")
-    model.num_latents = 512
-    model.latent_channels = 1024
-    model.num_cross_attends = 8
+    """Keys of a Perceiver; the values are those of the ImageNet network (Sec. 4.1)."""
+    model = _common("perceiver")
+    model.num_latents = 512  # N, number of latent vectors
+    model.latent_channels = 1024  # D, channels of a latent vector
+    model.num_cross_attends = 8  # number of cross-attends
+    # True: all cross-attends before the first tower; False: spread evenly between the towers.
     model.cross_attends_at_start = False
-    model.unrolled = False  # or each cross-attend has its own share of the inputs (Sec. 4.2)
-    model.num_towers = 8
-    model.self_attends_per_tower = 6
-    model.cross_heads = 1
-    model.self_heads = 8
-    model.share_cross_attends = True
-    model.share_towers = True
-    model.dense_widening = 1
-    model.latent_init_scale = 0.02
-    model.modality_channels = 4  # of the widest modality's encoding, where several are fused
-    model.modality_init_scale = 0.02  # not printed in the paper
-    # How cross-attends are computed, to the same numbers: dense, blockwise, separable, or auto.
+    # True: each cross-attend attends to its own share of the inputs (temporal unrolling, Sec. 4.2).
+    model.unrolled = False
+    model.num_towers = 8  # number of latent Transformer towers; 0 for cross-attends alone
+    model.self_attends_per_tower = 6  # number of self-attends per tower
+    model.cross_heads = 1  # heads of a cross-attend
+    model.self_heads = 8  # heads of a self-attend
+    model.share_cross_attends = True  # all cross-attends after the first share their weights
+    model.share_towers = True  # all towers share their weights
+    model.dense_widening = 1  # hidden channels of a dense block, as a multiple of its channels
+    model.latent_init_scale = 0.02  # standard deviation of the initial latents
+    # Channels of the modality encoding of the widest modality, if several are fused.
+    model.modality_channels = 4
+    # Standard deviation of the initial modality encodings (not printed in the paper).
+    model.modality_init_scale = 0.02
+    # Implementation of the cross-attends: dense, blockwise, separable, or auto by device and size.
+    # All give the same numbers.
     model.attention = "auto"
     _arithmetic(model)
     return model
 
 
 def resnet() -> ConfigDict:
-    """ResNet-50 (He et al., 2016)."""
-    model = _any("resnet")
-    model.blocks = (3, 4, 6, 3)  # of each of the four groups
-    model.channels = (256, 512, 1024, 2048)
-    model.grid = ()  # rows and columns; empty for the inputs' own
+    """Keys of a ResNet; the values are those of ResNet-50 (He et al., 2016)."""
+    model = _common("resnet")
+    model.blocks = (3, 4, 6, 3)  # number of blocks in each of the four groups
+    model.channels = (256, 512, 1024, 2048)  # output channels of the blocks in each group
+    _grid(model)
     return model
 
 
-def vit(patch: int = 16) -> ConfigDict:
-    """ViT-B (Dosovitskiy et al., 2021), without dropout."""
-    model = _any("vit")
-    model.patch = patch  # rows and columns of a patch
-    model.channels = 768
-    model.layers = 12
-    model.heads = 12
-    model.widening = 4
-    model.grid = ()  # as of resnet()
+def vit() -> ConfigDict:
+    """Keys of a ViT; the values are those of ViT-B-16 without dropout."""
+    model = _common("vit")
+    model.patch = 16  # rows and columns of a patch
+    _encoder(model, channels=768, layers=12, heads=12, widening=4)
+    _grid(model)
     _arithmetic(model)
     return model
 
 
 def transformer() -> ConfigDict:
-    """Every input a vector of a Transformer with the architecture of the latent one (Sec. 4.1).
+    """Keys of a Transformer over all inputs, with the architecture of the latent one (Sec. 4.1).
 
-    The paper prints none of its sizes; chosen here.
+    The paper does not print its sizes; they are chosen here.
     """
-    model = _any("transformer")
-    model.channels = 512
-    model.layers = 8
-    model.heads = 8
-    model.widening = 1
+    model = _common("transformer")
+    _encoder(model, channels=512, layers=8, heads=8, widening=1)
     _arithmetic(model)
     return model
 
 
-def small_resnet() -> ConfigDict:
-    """A ResNet that a CPU trains, of four blocks; chosen here, as the others."""
-    model = resnet()
-    model.blocks = (1, 1, 1, 1)
-    model.channels = (64, 128, 256, 512)
-    return model
+_NETWORKS = {
+    "perceiver": perceiver,
+    "resnet": resnet,
+    "vit": vit,
+    "transformer": transformer,
+}
+
+# Overrides for baselines that a CPU can train; the sizes are chosen here.
+SMALL_RESNET = {
+    "model.name": "resnet",
+    "model.blocks": (1, 1, 1, 1),
+    "model.channels": (64, 128, 256, 512),
+}
+SMALL_VIT = {
+    "model.name": "vit",
+    "model.channels": 128,
+    "model.layers": 6,
+    "model.heads": 8,
+}
+SMALL_TRANSFORMER = {
+    "model.name": "transformer",
+    "model.channels": 128,
+    "model.layers": 3,
+}
 
 
-def small_vit(patch: int) -> ConfigDict:
-    """A ViT that a CPU trains."""
-    model = vit(patch)
-    model.channels = 128
-    model.layers = 6
-    model.heads = 8
-    return model
+def set_network(config: ConfigDict, name: str) -> None:
+    """Replaces the network of a config by another kind with the same inputs.
 
-
-def small_transformer() -> ConfigDict:
-    """A Transformer that a CPU trains."""
-    model = transformer()
-    model.channels = 128
-    model.layers = 3
-    return model
-
-
-def set_network(config: ConfigDict, model: ConfigDict) -> None:
-    """Replaces the network of a config by another with the same inputs."""
+    Raises:
+      ValueError: an unknown kind, with the nearest one.
+    """
+    if name not in _NETWORKS:
+        raise ValueError(choices.unknown(name, _NETWORKS, what="config.model.name"))
+    model = _NETWORKS[name]()
     for key in ("inputs", "permutation", "permutation_seed"):
         model[key] = config.model[key]
     config.model = model
 
 
-def _any(name: str) -> ConfigDict:
-    """What every network has."""
+def _common(name: str) -> ConfigDict:
+    """Keys of every network."""
     model = ConfigDict()
+    # Network: perceiver, resnet, vit or transformer. To change it, use a variant with that network.
     model.name = name
-    model.inputs = ConfigDict()  # for each modality its normalisation and its positions
-    model.permutation = "none"  # of the inputs: or fixed, as in Table 2, or random
-    model.permutation_seed = 0
+    model.inputs = ConfigDict()
+    # Order of the inputs: none, fixed (one random order for all examples, Table 2) or random (a
+    # new one for each example).
+    model.permutation = "none"
+    model.permutation_seed = 0  # seed of the permutation, at least 0
     return model
 
 
+def _encoder(model: ConfigDict, *, channels: int, layers: int, heads: int, widening: int) -> None:
+    """Keys of ViT and Transformer."""
+    model.channels = channels  # channels of an input vector
+    model.layers = layers  # number of self-attends
+    model.heads = heads  # heads of a self-attend
+    model.widening = widening  # hidden channels of a dense block, as a multiple of its channels
+
+
+def _grid(model: ConfigDict) -> None:
+    """Keys of networks for inputs on a grid."""
+    # Rows and columns of the grid on which the inputs are placed; () for the input's own.
+    model.grid = ()
+
+
 def _arithmetic(model: ConfigDict) -> None:
-    model.dtype = "float32"  # or bfloat16: activations and products
-    # What the backward pass computes again: none, elementwise (all but matrix products) or block.
+    """Keys of the networks with attention."""
+    model.dtype = "float32"  # dtype of activations and matrix products: float32 or bfloat16
+    # What the backward pass computes again: none, elementwise (everything but matrix products) or
+    # block (whole blocks).
     model.remat = "elementwise"

@@ -1,12 +1,13 @@
-"""Networks out of plain values: inputs, Perceiver or baseline, parameters and FLOPs.
+"""Builds networks from plain values: inputs, Perceiver or baseline, parameters and FLOPs.
 
-`model` is what a config's section of that name holds, `data` its section `data`, of which only the
-sizes of the inputs are looked at: plain values, as a run's config.json keeps them. What they ask
-for and can't be had is a ValueError that names the config's key, before anything is compiled.
+`model` and `data` are the sections of a config with these names, as plain values like those in a
+run's config.json. Only the sizes of the inputs are read from `data`. Values that cannot be used
+raise an InputError that names the config's key, before anything is compiled.
 """
 
 import collections
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -29,10 +30,11 @@ from perceiver.modalities import MODALITIES
 from perceiver.model import Perceiver
 from perceiver.names import look_up, unknown
 from perceiver.permutations import permuted
+from perceiver.positions import make_positions
 
 Values = Mapping[str, Any]
 
-# Keys of `model`.
+# Keys of `model` that a network reads.
 _ARITHMETIC = ("dtype", "remat")
 _PERCEIVER = tuple(field.name for field in dataclasses.fields(Architecture))
 _RESNET = ("blocks", "channels")
@@ -42,22 +44,22 @@ _ENCODER = ("channels", "layers", "heads", "widening")
 def network(
     model: Values, data: Values, num_classes: int, *, axis: str | None = None
 ) -> hk.TransformedWithState:
-    """The network.
+    """Builds the network.
 
-    `init(rng, batch)` gives parameters and state; `apply(params, state, rng, batch, is_training)`
-    class logits [B, num_classes] and the next state. Batches are such as `batch_spec` describes;
-    in training, `rng` is needed.
+    `init(rng, batch)` returns parameters and state. `apply(params, state, rng, batch, is_training)`
+    returns class logits [B, num_classes] and the next state; training needs `rng`. `batch_spec`
+    describes the batches.
 
     Args:
-      model: which network, and its sizes.
-      data: the sizes of its inputs.
-      num_classes: outputs of the head.
-      axis: of devices, mapped in training, over which BatchNorm averages.
+      model: Kind of network and its sizes.
+      data: Sizes of its inputs.
+      num_classes: Number of outputs of the head.
+      axis: Name of the mapped device axis over which BatchNorm averages in training.
 
     Raises:
       InputError: sizes that do not fit together.
     """
-    kind = _of(model)
+    kind = _kind(model)
 
     def forward(batch, is_training=True):
         parts = byte_arrays(model, batch, is_training)
@@ -71,13 +73,13 @@ def network(
 def encoder(
     model: Values, *, logits_of: Collection[int] = (), latents_of: Sequence[int] | None = None
 ) -> hk.Transformed:
-    """A Perceiver without its head, for the parameters of `network`.
+    """Builds a Perceiver without its head, for the parameters of `network`.
 
-    `apply(params, None, batch)` gives what `Perceiver.encode` returns: the latents [B, N, D] and
-    the wanted attention logits; see there for the arguments.
+    `apply(params, None, batch)` returns the latents [B, N, D] and the requested attention logits;
+    see `Perceiver.encode` for the arguments.
 
     Raises:
-      InputError: the network is another.
+      InputError: the network is not a Perceiver.
     """
     if model["name"] != "perceiver":
         raise InputError(f"the network is a {model['name']}; only a perceiver has latents and maps")
@@ -91,23 +93,28 @@ def encoder(
 
 
 def architecture(model: Values) -> Architecture:
-    """The sizes of a Perceiver."""
+    """Returns the sizes of a Perceiver."""
     return Architecture(**_values(model, *_PERCEIVER))
 
 
 def byte_arrays(
     model: Values, batch: Mapping[str, jax.Array], is_training: bool
 ) -> tuple[ByteArray, ...]:
-    """The network's inputs, a byte array a modality, inside a Haiku transform.
+    """Returns the network's inputs, one byte array per modality, inside a Haiku transform.
 
-    Each modality may be dropped, in training, and put in another order; last, where there are
-    several, they are made equally wide.
+    Each modality may be dropped in training and permuted. Several modalities get the same number of
+    channels.
+
+    Raises:
+      InputError: a key of a modality or of its position encoding that it does not have, or a value
+        that cannot be used.
     """
     parts = {}
     for name in modalities_of(model):
+        encode = MODALITIES[name].encode
         options = dict(model["inputs"][name])
         dropout = options.pop("dropout")
-        part = MODALITIES[name].encode(batch[name], **options)
+        part = encode(batch[name], **_encoding_options(encode, options))
         if dropout and is_training:
             part = modality_dropout(part, hk.next_rng_key(), batch["index"], dropout)
         parts[name] = permuted(
@@ -120,11 +127,26 @@ def byte_arrays(
     )
 
 
+def _encoding_options(encode: Callable[..., ByteArray], options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a modality's function, with one record for the positions.
+
+    In a config the keys of the position encoding are keys of the modality. Every key that is not an
+    argument of the function therefore belongs to the encoding, which raises an error if it has no
+    such key.
+    """
+    if "positions" not in options:
+        return options
+    arguments = inspect.signature(encode).parameters
+    own = {key: value for key, value in options.items() if key not in arguments}
+    options = {key: value for key, value in options.items() if key in arguments}
+    return options | {"positions": make_positions(options["positions"], **own)}
+
+
 def modalities_of(model: Values) -> list[str]:
-    """The modalities that the network takes, in the order in which they are fused.
+    """Returns the modalities that the network takes, in the order in which they are fused.
 
     Raises:
-      InputError: none, an unknown one, or several for a network that takes one.
+      InputError: no modality, an unknown one, or several for a network that takes one.
     """
     modalities = list(model["inputs"])
     if not modalities:
@@ -142,35 +164,35 @@ def modalities_of(model: Values) -> list[str]:
 
 
 def batch_spec(model: Values, data: Values, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of what the network takes of a training batch.
+    """Returns the shapes of the inputs in a training batch.
 
     Raises:
-      InputError: `data` has no such sizes.
+      InputError: `data` lacks a size that the shapes depend on.
     """
     specs = {"index": jax.ShapeDtypeStruct((batch_size,), jnp.int32)}
     for name in modalities_of(model):
         modality = MODALITIES[name]
         for key in modality.sizes:
             if key not in data:
-                raise InputError(f"config.data has no {key}, which a network for {name} goes by")
+                raise InputError(f"config.data has no {key}, which a network for {name} needs")
         spec = modality.spec(**{key: data[key] for key in modality.sizes})
         specs[name] = jax.ShapeDtypeStruct((batch_size, *spec.shape), spec.dtype)
     return specs
 
 
 def input_spec(model: Values, data: Values) -> tuple[hk.Params, tuple[ByteArray, ...]]:
-    """Shapes of what the inputs learn, such as positions, and of one example's byte arrays."""
+    """Returns the shapes of the inputs' parameters and of one example's byte arrays."""
     inputs = hk.transform(lambda batch: byte_arrays(model, batch, is_training=False))
 
-    def made(batch):
+    def init_and_apply(batch):
         params = inputs.init(jax.random.key(0), batch)
         return params, inputs.apply(params, None, batch)
 
-    return jax.eval_shape(made, batch_spec(model, data, 1))
+    return jax.eval_shape(init_and_apply, batch_spec(model, data, 1))
 
 
 def costs(model: Values, data: Values, num_classes: int) -> list[Cost]:
-    """Parameters and FLOPs of inputs and network, part by part."""
+    """Returns the parameters and FLOPs of each part of the inputs and the network."""
     params, parts = input_spec(model, data)
     learned = collections.Counter()
     for _, name, array in hk.data_structures.traverse(params):
@@ -181,12 +203,12 @@ def costs(model: Values, data: Values, num_classes: int) -> list[Cost]:
         input_channels=parts[0].channels,
         num_classes=num_classes,
     )
-    of_network = _of(model).costs(model, data, sizes)
+    of_network = _kind(model).costs(model, data, sizes)
     return [Cost(part, count, 0, 1) for part, count in learned.items()] + of_network
 
 
 def _grid(model: Values, data: Values) -> tuple[int, int]:
-    """Rows and columns that a baseline for pictures lays its inputs on."""
+    """Returns the rows and columns of the grid on which a baseline for pictures puts its inputs."""
     if model["grid"]:
         grid = tuple(model["grid"])
         if len(grid) != 2 or any(not isinstance(size, int) or size < 1 for size in grid):
@@ -203,21 +225,21 @@ def _grid(model: Values, data: Values) -> tuple[int, int]:
 
 @dataclasses.dataclass(frozen=True)
 class _Kind:
-    """A kind of network: its keys of `model`, logits inside a transform, and costs."""
+    """A kind of network: its keys of `model`, its logits inside a transform, and its costs."""
 
     keys: tuple[str, ...]
     classify: Callable[[Values, Values, int, tuple[ByteArray, ...], bool, str | None], jax.Array]
     costs: Callable[[Values, Values, dict[str, int]], list[Cost]]
 
 
-def _of(model: Values) -> _Kind:
+def _kind(model: Values) -> _Kind:
     name = model["name"]
     kind = look_up(_KINDS, name, what="config.model.name")
     for key in kind.keys:
         if key not in model:
             raise InputError(
-                f"config.model.name={name} has no config.model.{key} here; take a variant that has "
-                "that network"
+                f"config.model.name={name} has no config.model.{key} here; "
+                "use a variant with that network"
             )
     return kind
 
@@ -229,7 +251,7 @@ def _values(model: Values, *keys: str) -> dict[str, Any]:
 def _perceiver(model, data, num_classes, parts, *_):
     if model["unrolled"] and (len(parts) > 1 or model["permutation"] != "none"):
         raise InputError(
-            "config.model.unrolled=True takes one modality, in its own order: it has "
+            "config.model.unrolled=True takes one modality, in its own order, but there are "
             f"{modalities_of(model)} and config.model.permutation={model['permutation']}"
         )
     how = _values(model, "attention", *_ARITHMETIC)
@@ -269,7 +291,7 @@ def _vit_costs(model, data, sizes):
 
 
 def _without_count(sizes):
-    """Sizes without M, which the grid says."""
+    """Returns the sizes without M, which follows from the grid."""
     return {key: value for key, value in sizes.items() if key != "num_inputs"}
 
 

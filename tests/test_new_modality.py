@@ -1,4 +1,4 @@
-"""What docs/new_modality.md shows works, from its file of content and positions to a training."""
+"""The code of docs/new_modality.md works, from the modality's function to a training run."""
 
 import json
 import re
@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "new_modality.md"
 
 @pytest.fixture(scope="module")
 def page():
-    """The names that the page's code defines; what it registers is taken back at the end."""
+    """The names that the page's code defines; its registrations are removed at the end."""
     names = {}
     try:
         for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL):
@@ -35,7 +35,7 @@ def page():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Recordings, 12 to train on and 6 to evaluate on, whose movement tells the class."""
+    """A folder with 12 recordings for training and 6 for evaluation; movement tells the class."""
     draw = np.random.default_rng(0)
     for split, number in (("train", 12), ("val", 6)):
         label = np.arange(number) % 4
@@ -136,7 +136,7 @@ class TestConfig:
         assert all(np.isfinite(r["loss"]) for r in records)
         assert "top1" in json.loads((folder / "run" / "eval.json").read_text())
 
-    def test_names_files_that_do_not_fit(self, page, folder):
+    def test_errors_name_the_file(self, page, folder):
         options = dict(name="recordings", image_size=16, channels=3)
         with pytest.raises(
             InputError, match=r"train.npz should have accelerometer \['examples', 9"

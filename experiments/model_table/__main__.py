@@ -1,4 +1,4 @@
-"""Prints parameters and FLOPs of networks: in total, for each part, and beside the paper's."""
+"""Prints the parameters and FLOPs of networks, per part and in total, and those of the paper."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from experiments.cli.config_files import all_configs, config_files, variants
 from experiments.cli.main import run
 from experiments.cli.parser import Parser
 from experiments.model_table import paper_rows
+from experiments.model_table.config_page import config_reference
 from experiments.run.from_config import from_config
 from perceiver import networks
 from perceiver.costs import Cost, total
@@ -20,19 +21,21 @@ def parser() -> Parser:
     """Returns the parser of the program's flags."""
     parser = Parser(
         "experiments.model_table",
-        """Prints parameters and forward FLOPs of one config's network, or of all configs'.
+        """Prints the parameters and forward FLOPs of one config's network, or of all configs.
 
---paper prints those of the paper's Tables 1 to 7 beside what the paper has, and whether they agree;
---format=markdown the tables of docs/experiments.md.""",
+--paper prints them for Tables 1 to 7 of the paper, with the printed numbers and whether they agree.
+--format=markdown prints the tables of docs/experiments.md, --format=config_reference the page
+docs/configs.md.""",
         examples=["--config=configs/imagenet.py --format=json", "--paper"],
     )
     parser.add_config(required=False)
-    parser.add_switch("paper", "the paper's tables, printed sizes beside ours")
+    parser.add_switch("paper", "the paper's tables with its sizes and ours")
     parser.add_argument(
         "--format",
         default="text",
-        choices=("text", "json", "markdown"),
-        help="a table to read, JSON, or docs' tables",
+        choices=("text", "json", "markdown", "config_reference"),
+        help="a table to read, JSON, the tables of docs/experiments.md, or the page "
+        "docs/configs.md",
     )
     return parser
 
@@ -40,17 +43,18 @@ def parser() -> Parser:
 def main(values: argparse.Namespace) -> None:
     """Prints the table."""
     config = values.config
-    for flag, given in (
-        ("--paper", values.paper),
-        ("--format=markdown", values.format == "markdown"),
-    ):
+    is_page = values.format in ("markdown", "config_reference")
+    for flag, given in (("--paper", values.paper), (f"--format={values.format}", is_page)):
         if given and config is not None:
             raise InputError(f"{flag} is about all configs; leave --config out")
-    if values.paper and values.format == "markdown":
-        raise InputError("--paper goes with --format=text or json, not markdown")
+    if values.paper and is_page:
+        raise InputError(f"--paper goes with --format=text or json, not {values.format}")
 
     if values.format == "markdown":
         print("\n\n".join(f"### `{file}`\n\n{text}" for file, text in markdown().items()))
+        return
+    if values.format == "config_reference":
+        print(config_reference(), end="")
         return
     if values.paper:
         result = paper_table()
@@ -66,7 +70,7 @@ def main(values: argparse.Namespace) -> None:
 
 
 def table(config: ConfigDict) -> dict:
-    """Input sizes, the parts' costs and their total, as plain values."""
+    """Returns the input sizes, the costs of the parts and their total, as plain values."""
     num_classes = config.data.num_classes
     model, data = config.model.to_dict(), config.data.to_dict()
     costs = networks.costs(model, data, num_classes)
@@ -80,12 +84,12 @@ def table(config: ConfigDict) -> dict:
 
 
 def paper_table() -> list[dict]:
-    """The paper's rows, table by table, with parameters and FLOPs of the networks here.
+    """Returns the paper's rows, table by table, with the sizes of this project's networks.
 
     Returns:
-      An object a row: `table`, `row`, `metric`, `value` and `slip` as of `PrintedRow`, `config`,
-      its `parameters` and `flops`, and `agreement`: for each size that is printed, ours in the same
-      form, the printed one, and whether they agree.
+      One object per row: `table`, `row`, `metric`, `value` and `slip` of `PrintedRow`; `config`,
+      its `parameters` and `flops`; and `agreement`, for each printed size ours in the same format,
+      the printed one, and whether they agree.
     """
     configs, costs = dict(all_configs()), {}
     for name in dict(paper_rows.PRINTED):
@@ -110,7 +114,7 @@ def paper_table() -> list[dict]:
 
 
 def markdown() -> dict[str, str]:
-    """The tables of docs/experiments.md, by config file."""
+    """Returns the tables of docs/experiments.md by config file."""
     configs, texts = dict(all_configs()), {}
     printed = paper_rows.of_variants(paper_rows.PRINTED)
     literature = paper_rows.of_variants(paper_rows.LITERATURE)
@@ -147,13 +151,13 @@ def _total(config: ConfigDict) -> Cost:
 
 
 def _gflops(flops: int) -> str:
-    """In billions: one place behind the point, or three digits of less than ten."""
+    """Formats FLOPs in billions: one decimal place, or three digits below ten."""
     return f"{flops / 1e9:,.1f}" if flops >= 10e9 else f"{flops / 1e9:.3g}"
 
 
 def _paper_lines(rows: list[dict]) -> Iterator[str]:
     sized = [row for row in rows if "FLOPs" in row["agreement"]]
-    yield "Parameters and forward FLOPs of one picture (Tables 5, 6 and 7), ours and printed"
+    yield "Parameters and forward FLOPs per picture (Tables 5, 6 and 7), ours and printed"
     table = [("table", "row", "variant", "parameters", "printed", "FLOPs", "printed", "")]
     for row in sized:
         parameters, flops = (row["agreement"][size] for size in ("parameters", "FLOPs"))
@@ -170,7 +174,7 @@ def _paper_lines(rows: list[dict]) -> Iterator[str]:
             table.append((str(row["table"]), row["row"], _variant(row), *sizes, _verdict(row)))
     yield from _aligned(table, left=3)
 
-    yield "\nTables 1 to 4, which print no parameters and no FLOPs: of a picture, clip or cloud"
+    yield "\nTables 1 to 4, which print no parameters and no FLOPs: per picture, clip or cloud"
     table = [("table", "row", "config", "printed", "parameters", "GFLOPs", "")]
     for row in rows:
         if row["table"] <= 4:
@@ -184,7 +188,7 @@ def _paper_lines(rows: list[dict]) -> Iterator[str]:
 
 
 def _aligned(rows: list[tuple[str, ...]], left: int) -> Iterator[str]:
-    """Lines of columns, the first so many to the left, the others to the right, the last as is."""
+    """Yields aligned lines: the first `left` columns to the left, others right, the last as is."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for *cells, last in rows:
         padded = [
@@ -200,7 +204,7 @@ def _variant(row: dict) -> str:
 
 
 def _verdict(row: dict) -> str:
-    """Whether a row's printed sizes are ours, and which is not."""
+    """Returns whether a row's printed sizes are ours, and the sizes that differ."""
     wrong = [size for size, x in row["agreement"].items() if not x["agrees"]]
     if not wrong:
         return "agrees"

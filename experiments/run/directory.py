@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from experiments.cli.config_files import flatten
 from perceiver import run_files
 from perceiver.errors import InputError
+from perceiver.stored_configs import upgrade
 from perceiver.training.logging.metrics import write_json
 
 _PACKAGES = (
@@ -116,7 +117,7 @@ def _config_then(workdir: Path) -> dict[str, object] | None:
     if not file.exists() or not any((workdir / run_files.CHECKPOINTS).glob("[0-9]*")):
         return None
     try:
-        return dict(flatten(ConfigDict(json.loads(file.read_text("utf-8"))["config"])))
+        return dict(flatten(ConfigDict(upgrade(json.loads(file.read_text("utf-8"))["config"]))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged; remove it to go on without it") from error
 

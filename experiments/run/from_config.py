@@ -46,11 +46,18 @@ _LOWEST = {
     "eval.batch_size": 1,
 }
 
-# Keys of the section `optimizer` that the schedule or every optimiser reads. The others belong to
-# the chosen optimiser.
-_SCHEDULE = ("schedule", "learning_rate", "warmup_steps", "warmup_epochs")
-_STEP_SCHEDULE = ("boundaries", "boundaries_epochs", "factor")
-_EVERY_OPTIMIZER = ("name", "weight_decay", "clip_norm")
+# Keys of the section `optimizer` that every optimiser and schedule has, and those of schedules. The
+# other keys belong to the chosen optimiser.
+_SHARED = (
+    "name",
+    "schedule",
+    "learning_rate",
+    "warmup_steps",
+    "warmup_epochs",
+    "weight_decay",
+    "clip_norm",
+)
+_OF_SCHEDULES = ("boundaries", "boundaries_epochs", "factor")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -295,24 +302,26 @@ def _optimization(config: ConfigDict, steps_per_epoch: float) -> dict[str, Any]:
     total_steps = in_steps(train.steps, train.epochs)
     if not total_steps:
         raise InputError("the run has no length: set config.train.steps or config.train.epochs")
-    of_schedule = {}
-    if values["schedule"] == "step":
-        of_schedule["factor"] = values["factor"]
-        of_schedule["boundaries"] = tuple(values["boundaries"]) or tuple(
-            in_steps(None, epoch) for epoch in values["boundaries_epochs"]
+    own = {key: value for key, value in values.items() if key not in _SHARED}
+    of_schedule = {key: own.pop(key) for key in _OF_SCHEDULES if key in own}
+    if "boundaries_epochs" in of_schedule:
+        epochs = of_schedule.pop("boundaries_epochs")
+        of_schedule["boundaries"] = tuple(of_schedule["boundaries"]) or tuple(
+            in_steps(None, epoch) for epoch in epochs
         )
     schedule = learning_rate(
-        name=values["schedule"],
+        values["schedule"],
         base=values["learning_rate"],
         total_steps=total_steps,
         warmup_steps=in_steps(values["warmup_steps"], values["warmup_epochs"]) or 0,
         **of_schedule,
     )
-    shared = (*_SCHEDULE, *_STEP_SCHEDULE, *_EVERY_OPTIMIZER)
     optimizer = make_optimizer(
+        values["name"],
         learning_rate=schedule,
-        **{key: values[key] for key in _EVERY_OPTIMIZER},
-        **{key: value for key, value in values.items() if key not in shared},
+        weight_decay=values["weight_decay"],
+        clip_norm=values["clip_norm"],
+        **own,
     )
     return {
         "schedule": schedule,

@@ -11,6 +11,7 @@ from perceiver import networks, run_files
 from perceiver.errors import InputError
 from perceiver.library.classifier import Classifier
 from perceiver.library.safetensors_files import read_safetensors
+from perceiver.stored_configs import upgrade
 from perceiver.training.checkpoints import Checkpoints
 from perceiver.training.checkpoints.tree_index import describe_differences, flatten, make_index
 from perceiver.training.objectives import make_objective
@@ -40,8 +41,9 @@ def load(path: str | Path, checkpoint: int | Literal["newest", "best"] = "newest
 def _load_file(path: Path) -> Classifier:
     saved = read_safetensors(path)
     try:
-        params, state = _variable_shapes(saved.config, saved.num_classes)
-    except (ValueError, KeyError, TypeError) as error:
+        config = upgrade(saved.config)
+        params, state = _variable_shapes(config, saved.num_classes)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} has a config that describes no network: {error!r}") from error
     expected = make_index(flatten({"params": params, "state": state}))
     found = make_index(flatten({"params": saved.params, "state": saved.state}))
@@ -49,7 +51,7 @@ def _load_file(path: Path) -> Classifier:
     if differences:
         raise InputError(f"{path} has arrays that do not match its config: {differences}")
     return Classifier(
-        saved.config,
+        config,
         saved.params,
         saved.state,
         num_classes=saved.num_classes,
@@ -101,6 +103,7 @@ def _read_config(workdir: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         run = json.loads(file.read_text("utf-8"))
         config = {section: dict(run["config"][section]) for section in run["config"]}
         config["model"], config["data"], config["train"]["loss"]  # a KeyError if one is missing
+        config = upgrade(config)
     except FileNotFoundError as error:
         problem = f"{workdir} is not a run: it has no {run_files.CONFIG}; {suggest_run(workdir)}"
         raise InputError(problem) from error
@@ -108,7 +111,7 @@ def _read_config(workdir: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         raise InputError(f"{workdir} is neither a run's folder nor a file") from error
     except OSError as error:
         raise InputError(f"{file} can't be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged; train there again, which writes it") from error
     if "class_names" not in run:
         raise InputError(

@@ -1,6 +1,6 @@
-"""The modalities, a file each: from the arrays of a data set to content and positions.
+"""The modalities, one file each: functions from the arrays of a batch to content and positions.
 
-A new one is a file beside these and a row in the table; docs/new_modality.md shows one.
+To add one, write a file in this folder and add a row to the table; see docs/new_modality.md.
 """
 
 from perceiver.modalities.audio import AUDIO

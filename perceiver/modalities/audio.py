@@ -1,4 +1,4 @@
-"""Raw sound: one input for each run of samples, or for each sample (Sec. 4.2)."""
+"""Raw sound: one input for each run of samples (Sec. 4.2)."""
 
 import chex
 import jax
@@ -8,9 +8,9 @@ from perceiver.byte_array import ByteArray
 from perceiver.errors import InputError
 from perceiver.modalities.grid import grid_bytes
 from perceiver.modalities.modality import Modality
-from perceiver.positions import fourier_features
+from perceiver.positions import Positions, fourier_features
 
-SAMPLES_PER_FRAME = 1920  # 48 kHz over 25 frames a second, as clips are prepared
+SAMPLES_PER_FRAME = 1920  # prepared clips have 48 kHz and 25 frames per second
 
 
 def audio_bytes(
@@ -19,23 +19,24 @@ def audio_bytes(
     patch: int,
     amplitude_bands: int,
     amplitude_max_resolution: float,
-    **encoding,
+    positions: Positions,
 ) -> ByteArray:
-    """One input for each run of `patch` samples of raw sound (Sec. 4.2).
+    """Returns one input for each run of `patch` samples of raw sound (Sec. 4.2).
 
     Args:
-      audio: [B, samples], int16, of which 32,768 counts as 1, or floats.
-      patch: samples in an input: 128 in the main text, 1 for the attention maps.
-      amplitude_bands: K of the Fourier features of each sample's amplitude, which the first version
-        of the paper had beside those of time; 0 for the bare amplitude.
-      amplitude_max_resolution: mu of these; amplitudes span [-1, 1].
-      **encoding: of the runs' places in time; see `grid_bytes`.
+      audio: Samples [B, samples], int16, where 32,768 counts as 1, or floats.
+      patch: Number of samples per input: 128 in the main text, 1 for the attention maps.
+      amplitude_bands: K of Fourier features of each sample's amplitude, which the first version of
+        the paper used in addition to those of time; 0 for the plain amplitude.
+      amplitude_max_resolution: mu of the amplitude's features; amplitudes span [-1, 1].
+      positions: Encoding of a run's position in time.
 
     Returns:
-      Content [B, samples / patch, patch], or [B, samples / patch, patch (2 K + 1)].
+      Content [B, samples / patch, patch], or [B, samples / patch, patch (2 K + 1)], and positions
+      [samples / patch, C_position].
 
     Raises:
-      InputError: runs that do not tile the sound.
+      InputError: patch does not divide the number of samples, or amplitude_bands is negative.
     """
     chex.assert_rank(audio, 2)
     batch, samples = audio.shape
@@ -49,7 +50,7 @@ def audio_bytes(
         content = fourier_features(
             content, bands=amplitude_bands, max_resolution=(amplitude_max_resolution,)
         )
-    return grid_bytes(content.reshape(batch, samples // patch, -1), **encoding)
+    return grid_bytes(content.reshape(batch, samples // patch, -1), positions=positions)
 
 
 def _spec(clip_frames: int) -> jax.ShapeDtypeStruct:

@@ -1,54 +1,52 @@
-"""Inputs on a grid of any number of dimensions: pixels, patches, runs of samples."""
+"""Inputs on a grid with any number of dimensions: pixels, patches, runs of samples."""
 
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from perceiver.byte_array import ByteArray
 from perceiver.errors import InputError
-from perceiver.names import unknown
-from perceiver.positions import LearnedPositions, grid_fourier_features
+from perceiver.positions import Positions
 
 
-def grid_bytes(
-    content: jax.Array,
-    *,
-    positions: str,
-    bands: int,
-    max_resolution: Sequence[float],
-    spacing: str,
-    learned_channels: int,
-    learned_init_scale: float,
-) -> ByteArray:
-    """One input for each point of a grid of any number of dimensions, in row-major order.
+def grid_bytes(content: jax.Array, *, positions: Positions) -> ByteArray:
+    """Returns one input for each point of a grid, in row-major order.
 
     Args:
-      content: [B, *grid, C_content].
-      positions: 'fourier' features of a point's place in the grid, 'learned', or 'none'.
-      bands: K of the Fourier features.
-      max_resolution: mu for each dimension; empty for the grid's own size.
-      spacing: of the bands, 'linear' or 'log'.
-      learned_channels: channels of learned positions.
-      learned_init_scale: standard deviation of their initialiser.
+      content: Content [B, *grid, C_content].
+      positions: Encoding of a point's position in the grid.
 
     Returns:
-      Content [B, M, C_content] and positions [M, C_position], with M the grid's points.
-
-    Raises:
-      InputError: another value of `positions`.
+      Content [B, M, C_content] and positions [M, C_position]; M is the number of points.
     """
     batch, *grid, channels = content.shape
     content = content.reshape(batch, -1, channels)  # [B, M, C_content]
-    num_inputs = content.shape[1]
-    if positions == "fourier":
-        encoding = grid_fourier_features(
-            grid, bands=bands, max_resolution=tuple(max_resolution) or grid, spacing=spacing
+    return ByteArray(content, positions.encode(grid))
+
+
+def standardise(values: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
+    """Returns (values - mean) / std per channel, float32; 8-bit values count 255 as 1.
+
+    This runs on the device, so that batches travel there as bytes.
+
+    Args:
+      values: Values [..., channels], uint8 or floats.
+      mean: Mean of each channel, which is subtracted.
+      std: Standard deviation of each channel, which values are divided by.
+
+    Raises:
+      InputError: a number of values that is not the number of channels, or a std that is not
+        positive.
+    """
+    channels = values.shape[-1]
+    if {len(mean), len(std)} != {channels} or not all(0 < x < np.inf for x in std):
+        raise InputError(
+            f"mean {tuple(mean)} and std {tuple(std)} must have {channels} values, one per "
+            "channel, and std must be positive"
         )
-    elif positions == "learned":
-        encoding = LearnedPositions(learned_channels, learned_init_scale)(num_inputs)
-    elif positions == "none":
-        encoding = jnp.zeros([num_inputs, 0])
-    else:
-        raise InputError(unknown(positions, ("fourier", "learned", "none"), what="positions"))
-    return ByteArray(content, encoding)
+    unit = 255.0 if values.dtype == jnp.uint8 else 1.0
+    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    scale, shift = jnp.asarray(1 / (unit * std), jnp.float32), jnp.asarray(mean / std, jnp.float32)
+    return values.astype(jnp.float32) * scale - shift

@@ -7,27 +7,27 @@ import jax
 import jax.numpy as jnp
 
 from perceiver.byte_array import ByteArray
-from perceiver.modalities.grid import grid_bytes
+from perceiver.modalities.grid import grid_bytes, standardise
 from perceiver.modalities.modality import Modality
-from perceiver.modalities.normalisation import normalised
+from perceiver.positions import Positions
 
 
 def image_bytes(
-    images: jax.Array, *, mean: Sequence[float], std: Sequence[float], **encoding
+    images: jax.Array, *, mean: Sequence[float], std: Sequence[float], positions: Positions
 ) -> ByteArray:
-    """One input for each pixel, in row-major order (Sec. 4.1).
+    """Returns one input for each pixel, in row-major order (Sec. 4.1).
 
     Args:
-      images: [B, height, width, channels], uint8, of which 255 counts as 1, or floats.
-      mean: of each channel, taken off.
-      std: of each channel, divided by.
-      **encoding: of the pixels' places; see `grid_bytes`.
+      images: Pictures [B, height, width, channels], uint8, where 255 counts as 1, or floats.
+      mean: Mean of each channel, which is subtracted.
+      std: Standard deviation of each channel, which pixels are divided by.
+      positions: Encoding of a pixel's row and column.
 
     Returns:
       Content [B, height * width, channels] and positions [height * width, C_position].
     """
     chex.assert_rank(images, 4)
-    return grid_bytes(normalised(images, mean, std), **encoding)
+    return grid_bytes(standardise(images, mean, std), positions=positions)
 
 
 def _spec(image_size: int, channels: int) -> jax.ShapeDtypeStruct:

@@ -1,4 +1,4 @@
-"""What a modality is: how its arrays become a byte array, and how large they are."""
+"""The record that describes a modality: its encoding function and the shape of an example."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,10 +13,10 @@ class Modality:
     """One kind of input.
 
     Attributes:
-      encode: the arrays of a batch, [B, ...], to content and positions; what else it takes, by
-        name, is what can be set in `config.model.inputs`.
-      sizes: the keys of `config.data` that the shape of an example depends on.
-      spec: shape and dtype of one example, given these by name.
+      encode: Function from the arrays of a batch, [B, ...], to content and positions. Its keyword
+        arguments are the keys of `config.model.inputs.<modality>`.
+      sizes: Keys of `config.data` that the shape of an example depends on.
+      spec: Function from these keys to the shape and dtype of one example.
     """
 
     encode: Callable[..., ByteArray]

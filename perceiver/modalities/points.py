@@ -1,4 +1,4 @@
-"""Point clouds: one input for each point, whose place is all there is to it (Sec. 4.3)."""
+"""Point clouds: one input for each point, with positions and no content (Sec. 4.3)."""
 
 from collections.abc import Sequence
 
@@ -20,20 +20,20 @@ def point_bytes(
     max_resolution: Sequence[float],
     spacing: str,
 ) -> ByteArray:
-    """One input for each point of a cloud; a point's place is all there is to it (Sec. 4.3).
+    """Returns one input for each point of a cloud, with positions and no content (Sec. 4.3).
 
     Args:
-      points: [B, M, 3] within the cube [-1, 1].
-      mask: bool [B, M] where clouds have different numbers of points.
-      bands: K of the Fourier features.
-      max_resolution: mu of the three dimensions.
-      spacing: of the bands, 'linear' or 'log'.
+      points: Coordinates [B, M, 3] within the cube [-1, 1].
+      mask: Valid points, bool [B, M], for clouds with different numbers of points.
+      bands: K, the number of frequencies per dimension of the Fourier features.
+      max_resolution: mu for each of the three dimensions.
+      spacing: spacing of the frequencies, 'linear' or 'log'.
 
     Returns:
       Content [B, M, 0] and positions [B, M, 3 (2 K + 1)].
 
     Raises:
-      InputError: a max_resolution of other than three values.
+      InputError: max_resolution does not have three values.
     """
     chex.assert_shape(points, (None, None, 3))
     if len(max_resolution) != 3:

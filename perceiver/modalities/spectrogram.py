@@ -6,25 +6,28 @@ import jax.numpy as jnp
 
 from perceiver.byte_array import ByteArray
 from perceiver.modalities.audio import SAMPLES_PER_FRAME
-from perceiver.modalities.grid import grid_bytes
+from perceiver.modalities.grid import grid_bytes, standardise
 from perceiver.modalities.modality import Modality
-from perceiver.modalities.normalisation import normalised
+from perceiver.positions import Positions
 
 
-def spectrogram_bytes(spectrogram: jax.Array, *, mean: float, std: float, **encoding) -> ByteArray:
-    """One input for each cell of a log-mel spectrogram, time first (Sec. 4.2).
+def spectrogram_bytes(
+    spectrogram: jax.Array, *, mean: float, std: float, positions: Positions
+) -> ByteArray:
+    """Returns one input for each cell of a log-mel spectrogram, time first (Sec. 4.2).
 
     Args:
-      spectrogram: [B, T, mel bins], any float dtype.
-      mean: taken off.
-      std: divided by.
-      **encoding: of the cells' places in time and frequency; see `grid_bytes`.
+      spectrogram: Log-mel values [B, T, mel bins], any float dtype.
+      mean: Mean of all cells, which is subtracted.
+      std: Standard deviation of all cells, which they are divided by.
+      positions: Encoding of a cell's time and frequency.
 
     Returns:
-      Content [B, T * mel bins, 1].
+      Content [B, T * mel bins, 1] and positions [T * mel bins, C_position].
     """
     chex.assert_rank(spectrogram, 3)
-    return grid_bytes(normalised(spectrogram[..., None], (mean,), (std,)), **encoding)
+    content = standardise(spectrogram[..., None], (mean,), (std,))
+    return grid_bytes(content, positions=positions)
 
 
 def _spec(clip_frames: int, mel_hop: int, mel_bins: int) -> jax.ShapeDtypeStruct:

@@ -1,4 +1,4 @@
-"""Video: one input for each patch of a few frames, rows and columns (Sec. 4.2)."""
+"""Video: one input for each patch of frames, rows and columns (Sec. 4.2)."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from perceiver.byte_array import ByteArray
 from perceiver.errors import InputError
-from perceiver.modalities.grid import grid_bytes
+from perceiver.modalities.grid import grid_bytes, standardise
 from perceiver.modalities.modality import Modality
-from perceiver.modalities.normalisation import normalised
+from perceiver.positions import Positions
 
 
 def video_bytes(
@@ -19,20 +19,20 @@ def video_bytes(
     patch: Sequence[int],
     mean: Sequence[float],
     std: Sequence[float],
-    **encoding,
+    positions: Positions,
 ) -> ByteArray:
-    """One input for each patch of a video, time first (Sec. 4.2).
+    """Returns one input for each patch of a video, time first (Sec. 4.2).
 
     Args:
-      video: [B, T, height, width, channels], as `image_bytes` takes images.
-      patch: frames, rows and columns of a patch: (2, 8, 8) in the main text, (2, 4, 4) for the
-        attention maps.
-      mean: of each channel, taken off.
-      std: of each channel, divided by.
-      **encoding: of the patches' places; see `grid_bytes`.
+      video: Frames [B, T, height, width, channels], uint8, where 255 counts as 1, or floats.
+      patch: Numbers of frames, rows and columns per patch: (2, 8, 8) in the main text, (2, 4, 4)
+        for the attention maps.
+      mean: Mean of each channel, which is subtracted.
+      std: Standard deviation of each channel, which pixels are divided by.
+      positions: Encoding of a patch's time, row and column.
 
     Returns:
-      Content [B, M, frames * rows * columns * channels].
+      Content [B, M, frames * rows * columns * channels] and positions [M, C_position].
 
     Raises:
       InputError: patches that do not tile the video.
@@ -46,9 +46,9 @@ def video_bytes(
             "rows, columns)"
         )
     (t, h, w), (dt, dh, dw) = [n // p for n, p in zip(shape, patch, strict=True)], patch
-    video = normalised(video, mean, std).reshape(batch, t, dt, h, dh, w, dw, channels)
+    video = standardise(video, mean, std).reshape(batch, t, dt, h, dh, w, dw, channels)
     video = video.transpose(0, 1, 3, 5, 2, 4, 6, 7)  # [B, t, h, w, dt, dh, dw, channels]
-    return grid_bytes(video.reshape(batch, t, h, w, -1), **encoding)
+    return grid_bytes(video.reshape(batch, t, h, w, -1), positions=positions)
 
 
 def _spec(clip_frames: int, image_size: int) -> jax.ShapeDtypeStruct:

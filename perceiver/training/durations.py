@@ -1,7 +1,7 @@
-"""How long to train and how often to act, counted in optimiser steps.
+"""Durations and intervals of a run in optimiser steps.
 
-The paper prints ImageNet's and AudioSet's lengths in epochs and ModelNet40's in steps (Section 4),
-so a config may set either; everything after the config counts in steps.
+The paper prints the length of training in epochs for ImageNet and AudioSet and in steps for
+ModelNet40 (Section 4), so a config may set either. The code after the config counts in steps.
 """
 
 import math
@@ -10,19 +10,20 @@ from perceiver.errors import InputError
 
 
 def to_steps(*, steps: int | None, epochs: float | None, steps_per_epoch: float) -> int | None:
-    """Turns a duration given in steps or in epochs into whole optimiser steps.
+    """Converts a duration in steps or in epochs to whole optimiser steps.
 
-    Where both are set, steps win: an override in steps on the command line replaces the epochs of a
-    config.
+    If both are set, steps take precedence: an override in steps on the command line replaces the
+    epochs of a config.
 
     Args:
-      steps: the duration in optimiser steps, or None.
-      epochs: the duration in passes over the data set (fractions allowed), or None.
-      steps_per_epoch: examples of the data set / batch size over all devices; need not be whole.
+      steps: Duration in optimiser steps, or None.
+      epochs: Duration in passes over the data set (fractions allowed), or None.
+      steps_per_epoch: Number of examples in the data set / batch size over all devices; need not be
+        a whole number.
 
     Returns:
-      Steps, rounded to the nearest whole one but never from a positive duration to 0; None where
-      neither is set.
+      The number of steps, rounded to the nearest integer but at least 1 for a positive duration;
+      None if neither is set.
 
     Raises:
       InputError: a negative or non-finite duration, or epochs without a positive `steps_per_epoch`.
@@ -34,10 +35,10 @@ def to_steps(*, steps: int | None, epochs: float | None, steps_per_epoch: float)
 
 
 def to_interval(*, steps: int | None, epochs: float | None, steps_per_epoch: float) -> float | None:
-    """Turns an interval given in steps or in epochs into steps, not rounded.
+    """Converts an interval in steps or in epochs to steps, without rounding.
 
-    Something done once an epoch is then done as often as there are epochs, however long the run.
-    Arguments and errors are those of `to_steps`.
+    An action that is due once per epoch then runs exactly as often as there are epochs. Arguments
+    and errors are those of `to_steps`.
     """
     if steps is not None:
         if steps < 0 or steps != int(steps):
@@ -55,13 +56,13 @@ def to_interval(*, steps: int | None, epochs: float | None, steps_per_epoch: flo
 
 
 def is_due(step: int, every: float | None, *, last: int) -> bool:
-    """Whether something done every `every` steps is to be done after `step`.
+    """Returns whether an action with the interval `every` is due after `step`.
 
     Args:
-      step: completed steps, counted from 1.
-      every: the interval in steps, whole or not, of which the first whole step after each
-        multiple is due; None or 0 means never, not even at the last step.
-      last: the run's number of steps; whatever has an interval is also due there.
+      step: Number of completed steps, counted from 1.
+      every: Interval in steps, not necessarily whole; the first whole step at or after each
+        multiple is due. None or 0 means never, not even at the last step.
+      last: Number of steps of the run; every action with an interval is due there.
 
     Raises:
       InputError: `step` below 1 or a negative interval.

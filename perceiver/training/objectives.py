@@ -1,6 +1,6 @@
-"""What is minimised and what is measured: one label an example (Sections 4.1 and 4.3), or several.
+"""Losses and metrics: one label per example (Sections 4.1 and 4.3), or several.
 
-With several labels (AudioSet, Sec. 4.2) the classes are independent: a sigmoid each.
+With several labels (AudioSet, Sec. 4.2) the classes are independent, and each has a sigmoid.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ Batch = dict[str, jax.Array]
 
 
 class Objective(Protocol):
-    """A loss and the metrics beside it.
+    """A loss and its metrics.
 
     Attributes:
-      label: what of a batch is learned.
-      metric: the figure by which checkpoints are compared, higher is better.
-      keeps_scores: whether `metric` needs the scores of all examples at once.
+      label: Key of the labels in a batch.
+      metric: Name of the metric by which checkpoints are compared; higher is better.
+      keeps_scores: True if `metric` needs the scores of all examples at once.
     """
 
     label: str
@@ -31,24 +31,24 @@ class Objective(Protocol):
     keeps_scores: bool
 
     def loss(self, logits: jax.Array, batch: Batch) -> jax.Array:
-        """Logits [B, classes] and the batch's labels to the loss of each example, [B]."""
+        """Returns the loss of each example, [B], from logits [B, classes] and the labels."""
 
     def metrics(self, logits: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-        """What can be said of each example by itself, arrays [B]."""
+        """Returns the metrics that are defined for a single example, arrays [B]."""
 
     def average(self, logits: jax.Array) -> jax.Array:
-        """Logits of W windows [W, B, classes] to those of their mean scores, [B, classes]."""
+        """Returns the logits [B, classes] of the mean scores of W windows [W, B, classes]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OneLabel:
     """Softmax cross-entropy of 'label' [B]; top-1 and top-5.
 
-    A batch of mixed examples has 'other_label' [B] and 'label_weight' [B], the share of 'label' in
-    the target. Accuracy is always that of 'label'.
+    A batch of mixed examples has 'other_label' [B] and 'label_weight' [B], the weight of 'label' in
+    the target. Accuracy is always computed for 'label'.
 
     Attributes:
-      label_smoothing: of the training loss, at least 0 and below 1.
+      label_smoothing: Smoothing of the training labels, at least 0 and below 1.
     """
 
     label_smoothing: float = 0.0
@@ -75,7 +75,7 @@ class OneLabel:
 
 @dataclasses.dataclass(frozen=True)
 class ManyLabels:
-    """Sigmoid cross-entropy of 'labels' [B, classes] of 0 and 1, the mean over the classes; mAP."""
+    """Sigmoid cross-entropy of 'labels' [B, classes], 0 or 1, averaged over the classes; mAP."""
 
     label = "labels"
     metric = "mAP"
@@ -88,7 +88,7 @@ class ManyLabels:
         return losses.mean(axis=-1)
 
     def metrics(self, logits, batch):
-        """See `Objective`; the mean average precision can't be had of one example."""
+        """See `Objective`; the mean average precision of a single example is not defined."""
         del logits, batch
         return {}
 
@@ -100,10 +100,10 @@ class ManyLabels:
 
 
 def make_objective(name: str, *, label_smoothing: float) -> Objective:
-    """The objective called 'softmax' or 'sigmoid'.
+    """Returns the objective named 'softmax' or 'sigmoid'.
 
     Raises:
-      InputError: another name, smoothing out of range, or with 'sigmoid', which has none.
+      InputError: an unknown name, a smoothing out of range, or one with 'sigmoid', which has none.
     """
     objective = look_up({"softmax": OneLabel, "sigmoid": ManyLabels}, name, what="loss")
     if objective is OneLabel:
@@ -112,11 +112,11 @@ def make_objective(name: str, *, label_smoothing: float) -> Objective:
         return OneLabel(label_smoothing)
     if label_smoothing:
         raise InputError(
-            f"label_smoothing is {label_smoothing}; the sigmoid loss has none, set it to 0"
+            f"label_smoothing is {label_smoothing}; the sigmoid loss has none: set it to 0"
         )
     return ManyLabels()
 
 
 def _log_mean_exp(x: jax.Array) -> jax.Array:
-    """log(mean(exp(x))) over the first axis."""
+    """Returns log(mean(exp(x))) over the first axis."""
     return jax.nn.logsumexp(x, axis=0) - jnp.log(x.shape[0])

@@ -1,7 +1,7 @@
-"""Optimisers by name, and the moving average of what they train.
+"""Optimisers by name, and the moving average of the parameters that they train.
 
-The paper trains everything with LAMB (You et al., 2020, arXiv:1904.00962, Algorithm 2; Section 4).
-AdamW and SGD with momentum are for the baselines, which their own authors train so.
+The paper trains every network with LAMB (You et al., 2020, arXiv:1904.00962, Algorithm 2; Sec. 4).
+AdamW and SGD with momentum are what the authors of the baselines use.
 """
 
 import math
@@ -13,21 +13,18 @@ import jax.numpy as jnp
 import optax
 
 from perceiver.errors import InputError
-from perceiver.names import look_up
+from perceiver.names import build
 
 Tree = Any
 
 
 def make_optimizer(
-    *,
     name: str,
+    *,
     learning_rate: optax.Schedule,
     weight_decay: float,
-    b1: float,
-    b2: float,
-    eps: float,
-    momentum: float,
     clip_norm: float,
+    **own: float,
 ) -> optax.GradientTransformation:
     """Builds gradient clipping followed by an optimiser.
 
@@ -35,45 +32,98 @@ def make_optimizer(
     readable.
 
     Args:
-      name: 'lamb'; 'adamw', with decoupled decay (the decay is scaled by the learning rate but not
-        by the gradient's second moment); or 'sgd', Nesterov-free momentum with coupled, L2-style
-        decay (the decay is added to the gradient before the momentum), as ResNets are trained.
-      learning_rate: function of the number of updates made.
-      weight_decay: coefficient, for the parameters that `decayed` picks; 0 for none.
-      b1: decay of the gradient's first moment; 'lamb' and 'adamw'.
-      b2: decay of the gradient's second moment; 'lamb' and 'adamw'.
-      eps: added to the root of the second moment; 'lamb' and 'adamw'.
-      momentum: decay of the summed gradients; 'sgd'.
-      clip_norm: largest Euclidean norm of the whole gradient; 0 for no clipping.
+      name: Optimiser, 'lamb', 'adamw' or 'sgd'; see `lamb`, `adamw` and `sgd`.
+      learning_rate: Learning rate as a function of the number of updates made.
+      weight_decay: Coefficient of weight decay for the parameters that `decayed` selects; 0 for
+        none.
+      clip_norm: Largest Euclidean norm of the whole gradient; 0 for no clipping.
+      **own: Arguments of the chosen optimiser alone.
 
     Returns:
       An optax transformation whose `update` needs the parameters.
 
     Raises:
-      InputError: an unknown name (with the nearest one) or a number out of range.
+      InputError: an unknown name, a key that this optimiser does not have, a missing one, or a
+        number out of range.
     """
-    optimizer = look_up(_OPTIMIZERS, name, what="optimizer")
-    for what, value in (("b1", b1), ("b2", b2), ("momentum", momentum)):
-        if not 0 <= value < 1:
-            raise InputError(f"{what} must be at least 0 and below 1, not {value}.")
-    for what, value in (("weight_decay", weight_decay), ("eps", eps), ("clip_norm", clip_norm)):
-        if not (math.isfinite(value) and value >= 0):
-            raise InputError(f"{what} must be finite and at least 0, not {value}.")
+    _check_finite(weight_decay=weight_decay, clip_norm=clip_norm)
+    shared = {"learning_rate": learning_rate, "weight_decay": weight_decay}
     return optax.chain(
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
-        optimizer(
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            b1=b1,
-            b2=b2,
-            eps=eps,
-            momentum=momentum,
-        ),
+        build(_OPTIMIZERS, name, what="optimizer", own=own, shared=shared),
     )
 
 
+def lamb(
+    *, learning_rate: optax.Schedule, weight_decay: float, b1: float, b2: float, eps: float
+) -> optax.GradientTransformation:
+    """LAMB.
+
+    Args:
+      learning_rate: Learning rate as a function of the number of updates made.
+      weight_decay: Coefficient of weight decay.
+      b1: Decay rate of the gradient's first moment.
+      b2: Decay rate of the gradient's second moment.
+      eps: Number added to the root of the second moment.
+    """
+    _check_decay_rates(b1=b1, b2=b2)
+    _check_finite(eps=eps)
+    return optax.lamb(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=decayed)
+
+
+def adamw(
+    *, learning_rate: optax.Schedule, weight_decay: float, b1: float, b2: float, eps: float
+) -> optax.GradientTransformation:
+    """AdamW, with decoupled decay: scaled by the learning rate but not by the second moment.
+
+    The arguments are those of `lamb`.
+    """
+    _check_decay_rates(b1=b1, b2=b2)
+    _check_finite(eps=eps)
+    return optax.adamw(
+        learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=decayed
+    )
+
+
+def sgd(
+    *, learning_rate: optax.Schedule, weight_decay: float, momentum: float
+) -> optax.GradientTransformation:
+    """SGD with momentum (not Nesterov's) and L2 decay, as ResNets are trained.
+
+    Args:
+      learning_rate: Learning rate as a function of the number of updates made.
+      weight_decay: Coefficient of weight decay, added to the gradient before the momentum.
+      momentum: Decay rate of the summed gradients.
+    """
+    _check_decay_rates(momentum=momentum)
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay, mask=decayed),
+        optax.trace(decay=momentum),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+_OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "lamb": lamb,
+    "adamw": adamw,
+    "sgd": sgd,
+}
+
+
+def _check_decay_rates(**rates: float) -> None:
+    for name, value in rates.items():
+        if not 0 <= value < 1:
+            raise InputError(f"{name} must be at least 0 and below 1, not {value}.")
+
+
+def _check_finite(**values: float) -> None:
+    for name, value in values.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise InputError(f"{name} must be finite and at least 0, not {value}.")
+
+
 def decayed(params: Tree) -> Tree:
-    """Tells which parameters weight decay applies to: those that Haiku names 'w'.
+    """Returns which parameters weight decay applies to: those that Haiku names 'w'.
 
     These are the weights of linear layers and convolutions. Biases, the scales and offsets of
     LayerNorm and BatchNorm, latent arrays ('latents'), learned positions ('positions') and learned
@@ -91,51 +141,26 @@ def decayed(params: Tree) -> Tree:
 
 
 def ema_update(ema: Tree, values: Tree, step: jax.typing.ArrayLike, decay: float) -> Tree:
-    """Moves the exponential moving average of parameters and the like one step on.
+    """Advances the exponential moving average of parameters and state by one step.
 
     The decay ramps up as min(decay, (1 + step) / (10 + step)), so that the initial values are soon
     forgotten (tf.train.ExponentialMovingAverage).
 
     Args:
-      ema: the average so far, a tree like `values`.
-      values: after the step's update; integers, which count, are taken as they are.
-      step: updates made before this one, an integer scalar.
-      decay: the decay once the ramp has reached it, from 0 to 1.
+      ema: The average so far, a tree like `values`.
+      values: Values after the step's update; integers, which are counters, are copied.
+      step: Number of updates made before this one, an integer scalar.
+      decay: Decay at the end of the ramp, from 0 to 1.
 
     Returns:
       The new average, in the dtypes of `ema`.
     """
     step = jnp.asarray(step, jnp.float32)
-    kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    retained = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
 
     def average(old, new):
         if not jnp.issubdtype(old.dtype, jnp.floating):
             return new
-        return (kept * old + (1.0 - kept) * new).astype(old.dtype)
+        return (retained * old + (1.0 - retained) * new).astype(old.dtype)
 
     return jax.tree.map(average, ema, values)
-
-
-def _lamb(*, learning_rate, weight_decay, b1, b2, eps, **_) -> optax.GradientTransformation:
-    return optax.lamb(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=decayed)
-
-
-def _adamw(*, learning_rate, weight_decay, b1, b2, eps, **_) -> optax.GradientTransformation:
-    return optax.adamw(
-        learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=decayed
-    )
-
-
-def _sgd(*, learning_rate, weight_decay, momentum, **_) -> optax.GradientTransformation:
-    return optax.chain(
-        optax.add_decayed_weights(weight_decay, mask=decayed),
-        optax.trace(decay=momentum),
-        optax.scale_by_learning_rate(learning_rate),
-    )
-
-
-_OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
-    "lamb": _lamb,
-    "adamw": _adamw,
-    "sgd": _sgd,
-}

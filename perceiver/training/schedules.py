@@ -1,8 +1,8 @@
 """Learning rate as a function of the step.
 
-ImageNet (Section 4.1): 0.004, divided by 10 at epochs 84, 102 and 114 of 120: 'step'. ModelNet40
-(Section 4.3): 0.001 throughout: 'constant'. 'cosine' (Loshchilov and Hutter, 2017) is what the ViT
-baseline's authors use.
+ImageNet uses 'step': 0.004, divided by 10 at epochs 84, 102 and 114 of 120 (Section 4.1).
+ModelNet40 uses 'constant': 0.001 (Section 4.3). The authors of the ViT baseline use 'cosine'
+(Loshchilov and Hutter, 2017).
 """
 
 import math
@@ -13,53 +13,38 @@ import jax.numpy as jnp
 import optax
 
 from perceiver.errors import InputError
-from perceiver.names import look_up
+from perceiver.names import build
 
 
 def learning_rate(
-    *,
-    name: str,
-    base: float,
-    total_steps: int,
-    warmup_steps: int = 0,
-    boundaries: Sequence[int] = (),
-    factor: float = 0.1,
+    name: str, *, base: float, total_steps: int, warmup_steps: int, **own
 ) -> optax.Schedule:
     """Returns the learning rate as a function of the number of updates already made.
 
-    Every schedule rises linearly from 0 at step 0 to its full value at `warmup_steps` (the step
-    schedule's boundaries count from step 0, not from the end of the warm-up).
+    Every schedule rises linearly from 0 at step 0 to its full value at `warmup_steps`.
 
     Args:
-      name: 'constant'; 'step', `base` times `factor` once for each boundary reached; or 'cosine',
-        half a cosine from `base` at the end of the warm-up to 0 at `total_steps`.
-      base: the rate after the warm-up, at least 0.
-      total_steps: length of the run in steps, at least 1; only 'cosine' depends on it.
-      warmup_steps: length of the linear rise in steps.
-      boundaries: rising positive steps; read by 'step' alone. Those beyond the run are never
-        reached.
-      factor: what each boundary multiplies the rate by, above 0; read by 'step' alone.
+      name: Schedule, 'constant', 'step' or 'cosine'; see `constant`, `step` and `cosine`.
+      base: Rate after the warm-up, at least 0.
+      total_steps: Length of the run in steps, at least 1.
+      warmup_steps: Length of the linear rise in steps; 0 for none.
+      **own: Arguments of the chosen schedule alone.
 
     Returns:
-      A function of an integer step, Python's or traced, to a float32 scalar.
+      A function from an integer step, a Python or traced one, to a float32 scalar.
 
     Raises:
-      InputError: an unknown name (with the nearest one) or a value out of range.
+      InputError: an unknown name, a key that this schedule does not have, a missing one, or a value
+        out of range.
     """
-    shape = look_up(_SHAPES, name, what="learning rate schedule")
     if not (math.isfinite(base) and base >= 0):
         raise InputError(f"the base learning rate must be finite and at least 0, not {base}.")
     if total_steps < 1:
         raise InputError(f"total_steps must be at least 1, not {total_steps}.")
     if warmup_steps < 0:
         raise InputError(f"warmup_steps must be at least 0, not {warmup_steps}.")
-    after_warmup = shape(
-        base=base,
-        total_steps=total_steps,
-        warmup_steps=warmup_steps,
-        boundaries=tuple(boundaries),
-        factor=factor,
-    )
+    shared = {"base": base, "total_steps": total_steps, "warmup_steps": warmup_steps}
+    after_warmup = build(_SCHEDULES, name, what="learning rate schedule", own=own, shared=shared)
 
     def schedule(step: jax.typing.ArrayLike) -> jax.Array:
         rise = (
@@ -72,17 +57,26 @@ def learning_rate(
     return schedule
 
 
-def _constant(*, base: float, **_) -> optax.Schedule:
+def constant(*, base: float) -> optax.Schedule:
+    """Returns the rate `base` at every step."""
     return lambda step: jnp.float32(base)
 
 
-def _step(*, base: float, boundaries: tuple[int, ...], factor: float, **_) -> optax.Schedule:
+def step(*, base: float, boundaries: Sequence[int], factor: float) -> optax.Schedule:
+    """Returns `base`, multiplied by `factor` at each boundary that has been reached.
+
+    Args:
+      base: Rate before the first boundary.
+      boundaries: Positive steps in rising order, counted from step 0, not from the end of the
+        warm-up. Boundaries beyond the run are never reached.
+      factor: Factor at each boundary, above 0.
+    """
+    boundaries = tuple(boundaries)
     if any(later <= earlier for earlier, later in zip((0, *boundaries), boundaries, strict=False)):
         raise InputError(f"boundaries must be positive and rising, not {boundaries}.")
     if not (math.isfinite(factor) and factor > 0):
         raise InputError(f"factor must be finite and above 0, not {factor}.")
-    # A table of rates, each rounded once, rather than a product of factors that rounds at every
-    # boundary.
+    # A table of rates, each rounded once, instead of a product that rounds at every boundary.
     rates = [base * factor**reached for reached in range(len(boundaries) + 1)]
 
     def schedule(step):
@@ -92,7 +86,8 @@ def _step(*, base: float, boundaries: tuple[int, ...], factor: float, **_) -> op
     return schedule
 
 
-def _cosine(*, base: float, total_steps: int, warmup_steps: int, **_) -> optax.Schedule:
+def cosine(*, base: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
+    """Returns half a cosine, from `base` at the end of the warm-up to 0 at `total_steps`."""
     if warmup_steps >= total_steps:
         raise InputError(
             f"a cosine needs warmup_steps ({warmup_steps}) below total_steps ({total_steps})."
@@ -105,8 +100,8 @@ def _cosine(*, base: float, total_steps: int, warmup_steps: int, **_) -> optax.S
     return schedule
 
 
-_SHAPES: dict[str, Callable[..., optax.Schedule]] = {
-    "constant": _constant,
-    "step": _step,
-    "cosine": _cosine,
+_SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
+    "constant": constant,
+    "step": step,
+    "cosine": cosine,
 }

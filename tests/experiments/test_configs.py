@@ -1,19 +1,45 @@
-"""Every config and variant, found by looking, at full size by shape; and the paper's recipes."""
+"""All configs and variants: networks at full size by shape, the paper's recipes, keys and choices.
+
+Also their reference page, and the configs that earlier versions stored.
+"""
+
+import dataclasses
+import functools
+import inspect
+import json
+import re
 
 import jax
 import pytest
+from ml_collections import ConfigDict
 
-from experiments.cli.config_files import all_configs, config_files, load_config
+from configs import choices
+from configs.base import base, override
+from experiments.cli.config_files import (
+    all_configs,
+    choice_keys,
+    config_files,
+    describe,
+    flatten,
+    key_lines,
+    load_config,
+)
+from experiments.model_table.config_page import PAGE, config_reference
+from experiments.run.directory import check_resumable
 from experiments.run.from_config import from_config
 from perceiver import networks
+from perceiver.architecture import Architecture
 from perceiver.errors import InputError
+from perceiver.modalities import MODALITIES
+from perceiver.model import Perceiver
+from perceiver.stored_configs import upgrade
 from tests.processes import ROOT
 
 CONFIGS = dict(all_configs())
 
 
 def test_configs_are_found():
-    """As many as there are files with a get_config, and none that imports more than it may."""
+    """There are as many as files with a get_config."""
     assert {f.name for f in config_files()} == {
         f.name for f in (ROOT / "configs").glob("*.py") if "def get_config(" in f.read_text()
     }
@@ -21,7 +47,7 @@ def test_configs_are_found():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_network_at_full_size(name):
-    """It builds, and has as many parameters as the formula says."""
+    """The network builds, and has as many parameters as the formula says."""
     config = CONFIGS[name]
     experiment = from_config(config)
     variables = jax.eval_shape(experiment.initial_variables)
@@ -52,7 +78,7 @@ def test_imagenet_is_the_papers_recipe():
 
 
 def test_modelnet40_is_the_papers_recipe():
-    """Sec. 4.3: 2 cross-attends, 6 self-attends a tower, batch 512, 50,000 steps of 0.001."""
+    """Sec. 4.3: 2 cross-attends, 6 self-attends per tower, batch 512, 50,000 steps at 0.001."""
     config = CONFIGS["configs/modelnet40.py"]
     experiment = from_config(config, num_examples=9843)
     assert (config.train.batch_size, experiment.total_steps) == (512, 50_000)
@@ -65,7 +91,7 @@ def test_modelnet40_is_the_papers_recipe():
 
 @pytest.mark.parametrize("name", [n for n in CONFIGS if n.startswith("configs/audioset.py")])
 def test_audioset_is_the_papers_recipe(name):
-    """Sec. 4.2: 100 epochs, 32 frames, 16 windows, 527 classes; two attends of 8, unshared."""
+    """Sec. 4.2: 100 epochs, 32 frames, 16 windows, 527 classes; 2 towers of 8, unshared."""
     config = CONFIGS[name]
     assert (config.train.epochs, config.train.loss, config.data.num_classes) == (
         100,
@@ -138,7 +164,7 @@ def test_networks_of_imagenet():
 
 
 def test_pictures_from_a_folder():
-    """Any network; its data alone differ."""
+    """Any network can be combined with a folder; only its data differ."""
     plain, folder = (load_config(f"configs/imagenet.py:vit_ff{x}") for x in ("", ",folder"))
     assert folder.data.name == "image_folder"
     assert folder.model.to_dict() == plain.model.to_dict()
@@ -147,3 +173,226 @@ def test_pictures_from_a_folder():
     for wrong in ("folder,folder", "vit_ff,foldr", "vit_ff,", "folder,"):
         with pytest.raises(InputError, match="unknown variant"):
             load_config(f"configs/imagenet.py:{wrong}")
+
+
+class TestChoices:
+    """A config has only the keys of the optimiser, schedule and positions that it chooses."""
+
+    @pytest.mark.parametrize("name", CONFIGS)
+    def test_configs_have_the_keys_of_their_choices_alone(self, name):
+        keys = dict(flatten(CONFIGS[name]))
+        for key in choice_keys(CONFIGS[name]):
+            records = choices.CHOICES[re.sub(r"\.inputs\.\w+\.", ".inputs.*.", key)]
+            section = key.rpartition(".")[0]
+            all_own = {own for record in records.values() for own in record}
+            assert {own for own in all_own if f"{section}.{own}" in keys} == records[
+                keys[key]
+            ].keys()
+
+    def test_keys_that_choose(self):
+        assert choice_keys(CONFIGS["configs/folder.py:sound_video"]) == [
+            "optimizer.name",
+            "optimizer.schedule",
+            "model.inputs.audio.positions",
+            "model.inputs.video.positions",
+        ]
+        assert choice_keys(CONFIGS["configs/folder.py:points"]) == [
+            "optimizer.name",
+            "optimizer.schedule",
+        ]
+        assert choice_keys(ConfigDict()) == []
+
+    def test_own_keys_are_replaced_and_shared_ones_keep_their_value(self):
+        chosen = {
+            "optimizer.name": "sgd",
+            "optimizer.schedule": "step",
+            "model.inputs.image.positions": "learned",
+        }
+        config = load_config("configs/digits.py", chosen)
+        plain = load_config("configs/digits.py")
+        old, new = (dict(flatten(c)) for c in (plain, config))
+        image = "model.inputs.image."
+        assert old.keys() - new.keys() == {
+            *(f"optimizer.{key}" for key in ("b1", "b2", "eps")),
+            *(f"{image}{key}" for key in ("bands", "max_resolution", "spacing")),
+        }
+        assert {key: new[key] for key in new.keys() - old.keys()} == {
+            "optimizer.momentum": 0.9,
+            "optimizer.boundaries": (),
+            "optimizer.boundaries_epochs": (),
+            "optimizer.factor": 0.1,
+            f"{image}learned_channels": 128,
+            f"{image}learned_init_scale": 1.0,
+        }
+        assert {key: new[key] for key in new if old.get(key, new[key]) != new[key]} == chosen
+        from_config(config)
+
+        plain.optimizer.b1 = 0.8
+        choices.choose(plain, "optimizer.name", "adamw")
+        assert plain.optimizer.b1 == 0.8
+
+    @pytest.mark.parametrize("name", ["lamb", "adamw", "sgd"])
+    @pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
+    @pytest.mark.parametrize("positions", ["fourier", "learned", "none"])
+    def test_every_choice_builds(self, name, schedule, positions):
+        """The records of configs/choices.py have the keys that the library expects."""
+        chosen = {
+            "optimizer.name": name,
+            "optimizer.schedule": schedule,
+            "model.inputs.image.positions": positions,
+        }
+        from_config(load_config("configs/digits.py", chosen))
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("optimizer.name", "lamp", "unknown optimizer 'lamp': did you mean 'lamb'?"),
+            ("optimizer.schedule", "cosin", "unknown learning rate schedule 'cosin': did you"),
+            ("model.inputs.image.positions", "fourrier", "did you mean 'fourier'?"),
+            ("optimizer.nam", "sgd", "unknown config key 'optimizer.nam': did you mean"),
+        ],
+    )
+    def test_unknown_choices_are_errors(self, key, value, message):
+        with pytest.raises(InputError) as error:
+            load_config("configs/digits.py", {key: value})
+        assert message in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("optimizer.momentum", 0.5, "optimizer 'lamb' has no key 'momentum'"),
+            ("optimizer.boundaries", (5,), "schedule 'cosine' has no key 'boundaries'"),
+            ("optimizer.name", "sgd", "optimizer 'sgd' has no key 'b1'"),
+            ("model.inputs.image.positions", "none", "positions 'none' has no key 'bands'"),
+            ("model.inputs.image.learned_channels", 8, "positions 'fourier' has no key 'learned_"),
+        ],
+    )
+    def test_keys_without_effect_are_errors(self, key, value, message):
+        """The config was changed in Python, without a choice."""
+        config = load_config("configs/digits.py")
+        section, _, name = key.rpartition(".")
+        values = functools.reduce(lambda values, part: values[part], section.split("."), config)
+        values[name] = value
+        with pytest.raises(InputError) as error:
+            from_config(config)
+        assert message in str(error.value)
+
+    def test_overrides_of_unknown_keys_are_errors(self):
+        for wrong in ("optimizer.momentum", "train.batchsize", "trian.seed"):
+            with pytest.raises(ValueError, match=f"unknown key '{wrong}'"):
+                override(base(), {wrong: 1})
+
+
+class TestReference:
+    @pytest.mark.parametrize("name", CONFIGS)
+    def test_every_key_has_a_description(self, name):
+        described = describe(str(ROOT / name))
+        config = CONFIGS[name]
+        assert [(key, default) for key, default, _ in described] == list(flatten(config))
+        assert not [key for key, _, description in described if not description]
+
+    def test_keys_with_several_meanings(self):
+        def description(spec, wanted):
+            return {key: text for key, _, text in describe(f"configs/{spec}")}[wanted]
+
+        assert description("imagenet.py:resnet", "model.channels").startswith("Output channels")
+        assert description("imagenet.py:vit", "model.channels").startswith("Channels of an input")
+        assert description("folder.py:sound", "model.inputs.audio.patch") == "Samples per input"
+        assert "rows" in description("folder.py:video", "model.inputs.video.patch")
+        assert "TFDS" in description("imagenet.py", "data.tfds_name")
+        assert "joined by +" in description("audioset.py", "data.train_split")
+
+    def test_lines_for_help(self):
+        lines = key_lines("configs/digits.py")
+        assert all(len(line) <= 100 for line in lines)
+        (line,) = [line for line in lines if line.startswith("  train.batch_size=")]
+        assert line.split(maxsplit=1) == [
+            "train.batch_size=64",
+            "Examples per step, over all hosts and devices",
+        ]
+        chosen = key_lines("configs/digits.py", {"optimizer.name": "sgd"})
+        assert any(line.startswith("  optimizer.momentum=0.9 ") for line in chosen)
+
+    def test_descriptions_of_a_config_from_elsewhere(self, tmp_path):
+        """Its own keys get its comments; the shared keys get those of configs/."""
+        text = (ROOT / "configs" / "digits.py").read_text()
+        added = "    config.data.speed = 2.0  # playback speed\n    config.data.bare = 1\n"
+        config = tmp_path / "mine.py"
+        before = "    config.model.num_latents"
+        config.write_text(text.replace(before, f"{added}{before}"))
+        described = {key: text for key, _, text in describe(str(config))}
+        assert described["data.speed"] == "Playback speed"
+        assert described["data.bare"] == ""
+        assert described["train.steps"] == "Length of the run in steps"
+
+    def test_page_is_current(self):
+        assert PAGE.read_text() == config_reference(), (
+            "docs/configs.md is out of date: "
+            "python -m experiments.model_table --format=config_reference > docs/configs.md"
+        )
+
+    def test_page_has_every_key(self):
+        page = PAGE.read_text()
+        for config in CONFIGS.values():
+            for key, _ in flatten(config):
+                general = re.sub(r"\.inputs\.\w+\.", ".inputs.MODALITY.", key)
+                assert f"| `{key}` |" in page or f"| `{general}` |" in page, key
+        for records in choices.CHOICES.values():
+            for own in {key for record in records.values() for key in record}:
+                assert f".{own}` |" in page
+
+
+def test_defaults_of_the_library_are_the_papers_network():
+    """Configs do not import the library, so these numbers are in both."""
+    model = CONFIGS["configs/imagenet.py"].model
+    sizes = {field.name: field.default for field in dataclasses.fields(Architecture)}
+    arithmetic = inspect.signature(Perceiver.__init__).parameters
+    how = {key: arithmetic[key].default for key in ("attention", "dtype", "remat")}
+    assert {key: model[key] for key in (sizes | how)} == sizes | how
+
+
+def test_every_modality_is_in_some_config():
+    used = {name for config in CONFIGS.values() for name in config.model.inputs}
+    assert used == MODALITIES.keys()
+
+
+# Keys that earlier versions stored in addition to those that configs/digits.py has now.
+OLD_OPTIMIZER = {"momentum": 0.9, "boundaries": [], "boundaries_epochs": [], "factor": 0.1}
+OLD_INPUTS = {"learned_channels": 128, "learned_init_scale": 1.0}
+
+
+class TestStoredConfigs:
+    @pytest.fixture
+    def workdir(self, tmp_path):
+        """A run folder that an earlier version wrote."""
+        stored = json.loads(load_config("configs/digits.py").to_json())
+        stored["optimizer"] |= OLD_OPTIMIZER
+        stored["model"]["inputs"]["image"] |= OLD_INPUTS
+        (tmp_path / "config.json").write_text(json.dumps({"config": stored}))
+        (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+        return tmp_path
+
+    def test_resumes_without_insist(self, workdir, capsys):
+        check_resumable(workdir, load_config("configs/digits.py"), insist=False)
+        assert capsys.readouterr().out == ""
+
+    def test_another_value_is_still_another_run(self, workdir):
+        config = load_config("configs/digits.py")
+        config.optimizer.b1 = 0.5
+        with pytest.raises(InputError, match=r"config\.optimizer\.b1=0\.5, before 0\.9"):
+            check_resumable(workdir, config, insist=False)
+
+    @pytest.mark.parametrize("name", CONFIGS)
+    def test_is_upgraded_to_the_config_of_this_version(self, name):
+        now = json.loads(CONFIGS[name].to_json())
+        assert upgrade(now) == now
+        stored = json.loads(CONFIGS[name].to_json())
+        adam = {"b1": 0.9, "b2": 0.999, "eps": 1e-6}
+        stored["optimizer"] = adam | OLD_OPTIMIZER | now["optimizer"]
+        fourier = {"bands": 4, "max_resolution": [], "spacing": "linear"}
+        for modality, section in now["model"]["inputs"].items():
+            if "positions" in section:
+                stored["model"]["inputs"][modality] = fourier | OLD_INPUTS | section
+        assert upgrade(stored) == now
+        of_network = {key: stored[key] for key in ("model", "data", "train")}
+        assert upgrade(of_network) == {key: now[key] for key in of_network}

@@ -13,6 +13,8 @@ import pytest
 
 from experiments import train
 from experiments.cli.config_files import all_configs, flatten
+from perceiver import library
+from perceiver.library.safetensors_files import write_safetensors
 from perceiver.training.logging.metrics import read_metrics
 from tests.experiments import small_data
 from tests.processes import run
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("kept_decoders")
 
 CONFIGS = dict(all_configs())
 
-# Set wherever a config has the key; every part keeps something to do.
+# Set in each config that has the key; every part of a network remains in use.
 SMALL = {
     "data.image_size": 16,
     "data.num_points": 36,
@@ -53,10 +55,10 @@ MAKERS = {
 
 
 def options(config):
-    """What a config chooses: values that are not numbers, and which numbers are 0, 1 or neither.
+    """Returns the options of a config: values that are not numbers, and whether numbers are 0 or 1.
 
-    Those of the model are counted for each kind of network, but for those of the byte arrays,
-    which are made before any network sees them.
+    Options of the model count once per kind of network, except those of the byte arrays, which do
+    not depend on the network.
     """
     network = config.model.name
     chosen = {(network, config.data.name)}
@@ -112,7 +114,7 @@ def test_the_quick_configs_have_all_that_any_config_has():
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """The folder of a kind of data set, made when it is first asked for."""
+    """A function from the name of a data set to its folder, which the first call makes."""
     made = {}
 
     def folder(name):
@@ -126,7 +128,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def quick_compilation():
-    """Two steps run faster than XLA's optimisations."""
+    """Turns off XLA's optimisations, which take longer than two steps."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -147,7 +149,8 @@ def shrink(config):
     if config.model.get("unrolled"):  # a cross-attend for each of the 4 time steps of patches
         config.model.num_cross_attends = config.model.num_towers = 4
     for inputs in config.model.inputs.values():
-        inputs.bands = 3
+        if "bands" in inputs:
+            inputs.bands = 3
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -183,8 +186,8 @@ def check_training(name, tmp_path, folders):
     assert 0 <= result["mAP" if config.train.loss == "sigmoid" else "top1"] <= 1
 
 
-def test_one_is_evaluated_by_its_own_program(tmp_path, folders):
-    """By processes as users start them, several labels a clip and both modalities."""
+def test_evaluate_in_a_process(tmp_path, folders):
+    """In processes as users start them, with several labels per clip and both modalities."""
     arguments = [
         "--config=configs/audioset.py:mel_video",
         f"--workdir={tmp_path}",
@@ -198,7 +201,7 @@ def test_one_is_evaluated_by_its_own_program(tmp_path, folders):
 
 
 def test_mixed_pictures_train(tmp_path, folders):
-    """Mixup on half of the pairs and CutMix on the others."""
+    """Half of the pairs use Mixup, the other half CutMix."""
     config = CONFIGS["configs/folder.py"].copy_and_resolve_references()
     shrink(config)
     config.data.dir = str(folders("image_folder"))
@@ -207,3 +210,34 @@ def test_mixed_pictures_train(tmp_path, folders):
     records = read_metrics(tmp_path / "run")
     assert all(np.isfinite(r["loss"]) for r in records)
     assert all("top1" in r for r in records)
+
+
+def test_a_run_of_an_earlier_version_resumes(tmp_path):
+    """Its config.json has the keys of all optimisers, schedules and position encodings."""
+    config = CONFIGS["configs/digits.py"].copy_and_resolve_references()
+    shrink(config)
+    config.data.image_size = 8
+    assert train.main(config, str(tmp_path)) is None
+    file = tmp_path / "config.json"
+    stored = json.loads(file.read_text())
+    stored["config"]["optimizer"] |= {
+        "momentum": 0.9,
+        "boundaries": [],
+        "boundaries_epochs": [],
+        "factor": 0.1,
+    }
+    stored["config"]["model"]["inputs"]["image"] |= {
+        "learned_channels": 128,
+        "learned_init_scale": 1.0,
+    }
+    file.write_text(json.dumps(stored))
+    classifier, images = library.load(tmp_path), np.zeros([1, 8, 8, 1], np.uint8)
+    logits = classifier.logits(images)
+    classifier.config = stored["config"]  # as an earlier version exported it
+    write_safetensors(classifier, tmp_path / "file.safetensors")
+    exported = library.load(tmp_path / "file.safetensors")
+    np.testing.assert_array_equal(exported.logits(images), logits)
+    config.train.steps = 3
+    assert train.main(config, str(tmp_path)) is None
+    steps = [r["step"] for r in read_metrics(tmp_path) if r["split"] == "train"]
+    assert steps == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""The table of sizes, against the paper's figures."""
+"""The table of sizes against the numbers in the paper."""
 
 import json
 
@@ -16,7 +16,7 @@ def test_json_of_one_config():
     assert parts["self-attends"]["parameters"] == 6 * 6_301_696
 
 
-def test_overrides_count():
+def test_overrides_change_the_sizes():
     """Table 7's network without sharing."""
     out, _ = run(
         "model_table",
@@ -36,8 +36,8 @@ def test_all_configs():
     assert everything.keys() == dict(all_configs()).keys()
 
 
-def test_beside_the_papers_tables():
-    """Every size that Tables 2, 5, 6 and 7 print agrees, but for the slip of Table 6."""
+def test_papers_tables():
+    """Every size in Tables 2, 5, 6 and 7 agrees, except the slip in Table 6."""
     out, _ = run("model_table", "--paper")
     lines = out.splitlines()
     (slip,) = [line for line in lines if "DIFFERS" in line]
@@ -48,7 +48,7 @@ def test_beside_the_papers_tables():
     assert lines[-1] == "30 of 31 printed sizes agree to the last printed digit"
 
 
-def test_beside_the_papers_tables_as_json():
+def test_papers_tables_as_json():
     rows = json.loads(run("model_table", "--paper", "--format=json")[0])
     by_row = {(row["table"], row["row"], row["metric"]): row for row in rows}
     unshared = by_row[7, "No weight sharing", "top-1"]
@@ -80,11 +80,12 @@ def test_beside_the_papers_tables_as_json():
     assert wrong == ["1 (at start)"]
 
 
-def test_flags_that_do_not_go_together():
+def test_incompatible_flags():
     config = "--config=configs/digits.py"
     for arguments, said in (
         (["--paper", config], "--paper is about all configs; leave --config out"),
         (["--format=markdown", config], "--format=markdown is about all configs"),
+        (["--format=config_reference", config], "--format=config_reference is about all configs"),
         (["--paper", "--format=markdown"], "--paper goes with --format=text or json"),
     ):
         _, err = run("model_table", *arguments, status=2)

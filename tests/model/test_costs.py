@@ -10,16 +10,13 @@ from perceiver.architecture import Architecture
 from perceiver.costs import perceiver_costs, total
 from perceiver.modalities.image import image_bytes
 from perceiver.model import Perceiver
+from perceiver.positions import Fourier, Learned
 
 IMAGE = dict(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
-    bands=64,
-    max_resolution=(224, 224),
-    spacing="linear",
-    learned_channels=128,
-    learned_init_scale=1.0,
 )
+FOURIER = Fourier(bands=64, max_resolution=(224, 224), spacing="linear")
 
 
 def imagenet_costs(**sizes):
@@ -28,7 +25,7 @@ def imagenet_costs(**sizes):
     )
 
 
-def imagenet_parameters(positions="fourier", **sizes):
+def imagenet_parameters(positions=FOURIER, **sizes):
     """Counts the parameters of the network."""
     forward = hk.transform(
         lambda x: Perceiver(Architecture(**sizes), 1000)(
@@ -126,7 +123,9 @@ def test_formula_equals_network(sizes):
 
 def test_learned_positions_count():
     """Table 2's network has 128 position channels per pixel and one cross-attend."""
-    _, count = imagenet_parameters(positions="learned", num_cross_attends=1)
+    _, count = imagenet_parameters(
+        positions=Learned(channels=128, init_scale=1.0), num_cross_attends=1
+    )
     costs = perceiver_costs(
         Architecture(num_cross_attends=1),
         num_inputs=50_176,
@@ -150,7 +149,7 @@ def test_matrix_products_equal_xla():
     )
 
     def logits(x):
-        inputs = image_bytes(x, positions="fourier", **IMAGE)
+        inputs = image_bytes(x, positions=FOURIER, **IMAGE)
         inputs = inputs._replace(positions=inputs.position_array())
         return Perceiver(Architecture(**sizes), 1000, attention="dense")(inputs)
 

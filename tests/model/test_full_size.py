@@ -14,6 +14,7 @@ from experiments.run.from_config import from_config
 from perceiver.attention import ProjectedInputs, attend, attention_logits
 from perceiver.byte_array import ByteArray
 from perceiver.modalities.image import image_bytes
+from perceiver.positions import Fourier
 from tests.model import reference
 from tests.model.networks import network, order, parameters
 
@@ -35,12 +36,7 @@ def image_inputs():
         image,
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
-        positions="fourier",
-        bands=64,
-        max_resolution=(224, 224),
-        spacing="linear",
-        learned_channels=0,
-        learned_init_scale=1.0,
+        positions=Fourier(bands=64, max_resolution=(224, 224), spacing="linear"),
     )
 
 

@@ -13,6 +13,7 @@ from perceiver.fusion import fused
 from perceiver.modalities.audio import audio_bytes
 from perceiver.modalities.video import video_bytes
 from perceiver.model import Perceiver
+from perceiver.positions import Fourier
 from tests.model import reference
 from tests.model.gradients import assert_gradient_agrees
 from tests.model.networks import SMALL, byte_array, network, order, parameters, plain
@@ -169,8 +170,7 @@ class TestNetwork:
         draw = np.random.default_rng(1)
         video = draw.integers(0, 256, (2, 4, 6, 8, 3), np.uint8)
         audio = draw.integers(-32768, 32768, (2, 24), np.int16)
-        encoding = dict(positions="fourier", bands=3, max_resolution=(), spacing="linear")
-        encoding |= dict(learned_channels=5, learned_init_scale=1.0)
+        encoding = dict(positions=Fourier(bands=3, max_resolution=(), spacing="linear"))
         colours = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
         parts = (
             video_bytes(video, patch=(2, 3, 4), **colours, **encoding),

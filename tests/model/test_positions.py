@@ -1,4 +1,4 @@
-"""Position encodings against NumPy float64 and the printed sizes."""
+"""Position encodings against NumPy float64 and the sizes in the paper."""
 
 import haiku as hk
 import jax
@@ -6,19 +6,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from perceiver.errors import InputError
 from perceiver.modalities.grid import grid_bytes
 from perceiver.modalities.points import point_bytes
-from perceiver.positions import fourier_features, fourier_frequencies, grid_fourier_features
+from perceiver.positions import (
+    Fourier,
+    Learned,
+    NoPositions,
+    fourier_features,
+    fourier_frequencies,
+    grid_fourier_features,
+    make_positions,
+)
 from tests.model import reference
 
-IMAGE = dict(
-    positions="fourier",
-    bands=64,
-    max_resolution=(224, 224),
-    spacing="linear",
-    learned_channels=128,
-    learned_init_scale=1.0,
-)
+FOURIER = dict(positions="fourier", bands=64, max_resolution=(224, 224), spacing="linear")
 
 
 def test_frequencies_run_from_1_to_nyquist():
@@ -45,7 +47,7 @@ def test_grid_equals_numpy(shape, spacing):
 
 
 def test_long_dimension_equals_numpy():
-    """Tests 61,440 audio samples, at frequencies up to Nyquist."""
+    """A clip's 61,440 samples, at frequencies up to Nyquist."""
     options = dict(bands=64, max_resolution=(61_440,))
     got = jax.jit(grid_fourier_features((61_440,), **options).array)()
     wanted = reference.fourier_features(reference.grid(61_440), 64, (61_440,))
@@ -71,7 +73,7 @@ def test_points_equal_numpy():
 
 def test_grid_bytes_are_pixels_in_row_major_order():
     images = np.random.default_rng(0).random((2, 3, 5, 4)).astype(np.float32)
-    bytes_ = grid_bytes(images, **(IMAGE | dict(bands=2, max_resolution=())))
+    bytes_ = grid_bytes(images, positions=Fourier(bands=2, max_resolution=(), spacing="linear"))
     np.testing.assert_array_equal(bytes_.content[1, 1 * 5 + 2], images[1, 1, 2])
     wanted = reference.fourier_features(reference.grid(3, 5), 2, (3, 5))
     np.testing.assert_allclose(bytes_.position_array(), wanted, atol=1e-7)
@@ -81,28 +83,31 @@ def test_grid_bytes_are_pixels_in_row_major_order():
 @pytest.mark.parametrize(
     "change", [dict(learned_channels=0), dict(learned_init_scale=float("nan"))], ids=str
 )
-def test_invalid_sizes_of_learned_positions_are_refused(change):
-    options = IMAGE | dict(positions="learned") | change
-    forward = hk.transform(lambda x: grid_bytes(x, **options))
+def test_learned_positions_of_no_size(change):
+    positions = make_positions(
+        "learned", **(dict(learned_channels=128, learned_init_scale=1.0) | change)
+    )
+    forward = hk.transform(lambda x: grid_bytes(x, positions=positions))
     with pytest.raises(ValueError, match="both must be positive"):
         forward.init(jax.random.key(0), jnp.zeros([1, 4, 4, 3]))
 
 
 def test_learned_positions():
-    forward = hk.transform(lambda x: grid_bytes(x, **(IMAGE | dict(positions="learned"))))
+    learned = Learned(channels=128, init_scale=1.0)
+    forward = hk.transform(lambda x: grid_bytes(x, positions=learned))
     images = jnp.zeros([1, 32, 32, 3])
     params = forward.init(jax.random.key(0), images)
     (positions,) = jax.tree.leaves(params)
     assert positions.shape == (1024, 128)
-    assert positions.std() == pytest.approx(0.8796, rel=0.01)  # scale 1, truncated at 2
+    assert positions.std() == pytest.approx(0.8796, rel=0.01)  # of scale 1, cut at 2
     np.testing.assert_array_equal(forward.apply(params, None, images).position_array(), positions)
 
 
 def test_no_positions():
-    assert grid_bytes(jnp.zeros([1, 4, 4, 3]), **(IMAGE | dict(positions="none"))).channels == 3
+    assert grid_bytes(jnp.zeros([1, 4, 4, 3]), positions=NoPositions()).channels == 3
 
 
-def test_points_are_all_position():
+def test_points_have_no_content():
     bytes_ = point_bytes(
         jnp.zeros([2, 9, 3]), bands=64, max_resolution=(2240.0,) * 3, spacing="linear"
     )
@@ -115,11 +120,29 @@ def test_points_are_all_position():
     [
         (dict(spacing="cubic"), "unknown spacing 'cubic'"),
         (dict(positions="sine"), "unknown positions 'sine'"),
+        (dict(positions="fourrier"), "did you mean 'fourier'"),
         (dict(bands=0), "bands is 0"),
         (dict(max_resolution=(224,)), "one value for each"),
     ],
     ids=str,
 )
-def test_invalid_options_are_refused(change, message):
+def test_wrong_values_are_errors(change, message):
+    def encode(positions, **own):
+        return grid_bytes(jnp.zeros([1, 4, 4, 3]), positions=make_positions(positions, **own))
+
     with pytest.raises(ValueError, match=message):
-        grid_bytes(jnp.zeros([1, 4, 4, 3]), **(IMAGE | change))
+        encode(**(FOURIER | change))
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "message"),
+    [
+        ("learned", dict(bands=4), "positions 'learned' has no key 'bands'"),
+        ("none", dict(bands=4), "positions 'none' has no key 'bands': it has no keys of its own"),
+        ("fourier", dict(bandz=4), "positions 'fourier' has no key 'bandz': did you mean 'bands'"),
+        ("fourier", dict(bands=4, spacing="log"), "'fourier' needs the key 'max_resolution'"),
+    ],
+)
+def test_keys_of_another_encoding_are_errors(name, own, message):
+    with pytest.raises(InputError, match=message):
+        make_positions(name, **own)

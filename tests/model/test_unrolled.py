@@ -12,6 +12,7 @@ from experiments.run.from_config import from_config
 from perceiver import networks
 from perceiver.errors import InputError
 from perceiver.modalities.video import video_bytes
+from perceiver.positions import Fourier
 from tests.model import reference
 from tests.model.gradients import assert_gradient_agrees
 from tests.model.networks import SMALL, byte_array, expected, network, parameters
@@ -179,12 +180,7 @@ def test_cross_attends_of_a_video_attend_to_one_frame_pair_each():
         patch=(2, 2, 3),
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
-        positions="fourier",
-        bands=2,
-        max_resolution=(),
-        spacing="linear",
-        learned_channels=0,
-        learned_init_scale=1.0,
+        positions=Fourier(bands=2, max_resolution=(), spacing="linear"),
     )
     classify, _ = network(UNROLLED)
     params = parameters(classify, inputs)

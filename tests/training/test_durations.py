@@ -1,4 +1,4 @@
-"""Durations: the paper's epochs in steps, and what is due when."""
+"""Durations: the paper's epochs in steps, and the steps at which an action is due."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_imagenets_epochs_in_steps():
     assert steps == [105_096, 127_616, 142_630, 150_137]
 
 
-def test_steps_win_over_epochs():
+def test_steps_take_precedence_over_epochs():
     assert to_steps(steps=50_000, epochs=120, steps_per_epoch=IMAGENET) == 50_000
     assert to_steps(steps=0, epochs=120, steps_per_epoch=IMAGENET) == 0
 
@@ -39,7 +39,7 @@ def test_a_positive_duration_is_at_least_one_step():
         {"steps": None, "epochs": 1, "steps_per_epoch": 0},
     ],
 )
-def test_impossible_durations_are_refused(arguments):
+def test_impossible_durations_are_errors(arguments):
     with pytest.raises(ValueError, match="not "):
         to_steps(**arguments)
 
@@ -50,7 +50,7 @@ def test_due_at_multiples_and_at_the_last_step():
     assert [s for s in range(1, 4) if is_due(s, 100, last=3)] == [3]
 
 
-def test_once_an_epoch_is_as_often_as_there_are_epochs():
+def test_an_interval_of_one_epoch_is_due_once_per_epoch():
     every = to_interval(steps=None, epochs=1, steps_per_epoch=IMAGENET)
     due = [s for s in range(1, 150_138) if is_due(s, every, last=150_137)]
     assert len(due) == 120
@@ -67,7 +67,7 @@ def test_without_an_interval_nothing_is_due(every):
     assert not any(is_due(s, every, last=5) for s in range(1, 6))
 
 
-def test_step_zero_and_negative_intervals_are_refused():
+def test_step_zero_and_negative_intervals_are_errors():
     with pytest.raises(ValueError, match="starts at 1, not 0"):
         is_due(0, 4, last=8)
     with pytest.raises(ValueError, match="not -4"):

@@ -1,4 +1,4 @@
-"""Losses of one and of several labels, mixed labels, and means over windows, against NumPy."""
+"""Losses for one label, several labels and mixed labels, and means over windows, against NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def test_a_mixed_example_has_both_losses_by_their_share(logits, label):
+def test_a_mixed_example_weights_both_losses(logits, label):
     other, share = (label + 3) % CLASSES, np.linspace(0, 1, B)
     batch = {"label": label, "other_label": other, "label_weight": share.astype(np.float32)}
     log_p = np.log(softmax(logits[0]))
@@ -59,7 +59,7 @@ def test_sigmoid_loss_against_sklearn(logits, labels):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
-def test_logits_of_windows_average_to_those_of_the_mean_score(logits):
+def test_average_of_windows_is_the_mean_score(logits):
     """Sec. 4.2: scores are averaged over 16 windows."""
     one = jax.jit(OneLabel().average)(jnp.float32(logits))
     np.testing.assert_allclose(softmax(np.float64(one)), softmax(logits).mean(axis=0), rtol=1e-4)
@@ -75,7 +75,7 @@ def test_means_of_certain_windows_stay_finite():
 
 @pytest.mark.parametrize("windows", [False, True])
 def test_evaluation_of_windows(windows, logits, label, labels):
-    """Padding does not count, whatever its loss; scores come back in the order of the examples."""
+    """Padding does not count, whatever its loss; scores have the order of the examples."""
     devices = DataParallel()
     inputs = np.float32(logits[:, :, None] if windows else logits[:1, :, None])
     inputs = inputs.transpose(1, 0, 2, 3) if windows else inputs[0]
@@ -92,26 +92,28 @@ def test_evaluation_of_windows(windows, logits, label, labels):
         step = devices.map(make_eval_step(apply, objective=objective, windows=windows, axis=AXIS))
         return devices.first(step(devices.replicate(jnp.float32(1)), devices.shard(batch)))
 
-    sums, kept = run(OneLabel())
+    sums, scored = run(OneLabel())
     mean = softmax(scores).mean(axis=0)[:5]
     assert sums["num_examples"] == 5
     np.testing.assert_allclose(sums["loss"], -np.log(mean[range(5), label[:5]]).sum(), rtol=1e-4)
     assert sums["top1"] == np.sum(mean.argmax(axis=-1) == label[:5])
-    np.testing.assert_array_equal(kept["index"], index)
-    np.testing.assert_array_equal(kept["label"], label)
+    np.testing.assert_array_equal(scored["index"], index)
+    np.testing.assert_array_equal(scored["label"], label)
     order = np.argsort(-mean, axis=-1)[:, :5]
-    np.testing.assert_array_equal(kept["classes"][:5], order)
+    np.testing.assert_array_equal(scored["classes"][:5], order)
     np.testing.assert_allclose(
-        kept["probabilities"][:5], np.take_along_axis(mean, order, axis=-1), rtol=1e-4
+        scored["probabilities"][:5], np.take_along_axis(mean, order, axis=-1), rtol=1e-4
     )
-    np.testing.assert_allclose(kept["label_probability"][:5], mean[range(5), label[:5]], rtol=1e-4)
-
-    sums, kept = run(ManyLabels())
-    np.testing.assert_array_equal(kept["mask"], mask)
-    np.testing.assert_array_equal(kept["index"], index)
-    np.testing.assert_array_equal(kept["labels"], labels)
     np.testing.assert_allclose(
-        sigmoid(np.float64(kept["logits"][:5])), sigmoid(scores).mean(axis=0)[:5], rtol=1e-4
+        scored["label_probability"][:5], mean[range(5), label[:5]], rtol=1e-4
+    )
+
+    sums, scored = run(ManyLabels())
+    np.testing.assert_array_equal(scored["mask"], mask)
+    np.testing.assert_array_equal(scored["index"], index)
+    np.testing.assert_array_equal(scored["labels"], labels)
+    np.testing.assert_allclose(
+        sigmoid(np.float64(scored["logits"][:5])), sigmoid(scores).mean(axis=0)[:5], rtol=1e-4
     )
     assert np.isfinite(sums["loss"])
 

@@ -5,17 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from perceiver.errors import InputError
 from perceiver.training.optimizer import decayed, ema_update, make_optimizer
 
 STEPS = 6
-SETTINGS = {
-    "weight_decay": 0.1,
-    "b1": 0.9,
-    "b2": 0.99,
-    "eps": 1e-6,
-    "momentum": 0.9,
-    "clip_norm": 0.0,
-}
+SHARED = {"weight_decay": 0.1, "clip_norm": 0.0}
+ADAM = {"b1": 0.9, "b2": 0.99, "eps": 1e-6}
+SETTINGS = {"lamb": SHARED | ADAM, "adamw": SHARED | ADAM, "sgd": SHARED | {"momentum": 0.9}}
 
 
 def rate(step):
@@ -44,8 +40,8 @@ def gradients(step):
 
 
 def run(name, **changed):
-    """Parameters after a few jitted steps."""
-    optimizer = make_optimizer(name=name, learning_rate=rate, **{**SETTINGS, **changed})
+    """Returns the parameters after a few jitted steps."""
+    optimizer = make_optimizer(name=name, learning_rate=rate, **(SETTINGS[name] | changed))
 
     @jax.jit
     def step(params, state, grads):
@@ -71,7 +67,7 @@ def reference(update, *, clip_norm=0.0):
                 g = grads[module][name]
                 if clip_norm:
                     g = g * min(1.0, clip_norm / norm)
-                decay = SETTINGS["weight_decay"] if name == "w" else 0.0
+                decay = SHARED["weight_decay"] if name == "w" else 0.0
                 named[name], memory[module, name] = update(
                     x, g, memory.get((module, name), (0.0, 0.0)), step, decay
                 )
@@ -79,7 +75,7 @@ def reference(update, *, clip_norm=0.0):
 
 
 def adam_ratio(g, memory, step):
-    b1, b2, eps = SETTINGS["b1"], SETTINGS["b2"], SETTINGS["eps"]
+    b1, b2, eps = ADAM["b1"], ADAM["b2"], ADAM["eps"]
     m = b1 * memory[0] + (1 - b1) * g
     v = b2 * memory[1] + (1 - b2) * g**2
     corrected = (m / (1 - b1 ** (step + 1))) / (np.sqrt(v / (1 - b2 ** (step + 1))) + eps)
@@ -103,7 +99,7 @@ def adamw(x, g, memory, step, decay):
 
 def sgd(x, g, memory, step, decay):
     """Momentum with the L2 term in the gradient, as in He et al. 2016."""
-    velocity = SETTINGS["momentum"] * memory[0] + g + decay * x
+    velocity = SETTINGS["sgd"]["momentum"] * memory[0] + g + decay * x
     return x - rate(step) * velocity, (velocity, 0.0)
 
 
@@ -118,7 +114,7 @@ def test_against_numpy(name, update, clip_norm):
     )
 
 
-def test_decay_is_for_weights_only():
+def test_decay_applies_to_weights_only():
     assert decayed(parameters()) == {
         "perceiver/~/linear": {"w": True, "b": False},
         "perceiver/~/norm": {"scale": False, "offset": False},
@@ -130,7 +126,7 @@ def test_decay_is_for_weights_only():
 
 def test_the_state_has_the_same_structure_whatever_the_numbers():
     def structure(**changed):
-        optimizer = make_optimizer(name="lamb", learning_rate=rate, **{**SETTINGS, **changed})
+        optimizer = make_optimizer("lamb", learning_rate=rate, **(SETTINGS["lamb"] | changed))
         return jax.tree.structure(optimizer.init(parameters()))
 
     assert structure() == structure(clip_norm=1.0) == structure(weight_decay=0.0)
@@ -138,16 +134,31 @@ def test_the_state_has_the_same_structure_whatever_the_numbers():
 
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(ValueError, match="'adam': did you mean 'adamw'"):
-        make_optimizer(name="adam", learning_rate=rate, **SETTINGS)
+        make_optimizer(name="adam", learning_rate=rate, **SETTINGS["adamw"])
 
 
 @pytest.mark.parametrize(
     "wrong", [{"b1": 1.0}, {"momentum": -0.1}, {"weight_decay": -1.0}, {"clip_norm": np.nan}]
 )
-def test_numbers_out_of_range_are_refused(wrong):
-    ((name, value),) = wrong.items()
-    with pytest.raises(ValueError, match=f"{name} must be .* not {value}"):
-        make_optimizer(name="lamb", learning_rate=rate, **{**SETTINGS, **wrong})
+def test_numbers_out_of_range_are_errors(wrong):
+    ((key, value),) = wrong.items()
+    name = "sgd" if key == "momentum" else "lamb"
+    with pytest.raises(ValueError, match=f"{key} must be .* not {value}"):
+        make_optimizer(name, learning_rate=rate, **(SETTINGS[name] | wrong))
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "message"),
+    [
+        ("lamb", ADAM | {"momentum": 0.9}, "optimizer 'lamb' has no key 'momentum'"),
+        ("sgd", {"momentum": 0.9, "b1": 0.9}, "optimizer 'sgd' has no key 'b1'"),
+        ("sgd", {"moment": 0.9}, "'sgd' has no key 'moment': did you mean 'momentum'"),
+        ("adamw", {"b1": 0.9, "eps": 1e-6}, "optimizer 'adamw' needs the key 'b2'"),
+    ],
+)
+def test_keys_of_another_optimiser_are_errors(name, own, message):
+    with pytest.raises(InputError, match=message):
+        make_optimizer(name, learning_rate=rate, **SHARED, **own)
 
 
 def test_moving_average_ramps_up_to_its_decay():

@@ -4,12 +4,21 @@ import jax
 import numpy as np
 import pytest
 
+from perceiver.errors import InputError
+from perceiver.training import schedules
 from perceiver.training.durations import to_steps
-from perceiver.training.schedules import learning_rate
+
+STEP = {"boundaries": (), "factor": 0.1}
+
+
+def learning_rate(name, *, warmup_steps=0, **values):
+    """Returns the schedule; the keys of a step schedule have defaults here."""
+    own = STEP if name == "step" else {}
+    return schedules.learning_rate(name, **(own | values), warmup_steps=warmup_steps)
 
 
 def at(schedule, *steps):
-    """Rates at steps, traced, as an optimiser computes them."""
+    """Returns the rates at steps, traced as in an optimiser."""
     return np.asarray(jax.jit(jax.vmap(schedule))(np.asarray(steps, np.int32)))
 
 
@@ -64,6 +73,24 @@ def test_an_unknown_name_gets_the_nearest():
         ({"factor": 0.0}, "not 0.0"),
     ],
 )
-def test_values_out_of_range_are_refused(wrong, message):
+def test_values_out_of_range_are_errors(wrong, message):
     with pytest.raises(ValueError, match=message):
         learning_rate(**{"name": "step", "base": 1.0, "total_steps": 10, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "message"),
+    [
+        (
+            "cosine",
+            {"boundaries": (5,)},
+            "schedule 'cosine' has no key 'boundaries': it has no keys of its",
+        ),
+        ("constant", {"factor": 0.5}, "schedule 'constant' has no key 'factor'"),
+        ("step", {"boundary": (5,)}, "'step' has no key 'boundary': did you mean 'boundaries'"),
+        ("step", {"boundaries": (5,)}, "schedule 'step' needs the key 'factor'"),
+    ],
+)
+def test_keys_of_another_schedule_are_errors(name, own, message):
+    with pytest.raises(InputError, match=message):
+        schedules.learning_rate(name, base=1.0, total_steps=10, warmup_steps=0, **own)

@@ -1,0 +1,56 @@
+"""Converts configs that earlier versions stored to the keys of this version.
+
+Earlier versions gave every config the keys of all optimisers, schedules and position encodings, and
+ignored those of the ones that were not chosen. Run folders and safetensors files still hold them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+_ADAM = ("b1", "b2", "eps")
+_OPTIMIZERS = {"lamb": _ADAM, "adamw": _ADAM, "sgd": ("momentum",)}
+_SCHEDULES = {"constant": (), "step": ("boundaries", "boundaries_epochs", "factor"), "cosine": ()}
+_POSITIONS = {
+    "fourier": ("bands", "max_resolution", "spacing"),
+    "learned": ("learned_channels", "learned_init_scale"),
+    "none": (),
+}
+
+
+def upgrade(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a stored config without the keys that earlier versions ignored.
+
+    Args:
+      config: Nested plain values as JSON holds them, with at least the section `model`. A config of
+        this version is returned unchanged.
+
+    Raises:
+      KeyError, TypeError or AttributeError: the values are not those of a config.
+    """
+    upgraded = dict(config)
+    inputs = {
+        name: _without_unused(section, positions=_POSITIONS)
+        for name, section in config["model"]["inputs"].items()
+    }
+    upgraded["model"] = dict(config["model"]) | {"inputs": inputs}
+    if "optimizer" in config:
+        upgraded["optimizer"] = _without_unused(
+            config["optimizer"], name=_OPTIMIZERS, schedule=_SCHEDULES
+        )
+    return upgraded
+
+
+def _without_unused(
+    section: Mapping[str, Any], **tables: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any]:
+    """Returns a section without the keys of the records that it does not choose.
+
+    Args:
+      section: Keys and values.
+      **tables: For each key that chooses, the own keys of each of its values.
+    """
+    unused = set()
+    for choice, own_keys in tables.items():
+        if section.get(choice) in own_keys:
+            unused |= set().union(*own_keys.values()) - set(own_keys[section[choice]])
+    return {key: value for key, value in section.items() if key not in unused}
