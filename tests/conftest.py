@@ -71,10 +71,10 @@ def kept_decoders() -> Iterator[None]:
     """Keeps the processes that decode clips for the next test, as each takes seconds to start."""
     from perceiver.data.clips.preparation import decoder_process
 
-    close = decoder_process.close_idle
-    decoder_process.close_idle = lambda: None
+    close = decoder_process.close_idle_decoders
+    decoder_process.close_idle_decoders = lambda: None
     yield
-    decoder_process.close_idle = close
+    decoder_process.close_idle_decoders = close
     close()
 
 
