@@ -75,10 +75,10 @@ train: env  ## Train the small default model on handwritten digits, in runs/digi
 	.venv/bin/python -m experiments.attention_maps --workdir=runs/digits --example=0 --cross_attends=2 --out=runs/digits/maps
 
 test: env  ## Run the quick tests
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-all: env  ## Run all tests, including the slow ones
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
+	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: env  ## Check style, likely mistakes and types
 	.venv/bin/python -m ruff check .
