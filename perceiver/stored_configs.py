@@ -21,18 +21,19 @@ def upgrade(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a stored config without the keys that earlier versions ignored.
 
     Args:
-      config: Nested plain values as JSON holds them, with at least the section `model`. A config of
-        this version is returned unchanged.
+      config: Nested plain values as JSON holds them. A config of this version is returned
+        unchanged, and so are sections that are missing.
 
     Raises:
-      KeyError, TypeError or AttributeError: the values are not those of a config.
+      TypeError or AttributeError: the values are not those of a config.
     """
     upgraded = dict(config)
-    inputs = {
-        name: _without_unused(section, positions=_POSITIONS)
-        for name, section in config["model"]["inputs"].items()
-    }
-    upgraded["model"] = dict(config["model"]) | {"inputs": inputs}
+    if "inputs" in config.get("model", {}):
+        inputs = {
+            name: _without_unused(section, positions=_POSITIONS)
+            for name, section in config["model"]["inputs"].items()
+        }
+        upgraded["model"] = dict(config["model"]) | {"inputs": inputs}
     if "optimizer" in config:
         upgraded["optimizer"] = _without_unused(
             config["optimizer"], name=_OPTIMIZERS, schedule=_SCHEDULES

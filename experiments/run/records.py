@@ -12,6 +12,7 @@ from experiments.cli.errors import printable
 from experiments.run.lock import STALE_SECONDS
 from perceiver import run_files
 from perceiver.errors import InputError
+from perceiver.stored_configs import upgrade
 from perceiver.training.logging.metric_kinds import primary_metric
 from perceiver.training.logging.metrics import read_metrics, read_timing
 
@@ -229,8 +230,12 @@ def _settings(about: "_JsonObject") -> dict[str, Any] | None:
     config = about.object("config")
     if config is None:
         raise InputError(f"{about.path} has no config; it is damaged, or not the file of a run")
+    try:
+        values = upgrade(config.values)
+    except (TypeError, AttributeError) as error:
+        raise InputError(f"{about.path} has no config of a run; it is damaged") from error
     environment = {key: about.values[key] for key in ENVIRONMENT_KEYS if key in about.values}
-    return dict(_flat(config.values)) | dict(_flat(environment))
+    return dict(_flat(values)) | dict(_flat(environment))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -29,6 +29,9 @@ from experiments.run.directory import check_resumable
 from experiments.run.from_config import from_config
 from perceiver import networks
 from perceiver.architecture import Architecture
+from perceiver.data.clips.recipe import ClipRecipe
+from perceiver.data.images.recipe import ImageRecipe
+from perceiver.data.points.clouds import CloudRecipe
 from perceiver.errors import InputError
 from perceiver.modalities import MODALITIES
 from perceiver.model import Perceiver
@@ -396,3 +399,18 @@ class TestStoredConfigs:
         assert upgrade(stored) == now
         of_network = {key: stored[key] for key in ("model", "data", "train")}
         assert upgrade(of_network) == {key: now[key] for key in of_network}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [
+        (ImageRecipe, "configs/imagenet.py"),
+        (CloudRecipe, "configs/modelnet40.py"),
+        (ClipRecipe, "configs/audioset.py:mel_video"),
+    ],
+)
+def test_defaults_of_recipes_are_the_configs_or_switch_an_augmentation_off(recipe, name):
+    data = CONFIGS[name].data
+    for field in dataclasses.fields(recipe):
+        if field.default is not dataclasses.MISSING:
+            assert field.default in (0, data[field.name]), field.name
