@@ -76,6 +76,18 @@ def choose(config: ConfigDict, key: str, value: str) -> None:
     section[name] = value
 
 
+def alternatives(config: ConfigDict, key: str) -> list[str]:
+    """Returns the choices that would give a config a key, as in 'optimizer.name=sgd'."""
+    section, _, name = key.rpartition(".")
+    return [
+        f"{chooser}={value}"
+        for pattern, records in CHOICES.items()
+        for chooser in _matches(config, pattern)
+        for value, record in records.items()
+        if chooser.rpartition(".")[0] == section and name in record
+    ]
+
+
 def unknown(name: str, valid: Iterable[str], *, what: str) -> str:
     """Returns the message that a name is not valid, with the nearest valid name, or all of them."""
     valid = [word for word in valid if word]

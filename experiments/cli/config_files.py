@@ -63,6 +63,11 @@ def choice_keys(config: ConfigDict) -> list[str]:
     return choices_of_configs.choice_keys(config)
 
 
+def alternatives(config: ConfigDict, key: str) -> list[str]:
+    """Returns the choices that would give a config a key, as in 'optimizer.name=sgd'."""
+    return choices_of_configs.alternatives(config, key)
+
+
 def _unknown_config(path: str) -> str:
     """Returns the message that there is no such config, with the one that is probably meant."""
     known = {file.stem: str(file.relative_to(CONFIGS.parent)) for file in config_files()}

@@ -8,7 +8,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments.cli import suggestions
-from experiments.cli.config_files import choice_keys, flatten, load_config
+from experiments.cli.config_files import alternatives, choice_keys, flatten, load_config
 from perceiver.errors import InputError
 
 _PREFIX = "--config."
@@ -67,7 +67,10 @@ def load(spec: str | None, overrides: Sequence[str]) -> ConfigDict | None:
     config = _load_chosen(spec, overrides)
     defaults = dict(flatten(config))
     for override in overrides:
-        suggestions.check_key(_key(override), defaults)
+        key = _key(override)
+        if key not in defaults and (choices := alternatives(config, key)):
+            raise InputError(f"config.{key} has no effect here; it needs config.{choices[0]}")
+        suggestions.check_key(key, defaults)
     values, arguments = flags.FlagValues(), ["", *overrides]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
