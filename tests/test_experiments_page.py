@@ -1,4 +1,4 @@
-"""docs/experiments.md lists every variant, with the figures of the code."""
+"""docs/experiments.md lists every variant with the figures that the code computes."""
 
 import re
 from pathlib import Path
@@ -18,15 +18,18 @@ REGENERATE = "python -m experiments.model_table --format=markdown"
 
 
 def cells(line):
+    """Returns the cells of a row of a table."""
     return [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
 @pytest.mark.parametrize("file", TABLES)
-def test_tables_are_those_of_the_code(file):
-    """Every line, so that what is out of date is named."""
+def test_the_page_has_the_generated_tables(file):
+    """Compares line by line, so that a message shows the outdated line."""
     for line in TABLES[file].splitlines():
-        assert line in PAGE, f"not in docs/experiments.md: {line}\nTake it from {REGENERATE}"
-    assert TABLES[file] in PAGE, f"lines of docs/experiments.md are in another order: {REGENERATE}"
+        assert line in PAGE, f"not in docs/experiments.md: {line}\nCopy it from {REGENERATE}"
+    assert TABLES[file] in PAGE, (
+        f"lines of docs/experiments.md are in another order than in {REGENERATE}"
+    )
     assert REGENERATE in PAGE
 
 
@@ -40,7 +43,7 @@ def test_every_variant_has_one_row():
 
 
 def test_figures_of_known_rows():
-    """Tables 1 to 7, and the counts that are published for the baselines."""
+    """Compares with Tables 1 to 7 and with the published sizes of the baselines."""
     rows = {}
     for file, table in TABLES.items():
         for line in table.splitlines()[2:]:
@@ -61,12 +64,12 @@ def test_figures_of_known_rows():
     assert rows["configs/modelnet40.py", ":vit_8"][2] == "65.3% (Table 4)"
 
 
-def test_columns_without_any_entry_are_left_out():
+def test_empty_columns_are_left_out():
     assert "printed" in TABLES["configs/audioset.py"].splitlines()[0]
     assert "printed" not in TABLES["configs/folder.py"].splitlines()[0]
 
 
-def test_configs_and_files_named_are_there():
+def test_configs_and_files_exist():
     for spec in set(re.findall(r"--config=(configs/[\w.,:]*\w)", PAGE)):
         if "FILE" not in spec:
             load_config(spec.replace(":VARIANT", ""))
@@ -76,16 +79,16 @@ def test_configs_and_files_named_are_there():
         assert (ROOT / "docs" / linked).is_file(), linked
 
 
-def test_what_was_run_here_is_told_in_full():
-    """Its figures stand in the README, or in the page's last section."""
-    _, told = PAGE.split("\n## What was run here\n")
-    for name, reached in RUN_HERE.items():
+def test_results_of_the_configs_are_described():
+    """The README or the last section of the page has every result in the tables."""
+    _, section = PAGE.split("\n## What was run here\n")
+    for name, result in RUN_HERE.items():
         assert name in dict(all_configs()), unknown(name, dict(all_configs()), what="variant")
-        (figure,) = re.findall(r"[\d.]+%", reached)
-        assert figure in README + told, f"{name}: {figure}"
-    _, *parts = told.split("\n### ")
-    heads = [part.splitlines()[0] for part in parts]
-    assert heads == [
+        (figure,) = re.findall(r"[\d.]+%", result)
+        assert figure in README + section, f"{name}: {figure}"
+    _, *parts = section.split("\n### ")
+    headings = [part.splitlines()[0] for part in parts]
+    assert headings == [
         "Point clouds: four networks, one budget",
         "Pictures, raw and permuted",
         "Sound, raw and as a spectrogram",
@@ -97,7 +100,7 @@ def test_what_was_run_here_is_told_in_full():
         assert (ROOT / "docs" / curves).read_bytes().startswith(b"\x89PNG")
 
 
-def test_no_printed_result_is_missing_from_the_page():
+def test_the_page_has_every_printed_result():
     for name, row in PRINTED:
         if row.value is not None:
             assert f"{row.value}%" in PAGE, name

@@ -1,4 +1,4 @@
-"""notebooks/quickstart.ipynb runs from its first cell to its last, and is kept without outputs."""
+"""notebooks/quickstart.ipynb runs from top to bottom, and is stored without outputs."""
 
 import base64
 import io
@@ -21,15 +21,15 @@ def notebook():
     return notebook
 
 
-def test_is_kept_without_outputs(notebook):
+def test_is_stored_without_outputs(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == []
             assert cell.execution_count is None
 
 
-def test_trains_predicts_and_shows_where_the_network_looks(notebook, tmp_path, monkeypatch):
-    """In a real kernel; the network is tiny, everything else as it stands."""
+def test_trains_predicts_and_draws_attention_maps(notebook, tmp_path, monkeypatch):
+    """Runs in a real kernel; only the size of the network is changed."""
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     cells = {cell.id: cell for cell in notebook.cells}
     cells[
@@ -41,19 +41,19 @@ def test_trains_predicts_and_shows_where_the_network_looks(notebook, tmp_path, m
         notebook, timeout=300, resources={"metadata": {"path": str(FILE.parent)}}
     ).execute()
 
-    def said(name):
+    def printed(name):
         return "".join(x.text for x in cells[name].outputs if x.output_type == "stream")
 
     def pictures(name):
-        shown = [x.data for x in cells[name].outputs if x.output_type == "display_data"]
-        return [Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) for data in shown]
+        displayed = [x.data for x in cells[name].outputs if x.output_type == "display_data"]
+        return [Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) for data in displayed]
 
-    assert "reached, at step 12: top-1" in said("train")
+    assert "reached, at step 12: top-1" in printed("train")
     (curves,) = pictures("show_curves")
     assert min(curves.size) > 200
-    lines = said("predict").splitlines()
+    lines = printed("predict").splitlines()
     assert len(lines) == 8
     assert all(re.fullmatch(r"\d: \d, [\d.]+% sure", line) for line in lines)
     (maps,) = pictures("maps")
     assert len(maps.convert("RGB").getcolors(maxcolors=2**24)) > 50  # not one flat colour
-    assert len(re.findall(r"^\d: cosine [\d.-]+$", said("nearest"), flags=re.MULTILINE)) == 3
+    assert len(re.findall(r"^\d: cosine [\d.-]+$", printed("nearest"), flags=re.MULTILINE)) == 3

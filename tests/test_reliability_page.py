@@ -1,4 +1,4 @@
-"""docs/reliability.md names tests that exist."""
+"""The tests that docs/reliability.md names exist."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ NAMED = re.findall(r"`(?:(tests/[\w/]+|test_\w+)\.py)?(?:::)?(\w+)?(?:::(\w+))?`
 
 
 def named_tests():
-    """Pairs of a file and what is in it; a name without a file is of the file before it."""
+    """Yields pairs of a file and a name in it; a name without a file belongs to the last file."""
     file = None
     for path, name, inner in NAMED:
         if path:
@@ -25,7 +25,7 @@ def named_tests():
 
 
 @pytest.mark.parametrize(("file", "name"), list(named_tests()), ids=str)
-def test_it_exists(file, name):
+def test_the_named_test_exists(file, name):
     text = file.read_text("utf-8")
     assert not name or re.search(rf"^ *(?:def|class) {name}\b", text, re.MULTILINE)
 
