@@ -180,8 +180,8 @@ class Tower(hk.Module):
         """
         layers = [self._make_layer(name=f"self_attend_{i}") for i in range(self._layers)]
         if hk.running_init():
-            for layer in layers:
-                layer(latents)
+            for module in layers:
+                module(latents)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(_layer_parameters, layers))
 
         def layer(z):

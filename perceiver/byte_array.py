@@ -74,8 +74,9 @@ class ByteArray(NamedTuple):
 
     def position_array(self) -> jax.Array:
         """Returns the position encodings as an array, [M, C_position] or [B, M, C_position]."""
-        grid = isinstance(self.positions, GridPositions)
-        return self.positions.array() if grid else self.positions
+        if isinstance(self.positions, GridPositions):
+            return self.positions.array()
+        return self.positions
 
     def positions_per_example(self) -> jax.Array:
         """Returns the position encodings as an array for every example, [B, M, C_position]."""

@@ -194,7 +194,7 @@ def input_spec(model: Values, data: Values) -> tuple[hk.Params, tuple[ByteArray,
 def costs(model: Values, data: Values, num_classes: int) -> list[Cost]:
     """Returns the parameters and FLOPs of each part of the inputs and the network."""
     params, parts = input_spec(model, data)
-    learned = collections.Counter()
+    learned: collections.Counter[str] = collections.Counter()
     for _, name, array in hk.data_structures.traverse(params):
         part = {"positions": "learned positions", "encoding": "modality encodings"}
         learned[part.get(name, "learned inputs")] += math.prod(array.shape)

@@ -97,6 +97,12 @@ _POSITIONS: dict[str, Callable[..., Positions]] = {
 }
 
 
+_SPACINGS: dict[str, Callable[..., np.ndarray]] = {
+    "linear": np.linspace,
+    "log": np.geomspace,
+}
+
+
 def fourier_frequencies(bands: int, max_resolution: float, spacing: str) -> np.ndarray:
     """Returns the frequencies f_k of one dimension, from 1 to mu / 2 (Sec. 3.2).
 
@@ -115,8 +121,7 @@ def fourier_frequencies(bands: int, max_resolution: float, spacing: str) -> np.n
         raise InputError(
             f"bands is {bands} and max_resolution {max_resolution}; both must be positive"
         )
-    space = look_up({"linear": np.linspace, "log": np.geomspace}, spacing, what="spacing")
-    return space(1.0, max_resolution / 2, bands)
+    return look_up(_SPACINGS, spacing, what="spacing")(1.0, max_resolution / 2, bands)
 
 
 def fourier_features(

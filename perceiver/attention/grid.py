@@ -9,6 +9,7 @@ query y is
 This takes a few operations per input and query, whatever the number of position channels.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -85,6 +86,11 @@ class GridInputs(NamedTuple):
     def mask(self) -> jax.Array | None:
         """See `BlockedInputs`."""
         return self.valid
+
+    def map_blocks(self, function: Callable[[jax.Array], jax.Array]) -> "GridInputs":
+        """See `BlockedInputs`; all blocks share the columns."""
+        by_block = {name: x for name, x in self._asdict().items() if name != "columns"}
+        return self._replace(**jax.tree.map(function, by_block))
 
     def project(self, queries: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         """See `BlockedInputs`."""

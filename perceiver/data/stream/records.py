@@ -218,6 +218,6 @@ def _write_cache(cache: str, stats: np.ndarray, counts: np.ndarray, offsets: np.
             tf.io.gfile.remove(temporary)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: OSError | tf.errors.OpError) -> str:
     message = error.strerror if isinstance(error, OSError) else error.message
     return str(message).splitlines()[0]

@@ -118,6 +118,7 @@ class Progress:
         """Returns the speed and the wait for data since the last update, empty if unknown."""
         self.mark(step)
         now = monotonic()
+        assert self._latest is not None  # `mark` sets it
         latest_step, latest_time = self._latest
         if step <= latest_step or now <= latest_time:
             return {}
@@ -130,6 +131,8 @@ class Progress:
 
     def _left(self) -> float:
         """Returns the estimated seconds to the end of the run at the latest update."""
+        assert self._first is not None  # `mark` sets both
+        assert self._latest is not None
         (first_step, first_time), (step, now) = self._first, self._latest
         # The average since the start includes evaluations and checkpoints, more of which follow.
         return (self._total - step) * (now - first_time) / (step - first_step)

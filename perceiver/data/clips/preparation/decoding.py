@@ -95,7 +95,7 @@ def decode(path: str, *, need: str, seconds: float, start: float = 0.0) -> Clip:
         for decoder in decoders:
             if isinstance(decoder, FrameDecoder):
                 frames = decoder.jpegs()
-            else:
+            elif isinstance(decoder, SoundDecoder):
                 sound = decoder.samples()
         for kind, content in (("video", frames), ("sound", sound)):
             if need in (kind, "both") and not len(content):
@@ -135,7 +135,7 @@ def _opened(path: str) -> Iterator[av.container.InputContainer]:
                 raise ClipError("empty file")
             file.seek(0)
             container = av.open(
-                file, metadata_errors="replace", options={"format_whitelist": _FORMATS}
+                file, "r", metadata_errors="replace", options={"format_whitelist": _FORMATS}
             )
         except av.error.FFmpegError as error:
             raise ClipError("not a whole sound or video file: it cannot be opened") from error
@@ -153,6 +153,7 @@ def _choose_streams(
     videos = [s for s in container.streams.video if not s.disposition & picture]
     video = videos[0] if videos and need != "sound" else None
     audio = container.streams.best("audio") if need != "video" else None
+    assert audio is None or isinstance(audio, av.AudioStream)
     if video is None and audio is None and need == "any":
         raise ClipError("no video and no sound: the file has no stream of either")
     if video is None and need in ("video", "both"):
