@@ -60,12 +60,12 @@ class LayerNorm(hk.Module):
 
 
 def _split_heads(x: jax.Array, heads: int) -> jax.Array:
-    """[B, M, H * K] -> [B, M, H, K]."""
+    """Reshapes [B, M, H * K] to [B, M, H, K]."""
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)
 
 
 def _merge_heads(x: jax.Array) -> jax.Array:
-    """[B, M, H, K] -> [B, M, H * K]."""
+    """Reshapes [B, M, H, K] to [B, M, H * K]."""
     return x.reshape(*x.shape[:-2], -1)
 
 

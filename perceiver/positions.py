@@ -1,7 +1,7 @@
 """Position encodings: Fourier features of coordinates (Sec. 3.2, App. D), or learned (Table 2).
 
-The records `Fourier`, `Learned` and `NoPositions` say how the points of a grid are encoded, and the
-functions of `perceiver.modalities` take one of them.
+The records `Fourier`, `Learned` and `NoPositions` encode the points of a grid. The functions of
+`perceiver.modalities` take one of them.
 """
 
 import dataclasses
@@ -48,8 +48,8 @@ class Learned:
     """A trained vector for each point of a grid (Table 2).
 
     Attributes:
-      channels: Number of channels of the vectors.
-      init_scale: Standard deviation of their initialiser, a truncated normal.
+      channels: number of channels of the vectors.
+      init_scale: standard deviation of their initialiser, a truncated normal.
     """
 
     channels: int
@@ -77,7 +77,7 @@ def make_positions(name: str, **own) -> Positions:
 
     Args:
       name: 'fourier', 'learned' or 'none'.
-      **own: For 'fourier' `bands`, `max_resolution` and `spacing`; for 'learned'
+      **own: for 'fourier' `bands`, `max_resolution` and `spacing`; for 'learned'
         `learned_channels` and `learned_init_scale`; nothing for 'none'.
 
     Raises:
@@ -137,7 +137,7 @@ def fourier_features(
     frequency, 1,120. The rounding of the coordinates alone is as large.
 
     Args:
-      coordinates: Coordinates [..., d] in [-1, 1].
+      coordinates: array [..., d] in [-1, 1].
       bands: K, the number of frequencies per dimension.
       max_resolution: mu for each of the d dimensions.
       spacing: spacing of the frequencies, 'linear' or 'log'.

@@ -57,7 +57,7 @@ def folded_logits(queries: jax.Array, inputs: FoldedInputs) -> jax.Array:
 
 
 def _fold(queries, inputs):
-    """Returns queries of the normalised inputs themselves, scaled, float32 [B, H N, C]."""
+    """Folds the key projection into the scaled queries, float32 [B, H N, C]."""
     folded = jnp.einsum("bnhk,chk->bhnc", scale_queries(queries), inputs.projection.key)
     return folded.reshape(len(folded), -1, folded.shape[-1])
 

@@ -126,5 +126,5 @@ class GridInputs(NamedTuple):
 
 
 def _exact(equation, x, y):
-    """A product in full float32 on accelerators too: it is small and resolves nearby pixels."""
+    """Computes a product in full float32 on any device, because nearby pixels differ little."""
     return jnp.einsum(equation, x, y, precision=jax.lax.Precision.HIGHEST)

@@ -162,7 +162,7 @@ def select_segments(
 
 
 class Projection(NamedTuple):
-    """The maps from normalised inputs n to keys, n key + key_offset, and to values.
+    """Maps normalised inputs n to keys, n key + key_offset, and to values, n value + value_offset.
 
     Attributes:
       key: float32 [C, H, K], LayerNorm's scale times the key weights.

@@ -134,7 +134,7 @@ def _walk(file: str, size: int) -> np.ndarray:
     offsets, headers = [], []
     position = 0
     try:
-        # Unbuffered if possible: only the length is read of a record of, say, 100 KB.
+        # Unbuffered if possible, so that only the length of a record is read, not its data.
         with tf.io.gfile.GFile(file, "rb") if "://" in file else open(file, "rb", 0) as opened:
             while position + _HEADER.size <= size:
                 opened.seek(position)

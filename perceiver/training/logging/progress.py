@@ -33,9 +33,9 @@ class Progress:
           total_steps: step at which the run ends.
           start: step at which the run resumes.
           examples_per_step: batch size over all devices.
-          stream: where to write. A terminal gets a bar, anything else one line per update. None is
+          stream: output; a terminal gets a bar, any other stream one line per update. None for
             standard error.
-          active: False on processes that must not write; they measure their speed all the same.
+          active: False on processes that must not write; they still measure their speed.
         """
         self._total = total_steps
         self._examples_per_step = examples_per_step

@@ -1,6 +1,6 @@
 """Decodes clips in a separate process, so that a file that crashes or hangs FFmpeg costs one clip.
 
-Some of two million files from the net do. The process handles one clip at a time:
+A few of AudioSet's two million files do. The process handles one clip at a time:
 
     request: one line of JSON: the fields of the clip, the folder of clips, and the needed streams
     response: one line of JSON: `{"size": ..., "longer": ...}`, followed by the record of that many
@@ -25,8 +25,8 @@ from perceiver.data.clips.preparation.decoding import ClipError
 # Far longer than any clip takes, even on a busy machine with a slow disk.
 _TIMEOUT = 600  # seconds
 
-# A file that already is the segment may be slightly longer than the segment, and a whole video may
-# end slightly before the segment does by the lists.
+# A file that is already trimmed may be slightly longer than the segment, and a whole video may end
+# slightly before the end of the segment in the list.
 _MAX_LONGER = 1.0  # seconds
 _MAX_SHORTER = 0.5
 

@@ -65,7 +65,7 @@ class SplitReport:
         ]
         lines += [f"  {count:,} failed: {reason}" for reason, count in self.failed.items()]
         if self.longer:
-            lines.append(f"  {self.longer:,} continue in their file; only the beginning is kept")
+            lines.append(f"  {self.longer:,} continue in their file; only the beginning is used")
         if self.decoded < self.listed:
             lines.append(f"  each by name: {self.failures}")
         return "\n".join(lines)

@@ -70,7 +70,7 @@ def _run_with_beam(split: SplitShards, shards: Sequence[int], *, options: Sequen
         raise _errors[0]
 
 
-# Errors that stop the work on this machine. Beam would print pages about an error that it sees.
+# Errors that stop the work on this machine. Beam prints pages about an error that reaches it.
 _errors: list[InputError] = []
 
 

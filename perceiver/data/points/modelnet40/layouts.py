@@ -30,10 +30,10 @@ MESH_POINTS = 2048  # points sampled from a mesh, as in Stanford's files
 PREPARE = "python -m experiments.prepare_data modelnet --source=DIR_OR_ZIP --out=DIR"
 LAYOUT = (
     f"{hdf5.LAYOUT}; or modelnet40_normal_resampled; or Princeton's ModelNet40.zip or its folders "
-    f"<class>/{{train,test}}/*.off; or what `{PREPARE}` made"
+    f"<class>/{{train,test}}/*.off; or the output of `{PREPARE}`"
 )
 _STANFORD = {"train": 9840, "test": 2468}  # three meshes fewer than Princeton's
-_MIN_PARALLEL = 64  # files from which on starting processes pays off
+_MIN_PARALLEL = 64  # number of files from which starting processes pays off
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +237,7 @@ def _resampled(archive: Archive, classes: int | None) -> Layout:
             class_name = line.rpartition("_")[0]
             if class_name not in class_names:
                 raise InputError(
-                    f"{archive.path(path)}: {line!r} is of no class of ModelNet{classes}: take the "
+                    f"{archive.path(path)}: {line!r} is in no class of ModelNet{classes}: take the "
                     "list from the archive"
                 )
             if line in listed_before:
