@@ -60,12 +60,12 @@ class LayerNorm(hk.Module):
 
 
 def _split_heads(x: jax.Array, heads: int) -> jax.Array:
-    """[B, M, H * K] -> [B, M, H, K]."""
+    """Reshapes [B, M, H * K] to [B, M, H, K]."""
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)
 
 
 def _merge_heads(x: jax.Array) -> jax.Array:
-    """[B, M, H, K] -> [B, M, H * K]."""
+    """Reshapes [B, M, H, K] to [B, M, H * K]."""
     return x.reshape(*x.shape[:-2], -1)
 
 
@@ -180,8 +180,8 @@ class Tower(hk.Module):
         """
         layers = [self._make_layer(name=f"self_attend_{i}") for i in range(self._layers)]
         if hk.running_init():
-            for layer in layers:
-                layer(latents)
+            for module in layers:
+                module(latents)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(_layer_parameters, layers))
 
         def layer(z):

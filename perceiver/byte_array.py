@@ -17,8 +17,8 @@ from perceiver.errors import InputError
 class GridPositions(NamedTuple):
     """Position encodings of the points of a grid: a vector per row plus a vector per column.
 
-    Each channel depends on either the row or the column, and is 0 in the other vector. A grid with
-    more than two dimensions has several of them merged into its rows or columns.
+    Each channel depends on either the row or the column, and is 0 in the other vector. If the grid
+    has more than two dimensions, several of them are merged into rows or columns.
 
     Attributes:
       rows: [R, C_position].
@@ -74,8 +74,9 @@ class ByteArray(NamedTuple):
 
     def position_array(self) -> jax.Array:
         """Returns the position encodings as an array, [M, C_position] or [B, M, C_position]."""
-        grid = isinstance(self.positions, GridPositions)
-        return self.positions.array() if grid else self.positions
+        if isinstance(self.positions, GridPositions):
+            return self.positions.array()
+        return self.positions
 
     def positions_per_example(self) -> jax.Array:
         """Returns the position encodings as an array for every example, [B, M, C_position]."""

@@ -1,5 +1,6 @@
 """The Perceiver: latents that alternately attend to a byte array and to each other (Sec. 3.1)."""
 
+import functools
 import itertools
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import TypeVar
@@ -8,7 +9,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver.architecture import Architecture
+from perceiver.architecture import Architecture, Stage
 from perceiver.attention import (
     IMPLEMENTATIONS,
     AttentionInputs,
@@ -122,9 +123,14 @@ class Perceiver(hk.Module):
         cross_attends = self._cross_attends(parts)
         towers = self._towers(latents)
 
-        def run_towers(z, indices):
-            for index, count in _group_repeats(indices):
-                z = _repeat(lambda z, _, tower=towers[index]: tower(z), z, range(count))
+        def run_tower(index: int, z: jax.Array, number: int | jax.Array) -> jax.Array:
+            del number
+            return towers[index](z)
+
+        def run_stage(stage: Stage, z: jax.Array, number: int | jax.Array) -> jax.Array:
+            z = cross_attends[stage.cross_attend](z, number)
+            for index, count in _group_repeats(stage.towers):
+                z = _repeat(functools.partial(run_tower, index), z, range(count))
             return z
 
         maps = {}
@@ -132,15 +138,12 @@ class Perceiver(hk.Module):
         marked = [(s, i if i in logits_of else None) for i, s in enumerate(stages)]
         first = 0
         for (stage, requested), count in _group_repeats(marked):
-            cross_attend = cross_attends[stage.cross_attend]
             if requested is not None:
                 selected = latents if latents_of is None else latents[:, jnp.asarray(latents_of)]
+                cross_attend = cross_attends[stage.cross_attend]
                 maps[requested] = cross_attend.logits(selected, requested)
-            latents = _repeat(
-                lambda z, i, a=cross_attend, t=stage.towers: run_towers(a(z, i), t),
-                latents,
-                range(first, first + count),
-            )
+            numbers = range(first, first + count)
+            latents = _repeat(functools.partial(run_stage, stage), latents, numbers)
             first += count
         return latents, maps
 

@@ -34,7 +34,7 @@ def build(
     own: Mapping[str, Any],
     shared: Mapping[str, Any] | None = None,
 ) -> T:
-    """Calls the function that a name stands for with exactly the keys that it has.
+    """Calls the function that a name stands for; the keys must be those of its signature.
 
     Args:
       table: every valid name and the function or record that it stands for.

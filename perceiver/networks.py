@@ -51,10 +51,10 @@ def network(
     describes the batches.
 
     Args:
-      model: Kind of network and its sizes.
-      data: Sizes of its inputs.
-      num_classes: Number of outputs of the head.
-      axis: Name of the mapped device axis over which BatchNorm averages in training.
+      model: kind of network and its sizes.
+      data: sizes of the inputs.
+      num_classes: number of outputs of the head.
+      axis: name of the mapped device axis over which BatchNorm averages in training.
 
     Raises:
       InputError: sizes that do not fit together.
@@ -194,7 +194,7 @@ def input_spec(model: Values, data: Values) -> tuple[hk.Params, tuple[ByteArray,
 def costs(model: Values, data: Values, num_classes: int) -> list[Cost]:
     """Returns the parameters and FLOPs of each part of the inputs and the network."""
     params, parts = input_spec(model, data)
-    learned = collections.Counter()
+    learned: collections.Counter[str] = collections.Counter()
     for _, name, array in hk.data_structures.traverse(params):
         part = {"positions": "learned positions", "encoding": "modality encodings"}
         learned[part.get(name, "learned inputs")] += math.prod(array.shape)
@@ -254,8 +254,8 @@ def _perceiver(model, data, num_classes, parts, *_):
             "config.model.unrolled=True takes one modality, in its own order, but there are "
             f"{modalities_of(model)} and config.model.permutation={model['permutation']}"
         )
-    how = _values(model, "attention", *_ARITHMETIC)
-    return Perceiver(architecture(model), num_classes, **how)(parts)
+    options = _values(model, "attention", *_ARITHMETIC)
+    return Perceiver(architecture(model), num_classes, **options)(parts)
 
 
 def _perceiver_costs(model, data, sizes):

@@ -40,6 +40,7 @@ def permuted(
         order = np.random.RandomState(seed).permutation(num_inputs)
         return inputs.permute(jnp.asarray(order, jnp.int32))
     if permutation == "random":
+        assert index is not None, "a random order needs the index of each example"
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), index)
         return inputs.permute(jax.vmap(jax.random.permutation, (0, None))(keys, num_inputs))
     raise InputError(unknown(permutation, PERMUTATIONS, what="permutation"))

@@ -83,7 +83,7 @@ def _attention(q: jax.Array, k: jax.Array, v: jax.Array, heads: int) -> jax.Arra
 
 
 def _dense(params: Weights, name: str, z: jax.Array) -> jax.Array:
-    """Adds LayerNorm, linear, GELU, linear."""
+    """Applies LayerNorm, linear, GELU, linear."""
     hidden = _linear(params, f"{name}/linear_0", _layer_norm(params, f"{name}/layer_norm", z))
     return _linear(params, f"{name}/linear_1", jax.nn.gelu(hidden))
 

@@ -1,7 +1,7 @@
 """Position encodings: Fourier features of coordinates (Sec. 3.2, App. D), or learned (Table 2).
 
-The records `Fourier`, `Learned` and `NoPositions` say how the points of a grid are encoded, and the
-functions of `perceiver.modalities` take one of them.
+The records `Fourier`, `Learned` and `NoPositions` encode the points of a grid. The functions of
+`perceiver.modalities` take one of them.
 """
 
 import dataclasses
@@ -48,8 +48,8 @@ class Learned:
     """A trained vector for each point of a grid (Table 2).
 
     Attributes:
-      channels: Number of channels of the vectors.
-      init_scale: Standard deviation of their initialiser, a truncated normal.
+      channels: number of channels of the vectors.
+      init_scale: standard deviation of their initialiser, a truncated normal.
     """
 
     channels: int
@@ -77,7 +77,7 @@ def make_positions(name: str, **own) -> Positions:
 
     Args:
       name: 'fourier', 'learned' or 'none'.
-      **own: For 'fourier' `bands`, `max_resolution` and `spacing`; for 'learned'
+      **own: for 'fourier' `bands`, `max_resolution` and `spacing`; for 'learned'
         `learned_channels` and `learned_init_scale`; nothing for 'none'.
 
     Raises:
@@ -94,6 +94,12 @@ _POSITIONS: dict[str, Callable[..., Positions]] = {
     "fourier": Fourier,
     "learned": _learned,
     "none": NoPositions,
+}
+
+
+_SPACINGS: dict[str, Callable[..., np.ndarray]] = {
+    "linear": np.linspace,
+    "log": np.geomspace,
 }
 
 
@@ -115,8 +121,7 @@ def fourier_frequencies(bands: int, max_resolution: float, spacing: str) -> np.n
         raise InputError(
             f"bands is {bands} and max_resolution {max_resolution}; both must be positive"
         )
-    space = look_up({"linear": np.linspace, "log": np.geomspace}, spacing, what="spacing")
-    return space(1.0, max_resolution / 2, bands)
+    return look_up(_SPACINGS, spacing, what="spacing")(1.0, max_resolution / 2, bands)
 
 
 def fourier_features(
@@ -132,7 +137,7 @@ def fourier_features(
     frequency, 1,120. The rounding of the coordinates alone is as large.
 
     Args:
-      coordinates: Coordinates [..., d] in [-1, 1].
+      coordinates: array [..., d] in [-1, 1].
       bands: K, the number of frequencies per dimension.
       max_resolution: mu for each of the d dimensions.
       spacing: spacing of the frequencies, 'linear' or 'log'.

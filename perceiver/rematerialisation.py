@@ -1,6 +1,6 @@
-"""Rematerialisation: the values that the backward pass saves, and those it computes again.
+"""Rematerialisation: the values that are saved for the backward pass or computed again in it.
 
-Blocks and attention name what is worth saving by `save_for_backward`: outputs of matrix products
+Blocks and attention mark the values worth saving by `save_for_backward`: outputs of matrix products
 and the statistics that attention's backward pass needs. The operations in between are elementwise
 (LayerNorm, GELU, sums): they take little time, but their values take most of the memory.
 """

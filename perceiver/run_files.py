@@ -1,10 +1,10 @@
 """Names of the files in a run's folder, the value of --workdir."""
 
 CONFIG = "config.json"  # config, command, versions, devices, git revision, class names
-METRICS = "metrics.jsonl"  # one JSON object a log step
-TIMING = "timing.jsonl"  # one JSON object a log step: speed and time
+METRICS = "metrics.jsonl"  # one JSON object per log step
+TIMING = "timing.jsonl"  # one JSON object per log step: speed and time
 CURVES = "curves.png"
-CHECKPOINTS = "checkpoints"  # a folder with one folder a step
+CHECKPOINTS = "checkpoints"  # a folder with one subfolder per checkpoint
 RESULT = "eval.json"
 PREDICTIONS = "predictions.npz"
 LOCK = "lock"  # held while the run trains

@@ -1,7 +1,7 @@
 """Converts configs that earlier versions stored to the keys of this version.
 
 Earlier versions gave every config the keys of all optimisers, schedules and position encodings, and
-ignored those of the ones that were not chosen. Run folders and safetensors files still hold them.
+used only those of the chosen ones. Run folders and safetensors files still hold the other keys.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def upgrade(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a stored config without the keys that earlier versions ignored.
 
     Args:
-      config: Nested plain values as JSON holds them. A config of this version is returned
+      config: nested plain values as JSON holds them. A config of this version is returned
         unchanged, and so are sections that are missing.
 
     Raises:
@@ -47,8 +47,8 @@ def _without_unused(
     """Returns a section without the keys of the records that it does not choose.
 
     Args:
-      section: Keys and values.
-      **tables: For each key that chooses, the own keys of each of its values.
+      section: keys and values.
+      **tables: for each key that names a record, the keys of the record by name.
     """
     unused = set()
     for choice, own_keys in tables.items():

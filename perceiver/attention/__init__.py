@@ -169,6 +169,8 @@ def _concatenated_mask(parts: Sequence[BlockedInputs]) -> jax.Array | None:
     masks = []
     for part in parts:
         count, batch, size = jax.tree.leaves(part.blocks())[0].shape[:3]
-        mask = jnp.ones([count, batch, size], bool) if part.mask() is None else part.mask()
+        mask = part.mask()
+        if mask is None:
+            mask = jnp.ones([count, batch, size], bool)
         masks.append(jnp.moveaxis(mask, 0, 1).reshape(batch, -1))
     return jnp.concatenate(masks, axis=1)

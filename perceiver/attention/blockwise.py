@@ -35,8 +35,8 @@ def folded_attention(queries: jax.Array, inputs: FoldedInputs) -> jax.Array:
     x = x.reshape(batch, heads, num_latents, -1)
     values = jnp.einsum("bhnc,chk->bnhk", x, inputs.projection.value)
     values += inputs.projection.value_offset
-    masks = [part.mask() for part in inputs.parts]
-    if all(mask is not None for mask in masks):
+    masks = [mask for part in inputs.parts if (mask := part.mask()) is not None]
+    if len(masks) == len(inputs.parts):
         valid = jnp.stack([mask.any((0, 2)) for mask in masks]).any(0)  # [B]
         values *= valid[:, None, None, None]
     return values.astype(queries.dtype)
@@ -57,7 +57,7 @@ def folded_logits(queries: jax.Array, inputs: FoldedInputs) -> jax.Array:
 
 
 def _fold(queries, inputs):
-    """Returns queries of the normalised inputs themselves, scaled, float32 [B, H N, C]."""
+    """Folds the key projection into the scaled queries, float32 [B, H N, C]."""
     folded = jnp.einsum("bnhk,chk->bhnc", scale_queries(queries), inputs.projection.key)
     return folded.reshape(len(folded), -1, folded.shape[-1])
 

@@ -9,6 +9,7 @@ query y is
 This takes a few operations per input and query, whatever the number of position channels.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -86,6 +87,11 @@ class GridInputs(NamedTuple):
         """See `BlockedInputs`."""
         return self.valid
 
+    def map_blocks(self, function: Callable[[jax.Array], jax.Array]) -> "GridInputs":
+        """See `BlockedInputs`; all blocks share the columns."""
+        by_block = {name: x for name, x in self._asdict().items() if name != "columns"}
+        return self._replace(**jax.tree.map(function, by_block))
+
     def project(self, queries: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         """See `BlockedInputs`."""
         split = self.content.shape[-1] - 1
@@ -120,5 +126,5 @@ class GridInputs(NamedTuple):
 
 
 def _exact(equation, x, y):
-    """A product in full float32 on accelerators too: it is small and resolves nearby pixels."""
+    """Computes a product in full float32 on any device, because nearby pixels differ little."""
     return jnp.einsum(equation, x, y, precision=jax.lax.Precision.HIGHEST)

@@ -12,6 +12,7 @@ folded: the projections are folded into queries and outputs. The logits of a que
   and values of every cross-attend.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -46,6 +47,9 @@ class BlockedInputs(Protocol):
 
     def mask(self) -> jax.Array | None:
         """Returns the validity of inputs, bool [blocks, B, m]; None if all are valid."""
+
+    def map_blocks(self, function: Callable[[jax.Array], jax.Array]) -> "BlockedInputs":
+        """Applies a function to every array that has an axis of blocks, which comes first."""
 
     def project(self, queries: jax.Array) -> tuple[Tree, Tree]:
         """Projects queries [B, Q, C] for `dot`: (shared by all blocks, one entry per block)."""
@@ -110,6 +114,10 @@ class InputBlocks(NamedTuple):
         """See `BlockedInputs`."""
         return self.valid
 
+    def map_blocks(self, function: Callable[[jax.Array], jax.Array]) -> "InputBlocks":
+        """See `BlockedInputs`."""
+        return self._replace(**jax.tree.map(function, self._asdict()))
+
     def project(self, queries: jax.Array) -> tuple[jax.Array, None]:
         """See `BlockedInputs`."""
         return queries.astype(self.x.dtype).swapaxes(1, 2), None  # [B, C, Q]
@@ -145,18 +153,16 @@ def select_segments(
     part: BlockedInputs, first: int | jax.Array, count: int, segments: int
 ) -> BlockedInputs:
     """Returns `count` of the equal segments of the inputs; each segment has its own blocks."""
-    # All blocks share the columns of a grid; all other arrays have an axis of blocks.
-    by_block = {name: x for name, x in part._asdict().items() if name != "columns"}
 
     def select(x):
         size = len(x) // segments
         return jax.lax.dynamic_slice_in_dim(x, first * size, count * size)
 
-    return part._replace(**jax.tree.map(select, by_block))
+    return part.map_blocks(select)
 
 
 class Projection(NamedTuple):
-    """The maps from normalised inputs n to keys, n key + key_offset, and to values.
+    """Maps normalised inputs n to keys, n key + key_offset, and to values, n value + value_offset.
 
     Attributes:
       key: float32 [C, H, K], LayerNorm's scale times the key weights.

@@ -1,4 +1,4 @@
-"""The stack of Transformer layers of ViT and the Transformer: a Perceiver's latent tower."""
+"""The Transformer layers of ViT and the Transformer baseline, the same as a latent tower."""
 
 import dataclasses
 

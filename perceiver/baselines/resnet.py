@@ -73,15 +73,13 @@ class ResNet(hk.Module):
         Raises:
           InputError: inputs that do not fill the grid, or masked inputs.
         """
+        batch_norm: dict[str, str | float | bool] = {"decay_rate": 0.9, "eps": 1e-5}
+        if self._axis is not None and not hk.running_init():  # which is not mapped over devices
+            batch_norm["cross_replica_axis"] = self._axis
         network = hk.nets.ResNet(
             self._blocks,
             self._num_classes,
-            bn_config={
-                "decay_rate": 0.9,
-                "eps": 1e-5,
-                # Initialisation is not mapped over devices.
-                "cross_replica_axis": None if hk.running_init() else self._axis,
-            },
+            bn_config=batch_norm,
             bottleneck=True,
             channels_per_group=self._channels,
             initial_conv_config={"output_channels": STEM_CHANNELS, "kernel_shape": INPUT_KERNEL},

@@ -1,6 +1,6 @@
 """ViT: a Transformer over patches of a grid (Dosovitskiy et al., 2021, arXiv:2010.11929).
 
-ViT-B-16 is a baseline of Tables 1 and 2; ViT-B with patches of 2 to 16 is one of Table 4.
+ViT-B-16 is a baseline of Tables 1 and 2; ViT-B with patches of 2 to 16 is one in Table 4.
 """
 
 import haiku as hk

@@ -2,5 +2,5 @@
 
 ``registry`` loads a data set by its name, ``dataset`` defines what a loader returns and
 ``single_files`` reads files outside any data set. These three and ``errors`` import without
-TensorFlow: they import a loader or the stream of batches when it is asked for.
+TensorFlow: they import a loader or the stream of batches when it is needed.
 """

@@ -77,7 +77,7 @@ def find(dir: str, kind: FileKind, val_fraction: float, split_seed: int) -> tupl
         other = "val" if splits == ["train"] else "train"
         raise InputError(
             f"{str(root)!r} has {splits[0]!r} but no {other!r}: add it, or give "
-            f"{str(root / splits[0])!r} to have a part of that held out"
+            f"{str(root / splits[0])!r} to hold out a part of it"
         )
     if len(splits) < 2:
         files = _list_classes(root, kind)

@@ -222,7 +222,10 @@ def takes_recipe(kind: type) -> Callable[[Loader], Loader]:
             given = {name: options.pop(name) for name in recipe_parameters if name in options}
             return load(**options, recipe=kind(**given))
 
-        with_options.__signature__ = signature.replace(parameters=own + added)
+        # `inspect.signature` returns this attribute, which the stub of `wraps` lacks.
+        with_options.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=own + added
+        )
         return with_options
 
     return decorate

@@ -56,7 +56,7 @@ def unreadable_as_input_error() -> Iterator[None]:
 
 
 def check_listable(dir: str) -> None:
-    """Checks that this user may list a folder; TensorFlow reports such a folder as missing.
+    """Checks that this user may list a folder; otherwise TensorFlow reports it as missing.
 
     Args:
       dir: path. A missing path, a file and a path on another machine pass the check.

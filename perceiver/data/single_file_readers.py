@@ -30,7 +30,11 @@ from perceiver.errors import InputError
 # Data sets whose evaluation uses the whole picture instead of a central crop.
 _UNCROPPED = ("digits",)
 # Values for the attributes of a cloud recipe that only training uses.
-_WITHOUT_AUGMENTATION = {"scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
+_WITHOUT_AUGMENTATION: dict[str, Any] = {
+    "scale": (1.0, 1.0),
+    "translation": 0.0,
+    "rotation": "none",
+}
 
 
 def reader(modalities: Collection[str], data: Mapping[str, Any]) -> Reader:
@@ -48,7 +52,7 @@ def reader(modalities: Collection[str], data: Mapping[str, Any]) -> Reader:
     )
 
 
-def _picture_reader(data: Mapping[str, Any]) -> Reader:
+def _picture_reader(data: dict[str, Any]) -> Reader:
     size, channels = data["image_size"], data["channels"]
     share = 1.0 if data.get("name") in _UNCROPPED else pictures.CENTRAL_CROP
 
@@ -63,7 +67,7 @@ def _picture_reader(data: Mapping[str, Any]) -> Reader:
     return Reader(pictures.PICTURES, 1, read)
 
 
-def _cloud_reader(data: Mapping[str, Any]) -> Reader:
+def _cloud_reader(data: dict[str, Any]) -> Reader:
     recipe = _recipe(CloudRecipe, _WITHOUT_AUGMENTATION | data)
     root = os.path.abspath(data["dir"]) if data.get("name") == "point_folder" else None
 
@@ -75,15 +79,16 @@ def _cloud_reader(data: Mapping[str, Any]) -> Reader:
         _check(path, point_folder.KIND)
         # The loader's choice of points depends on the path of the file in the data set.
         absolute = pathlib.Path(os.path.abspath(path))
-        inside = root is not None and absolute.is_relative_to(root)
-        key = absolute.relative_to(root).as_posix() if inside else absolute.name
+        key = absolute.name
+        if root is not None and absolute.is_relative_to(root):
+            key = absolute.relative_to(root).as_posix()
         points = point_folder.read_file(path, key, recipe.num_points)
         return Reading(_run(evaluation, tf.constant(points), path))
 
     return Reader(point_folder.KIND, 1, read)
 
 
-def _clip_reader(data: Mapping[str, Any]) -> Reader:
+def _clip_reader(data: dict[str, Any]) -> Reader:
     recipe = _recipe(ClipRecipe, data)
     windows = recipe.reader()
     need = clip_folder.needed_streams(recipe.modalities)

@@ -31,7 +31,7 @@ def open_folder(dir: str, advice: str) -> tfds.core.DatasetBuilder:
 
     Args:
       dir: folder of one version of the data set, with the two INFO_FILES.
-      advice: advice of messages about a missing or damaged file.
+      advice: advice in messages about a missing or damaged file.
 
     Raises:
       InputError: one of INFO_FILES is missing or damaged, or names a class outside of TFDS.

@@ -1,7 +1,7 @@
 """A network with its parameters and class names, which can be called on arrays."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,8 @@ import numpy as np
 from perceiver import networks
 from perceiver.errors import InputError
 
-Inputs = jax.Array | np.ndarray | Mapping[str, jax.Array | np.ndarray]
+Array = jax.Array | np.ndarray
+Inputs = Array | Mapping[str, Array]
 
 
 class Classifier:
@@ -33,8 +34,8 @@ class Classifier:
     def __init__(
         self,
         config: Mapping[str, Any],
-        params: Mapping[str, Mapping[str, jax.Array]],
-        state: Mapping[str, Mapping[str, jax.Array]],
+        params: Mapping[str, Mapping[str, Array]],
+        state: Mapping[str, Mapping[str, Array]],
         *,
         num_classes: int,
         class_names: Sequence[str] = (),
@@ -52,7 +53,7 @@ class Classifier:
         self.class_names = tuple(class_names)
         self.step = step
         self._network = networks.network(self.model, self.data, num_classes)
-        self._encoders = {}
+        self._encoders: dict[tuple, Callable] = {}  # by cross-attends and latents
 
     @property
     def model(self) -> Mapping[str, Any]:
@@ -174,7 +175,8 @@ class Classifier:
                 f"inputs are of {sorted(sizes)} examples; give the same number for each modality"
             )
         # With a random permutation per example, it must not depend on the position in the batch.
-        return batch | {"index": jnp.zeros(*sizes, jnp.int32)}
+        (batch_size,) = sizes
+        return batch | {"index": jnp.zeros(batch_size, jnp.int32)}
 
 
 def _format_shape(shape: Sequence[int]) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from jax import export
 
 from perceiver.errors import InputError
-from perceiver.library.classifier import Classifier
+from perceiver.library.classifier import Array, Classifier, Inputs
 from perceiver.library.safetensors_files import project_version, reason
 from perceiver.names import look_up
 from perceiver.training.files import replace_file
@@ -42,8 +42,6 @@ _METADATA_TYPES = {  # of the entries that are read
     "config": dict,
 }
 
-Inputs = Mapping[str, jax.Array | np.ndarray]
-
 
 class Exported:
     """A forward function that was read from a file.
@@ -59,7 +57,9 @@ class Exported:
     """
 
     def __init__(
-        self, metadata: Mapping[str, Any], forward: Callable[[Inputs], dict[str, jax.Array]]
+        self,
+        metadata: Mapping[str, Any],
+        forward: Callable[[Mapping[str, Array]], dict[str, jax.Array]],
     ):
         """Sets the content of model.json and the function."""
         self.about = metadata
@@ -90,7 +90,7 @@ class Exported:
         """
         return self._forward(self._check_inputs(inputs))["probabilities"]
 
-    def _check_inputs(self, inputs: Inputs) -> dict[str, jax.Array]:
+    def _check_inputs(self, inputs: Inputs) -> dict[str, Array]:
         if not isinstance(inputs, Mapping) and len(self.inputs) == 1:
             inputs = dict.fromkeys(self.inputs, inputs)
         if not isinstance(inputs, Mapping) or inputs.keys() != self.inputs.keys():

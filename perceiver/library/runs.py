@@ -60,7 +60,7 @@ def _load_file(path: Path) -> Classifier:
     )
 
 
-def _load_run(workdir: Path, checkpoint: int | str) -> Classifier:
+def _load_run(workdir: Path, checkpoint: int | Literal["newest", "best"]) -> Classifier:
     config, class_names = _read_config(workdir)
     if not (workdir / run_files.CHECKPOINTS).is_dir():
         raise InputError(f"{workdir} has no checkpoints/; {suggest_run(workdir)}")

@@ -24,12 +24,12 @@ def audio_bytes(
     """Returns one input for each run of `patch` samples of raw sound (Sec. 4.2).
 
     Args:
-      audio: Samples [B, samples], int16, where 32,768 counts as 1, or floats.
-      patch: Number of samples per input: 128 in the main text, 1 for the attention maps.
-      amplitude_bands: K of Fourier features of each sample's amplitude, which the first version of
-        the paper used in addition to those of time; 0 for the plain amplitude.
+      audio: samples [B, samples], int16, where 32,768 counts as 1, or floats.
+      patch: number of samples per input: 128 in the main text, 1 for the attention maps.
+      amplitude_bands: K, the number of frequencies of the amplitude's Fourier features, which the
+        first version of the paper used in addition to those of time; 0 for the plain amplitude.
       amplitude_max_resolution: mu of the amplitude's features; amplitudes span [-1, 1].
-      positions: Encoding of a run's position in time.
+      positions: encoding of a run's position in time.
 
     Returns:
       Content [B, samples / patch, patch], or [B, samples / patch, patch (2 K + 1)], and positions

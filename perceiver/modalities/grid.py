@@ -15,8 +15,8 @@ def grid_bytes(content: jax.Array, *, positions: Positions) -> ByteArray:
     """Returns one input for each point of a grid, in row-major order.
 
     Args:
-      content: Content [B, *grid, C_content].
-      positions: Encoding of a point's position in the grid.
+      content: content of the points, [B, *grid, C_content].
+      positions: encoding of a point's position in the grid.
 
     Returns:
       Content [B, M, C_content] and positions [M, C_position]; M is the number of points.
@@ -27,14 +27,14 @@ def grid_bytes(content: jax.Array, *, positions: Positions) -> ByteArray:
 
 
 def standardise(values: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
-    """Returns (values - mean) / std per channel, float32; 8-bit values count 255 as 1.
+    """Returns (values - mean) / std per channel, float32; an 8-bit value of 255 counts as 1.
 
     This runs on the device, so that batches travel there as bytes.
 
     Args:
-      values: Values [..., channels], uint8 or floats.
-      mean: Mean of each channel, which is subtracted.
-      std: Standard deviation of each channel, which values are divided by.
+      values: array [..., channels], uint8 or floats.
+      mean: mean of each channel, which is subtracted.
+      std: standard deviation of each channel, which values are divided by.
 
     Raises:
       InputError: a number of values that is not the number of channels, or a std that is not

@@ -18,10 +18,10 @@ def image_bytes(
     """Returns one input for each pixel, in row-major order (Sec. 4.1).
 
     Args:
-      images: Pictures [B, height, width, channels], uint8, where 255 counts as 1, or floats.
-      mean: Mean of each channel, which is subtracted.
-      std: Standard deviation of each channel, which pixels are divided by.
-      positions: Encoding of a pixel's row and column.
+      images: pictures [B, height, width, channels], uint8, where 255 counts as 1, or floats.
+      mean: mean of each channel, which is subtracted.
+      std: standard deviation of each channel, which pixels are divided by.
+      positions: encoding of a pixel's row and column.
 
     Returns:
       Content [B, height * width, channels] and positions [height * width, C_position].

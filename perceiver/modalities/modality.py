@@ -13,10 +13,10 @@ class Modality:
     """One kind of input.
 
     Attributes:
-      encode: Function from the arrays of a batch, [B, ...], to content and positions. Its keyword
+      encode: function from the arrays of a batch, [B, ...], to content and positions. Its keyword
         arguments are the keys of `config.model.inputs.<modality>`.
-      sizes: Keys of `config.data` that the shape of an example depends on.
-      spec: Function from these keys to the shape and dtype of one example.
+      sizes: keys of `config.data` that the shape of an example depends on.
+      spec: function from these keys to the shape and dtype of one example.
     """
 
     encode: Callable[..., ByteArray]

@@ -23,8 +23,8 @@ def point_bytes(
     """Returns one input for each point of a cloud, with positions and no content (Sec. 4.3).
 
     Args:
-      points: Coordinates [B, M, 3] within the cube [-1, 1].
-      mask: Valid points, bool [B, M], for clouds with different numbers of points.
+      points: coordinates [B, M, 3] within the cube [-1, 1].
+      mask: valid points, bool [B, M], for clouds with different numbers of points.
       bands: K, the number of frequencies per dimension of the Fourier features.
       max_resolution: mu for each of the three dimensions.
       spacing: spacing of the frequencies, 'linear' or 'log'.

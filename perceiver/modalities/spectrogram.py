@@ -17,10 +17,10 @@ def spectrogram_bytes(
     """Returns one input for each cell of a log-mel spectrogram, time first (Sec. 4.2).
 
     Args:
-      spectrogram: Log-mel values [B, T, mel bins], any float dtype.
-      mean: Mean of all cells, which is subtracted.
-      std: Standard deviation of all cells, which they are divided by.
-      positions: Encoding of a cell's time and frequency.
+      spectrogram: log-mel values [B, T, mel bins], any float dtype.
+      mean: mean of all cells, which is subtracted.
+      std: standard deviation of all cells, which they are divided by.
+      positions: encoding of a cell's time and frequency.
 
     Returns:
       Content [B, T * mel bins, 1] and positions [T * mel bins, C_position].

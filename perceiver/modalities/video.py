@@ -24,12 +24,12 @@ def video_bytes(
     """Returns one input for each patch of a video, time first (Sec. 4.2).
 
     Args:
-      video: Frames [B, T, height, width, channels], uint8, where 255 counts as 1, or floats.
-      patch: Numbers of frames, rows and columns per patch: (2, 8, 8) in the main text, (2, 4, 4)
+      video: frames [B, T, height, width, channels], uint8, where 255 counts as 1, or floats.
+      patch: numbers of frames, rows and columns per patch: (2, 8, 8) in the main text, (2, 4, 4)
         for the attention maps.
-      mean: Mean of each channel, which is subtracted.
-      std: Standard deviation of each channel, which pixels are divided by.
-      positions: Encoding of a patch's time, row and column.
+      mean: mean of each channel, which is subtracted.
+      std: standard deviation of each channel, which pixels are divided by.
+      positions: encoding of a patch's time, row and column.
 
     Returns:
       Content [B, M, frames * rows * columns * channels] and positions [M, C_position].

@@ -28,7 +28,7 @@ def average_precisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
         )
     from sklearn.metrics import average_precision_score  # the import takes most of a second
 
-    precisions = np.full(len(present), np.nan)
+    precisions = np.full(labels.shape[1], np.nan)
     precisions[present] = average_precision_score(
         labels[:, present], scores[:, present], average=None
     )

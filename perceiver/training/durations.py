@@ -16,9 +16,9 @@ def to_steps(*, steps: int | None, epochs: float | None, steps_per_epoch: float)
     epochs of a config.
 
     Args:
-      steps: Duration in optimiser steps, or None.
-      epochs: Duration in passes over the data set (fractions allowed), or None.
-      steps_per_epoch: Number of examples in the data set / batch size over all devices; need not be
+      steps: duration in optimiser steps, or None.
+      epochs: duration in passes over the data set (fractions allowed), or None.
+      steps_per_epoch: number of examples in the data set / batch size over all devices; need not be
         a whole number.
 
     Returns:
@@ -59,10 +59,10 @@ def is_due(step: int, every: float | None, *, last: int) -> bool:
     """Returns whether an action with the interval `every` is due after `step`.
 
     Args:
-      step: Number of completed steps, counted from 1.
-      every: Interval in steps, not necessarily whole; the first whole step at or after each
+      step: number of completed steps, counted from 1.
+      every: interval in steps, not necessarily whole; the first whole step at or after each
         multiple is due. None or 0 means never, not even at the last step.
-      last: Number of steps of the run; every action with an interval is due there.
+      last: number of steps of the run; every action with an interval is due there.
 
     Raises:
       InputError: `step` below 1 or a negative interval.

@@ -80,7 +80,7 @@ def _modules(params: Tree) -> list[tuple[str, Tree]]:
     return sorted(params.items()) if isinstance(params, Mapping) else [("the network", params)]
 
 
-def _sum_of_squares(tree: Tree) -> jax.Array:
+def _sum_of_squares(tree: Tree) -> jax.Array | int:
     return sum(jnp.sum(jnp.square(x.astype(jnp.float32))) for x in jax.tree.leaves(tree))
 
 

@@ -52,8 +52,8 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
 def release_freed_memory() -> None:
     """Returns the free memory of the heap to the operating system, if glibc can.
 
-    Call it before the first step: the memory that the set-up has freed would be kept in addition to
-    the temporaries of a step, which do not fit into it.
+    Call it before the first step. Otherwise the process keeps the memory that the set-up has freed,
+    and the temporaries of a step, which do not fit into it, are added.
     """
     process = ctypes.CDLL(None)
     if hasattr(process, "malloc_trim"):

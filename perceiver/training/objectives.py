@@ -21,8 +21,8 @@ class Objective(Protocol):
     """A loss and its metrics.
 
     Attributes:
-      label: Key of the labels in a batch.
-      metric: Name of the metric by which checkpoints are compared; higher is better.
+      label: key of the labels in a batch.
+      metric: name of the metric by which checkpoints are compared; higher is better.
       keeps_scores: True if `metric` needs the scores of all examples at once.
     """
 
@@ -48,7 +48,7 @@ class OneLabel:
     the target. Accuracy is always computed for 'label'.
 
     Attributes:
-      label_smoothing: Smoothing of the training labels, at least 0 and below 1.
+      label_smoothing: smoothing of the training labels, at least 0 and below 1.
     """
 
     label_smoothing: float = 0.0

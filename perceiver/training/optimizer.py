@@ -32,12 +32,12 @@ def make_optimizer(
     readable.
 
     Args:
-      name: Optimiser, 'lamb', 'adamw' or 'sgd'; see `lamb`, `adamw` and `sgd`.
-      learning_rate: Learning rate as a function of the number of updates made.
-      weight_decay: Coefficient of weight decay for the parameters that `decayed` selects; 0 for
+      name: optimiser, 'lamb', 'adamw' or 'sgd'; see `lamb`, `adamw` and `sgd`.
+      learning_rate: learning rate as a function of the number of updates made.
+      weight_decay: coefficient of weight decay for the parameters that `decayed` selects; 0 for
         none.
-      clip_norm: Largest Euclidean norm of the whole gradient; 0 for no clipping.
-      **own: Arguments of the chosen optimiser alone.
+      clip_norm: largest Euclidean norm of the whole gradient; 0 for no clipping.
+      **own: arguments of the chosen optimiser alone.
 
     Returns:
       An optax transformation whose `update` needs the parameters.
@@ -57,14 +57,14 @@ def make_optimizer(
 def lamb(
     *, learning_rate: optax.Schedule, weight_decay: float, b1: float, b2: float, eps: float
 ) -> optax.GradientTransformation:
-    """LAMB.
+    """Builds LAMB.
 
     Args:
-      learning_rate: Learning rate as a function of the number of updates made.
-      weight_decay: Coefficient of weight decay.
-      b1: Decay rate of the gradient's first moment.
-      b2: Decay rate of the gradient's second moment.
-      eps: Number added to the root of the second moment.
+      learning_rate: learning rate as a function of the number of updates made.
+      weight_decay: coefficient of weight decay.
+      b1: decay rate of the gradient's first moment.
+      b2: decay rate of the gradient's second moment.
+      eps: number added to the root of the second moment.
     """
     _check_decay_rates(b1=b1, b2=b2)
     _check_finite(eps=eps)
@@ -74,7 +74,7 @@ def lamb(
 def adamw(
     *, learning_rate: optax.Schedule, weight_decay: float, b1: float, b2: float, eps: float
 ) -> optax.GradientTransformation:
-    """AdamW, with decoupled decay: scaled by the learning rate but not by the second moment.
+    """Builds AdamW: its decay is scaled by the learning rate but not by the second moment.
 
     The arguments are those of `lamb`.
     """
@@ -88,12 +88,12 @@ def adamw(
 def sgd(
     *, learning_rate: optax.Schedule, weight_decay: float, momentum: float
 ) -> optax.GradientTransformation:
-    """SGD with momentum (not Nesterov's) and L2 decay, as ResNets are trained.
+    """Builds SGD with momentum (not Nesterov's) and L2 decay, the usual optimiser of ResNets.
 
     Args:
-      learning_rate: Learning rate as a function of the number of updates made.
-      weight_decay: Coefficient of weight decay, added to the gradient before the momentum.
-      momentum: Decay rate of the summed gradients.
+      learning_rate: learning rate as a function of the number of updates made.
+      weight_decay: coefficient of weight decay, added to the gradient before the momentum.
+      momentum: decay rate of the summed gradients.
     """
     _check_decay_rates(momentum=momentum)
     return optax.chain(
@@ -123,7 +123,7 @@ def _check_finite(**values: float) -> None:
 
 
 def decayed(params: Tree) -> Tree:
-    """Returns which parameters weight decay applies to: those that Haiku names 'w'.
+    """Marks the parameters to which weight decay applies: those that Haiku names 'w'.
 
     These are the weights of linear layers and convolutions. Biases, the scales and offsets of
     LayerNorm and BatchNorm, latent arrays ('latents'), learned positions ('positions') and learned
@@ -147,10 +147,10 @@ def ema_update(ema: Tree, values: Tree, step: jax.typing.ArrayLike, decay: float
     forgotten (tf.train.ExponentialMovingAverage).
 
     Args:
-      ema: The average so far, a tree like `values`.
-      values: Values after the step's update; integers, which are counters, are copied.
-      step: Number of updates made before this one, an integer scalar.
-      decay: Decay at the end of the ramp, from 0 to 1.
+      ema: the average so far, a tree like `values`.
+      values: values after the step's update; integers, which are counters, are copied.
+      step: number of updates made before this one, an integer scalar.
+      decay: decay at the end of the ramp, from 0 to 1.
 
     Returns:
       The new average, in the dtypes of `ema`.

@@ -24,11 +24,11 @@ def learning_rate(
     Every schedule rises linearly from 0 at step 0 to its full value at `warmup_steps`.
 
     Args:
-      name: Schedule, 'constant', 'step' or 'cosine'; see `constant`, `step` and `cosine`.
-      base: Rate after the warm-up, at least 0.
-      total_steps: Length of the run in steps, at least 1.
-      warmup_steps: Length of the linear rise in steps; 0 for none.
-      **own: Arguments of the chosen schedule alone.
+      name: schedule, 'constant', 'step' or 'cosine'; see `constant`, `step` and `cosine`.
+      base: rate after the warm-up, at least 0.
+      total_steps: length of the run in steps, at least 1.
+      warmup_steps: length of the linear rise in steps; 0 for none.
+      **own: arguments of the chosen schedule alone.
 
     Returns:
       A function from an integer step, a Python or traced one, to a float32 scalar.
@@ -66,10 +66,10 @@ def step(*, base: float, boundaries: Sequence[int], factor: float) -> optax.Sche
     """Returns `base`, multiplied by `factor` at each boundary that has been reached.
 
     Args:
-      base: Rate before the first boundary.
-      boundaries: Positive steps in rising order, counted from step 0, not from the end of the
+      base: rate before the first boundary.
+      boundaries: positive steps in rising order, counted from step 0, not from the end of the
         warm-up. Boundaries beyond the run are never reached.
-      factor: Factor at each boundary, above 0.
+      factor: factor at each boundary, above 0.
     """
     boundaries = tuple(boundaries)
     if any(later <= earlier for earlier, later in zip((0, *boundaries), boundaries, strict=False)):

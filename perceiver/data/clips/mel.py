@@ -4,10 +4,10 @@ The paper gives only the size: 4,800 inputs for 1.28 seconds. At 48 kHz, windows
 every 1,024 samples, with a padded end, and 80 bins give exactly 60 x 80 = 4,800. The range of 80 to
 7,600 Hz, the Hann window and log(x + 1e-6) are the usual settings for this size.
 
-The mel scale is that of HTK. Its triangular filters peak at 1; librosa normalises them by their
-width unless told otherwise. They are straight on the mel axis; librosa's are straight in Hz, and
-the weights differ by less than 0.004. The filters are applied to the magnitude of the spectrum, not
-to the power.
+The mel scale is that of HTK. Its triangular filters peak at 1; by default librosa normalises them
+by their width. Their sides are straight on the mel axis and librosa's are straight in Hz, so the
+weights differ by less than 0.004. The filters are applied to the magnitude of the spectrum, not to
+the power.
 """
 
 from collections.abc import Callable

@@ -88,7 +88,7 @@ class ClipRecipe:
             crop_aspect=self.crop_aspect,
             **self._colours,
         )
-        mel.log_mel(**self._mel)
+        self._log_mel()  # raises an InputError for invalid settings
         num_times = -(-self.clip_frames * SAMPLES_PER_FRAME // self.mel_hop)
         spec_augment.check(num_times, self.mel_bins, **self._masks)
 
@@ -103,7 +103,7 @@ class ClipRecipe:
           [ceil(1920 T / hop), bins]; 'video', uint8 [T, S, S, 3]. A clip without the sound or the
           frames that an input needs fails with tf.errors.InvalidArgumentError.
         """
-        log_mel = mel.log_mel(**self._mel)
+        log_mel = self._log_mel()
 
         def read(clip: Features, seed: tf.Tensor | None) -> Features:
             clip = self._require_streams(clip)
@@ -121,15 +121,15 @@ class ClipRecipe:
             inputs = {}
             if "audio" in self.modalities or "spectrogram" in self.modalities:
                 sound = windows.sound_of_frames(clip["sound"], numbers, length)
-            if "audio" in self.modalities:
-                inputs["audio"] = sound
-            if "spectrogram" in self.modalities:
-                spectrogram = log_mel(sound)
-                if seed is not None and (self.spec_time_masks or self.spec_frequency_masks):
-                    spectrogram = spec_augment.spec_augment(
-                        spectrogram, spectrogram_seed, **self._masks
-                    )
-                inputs["spectrogram"] = tf.cast(spectrogram, tf.float16)
+                if "audio" in self.modalities:
+                    inputs["audio"] = sound
+                if "spectrogram" in self.modalities:
+                    spectrogram = log_mel(sound)
+                    if seed is not None and (self.spec_time_masks or self.spec_frequency_masks):
+                        spectrogram = spec_augment.spec_augment(
+                            spectrogram, spectrogram_seed, **self._masks
+                        )
+                    inputs["spectrogram"] = tf.cast(spectrogram, tf.float16)
             if "video" in self.modalities:
                 inputs["video"] = self._video(clip["frames"], numbers, video_seed)
             return inputs
@@ -173,16 +173,15 @@ class ClipRecipe:
             "hue": self.hue,
         }
 
-    @property
-    def _mel(self) -> dict[str, float]:
-        return {
-            "frame": self.mel_frame,
-            "hop": self.mel_hop,
-            "bins": self.mel_bins,
-            "low": self.mel_low,
-            "high": self.mel_high,
-            "offset": self.mel_offset,
-        }
+    def _log_mel(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        return mel.log_mel(
+            frame=self.mel_frame,
+            hop=self.mel_hop,
+            bins=self.mel_bins,
+            low=self.mel_low,
+            high=self.mel_high,
+            offset=self.mel_offset,
+        )
 
     @property
     def _masks(self) -> dict[str, int]:

@@ -83,12 +83,12 @@ def random_colour(
       uint8 [T, S, S, 3].
     """
     seeds = tf.unstack(tf.random.split(seed, 4))
-    factors = [
+    brightness_factor, contrast_factor, saturation_factor = (
         tf.random.stateless_uniform([], factor_seed, 1 - strength, 1 + strength)
         for factor_seed, strength in zip(seeds, (brightness, contrast, saturation), strict=False)
-    ]
+    )
     shift = tf.random.stateless_uniform([], seeds[3], -hue, hue) if hue else None
-    return adjust_colour(clip, *factors, shift)
+    return adjust_colour(clip, brightness_factor, contrast_factor, saturation_factor, shift)
 
 
 def adjust_colour(

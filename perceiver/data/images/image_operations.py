@@ -10,10 +10,11 @@ or here, a few values differ by one level.
 """
 
 import math
+from typing import TypeAlias
 
 from perceiver.data.tensorflow_cpu import tf
 
-Number = tf.Tensor | float
+Number: TypeAlias = tf.Tensor | float
 
 # Pillow's weights for grey, in units of 2**-16. A weighted sum is at most 65536 * 255 < 2**24, so
 # float32 holds it exactly.

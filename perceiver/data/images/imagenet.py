@@ -88,7 +88,7 @@ def prepare(archives: str, out: str, expected: Sequence[TarArchive] = ARCHIVES) 
             builder.download_and_prepare(download_config=config)
         except _FAILURES as error:
             lines = str(error).strip().splitlines()
-            # TFDS puts lines of its own before the message of the cause.
+            # TFDS adds lines before the message of the cause.
             cause = ": ".join([type(error).__name__, *lines[-1:]])
             raise InputError(
                 f"{archives}: preparing {TFDS_NAME} in {out} failed ({cause}): if an archive is "

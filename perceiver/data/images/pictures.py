@@ -50,8 +50,8 @@ def random_window(
 ) -> tf.Tensor:
     """Draws an Inception-style crop.
 
-    The object is the whole picture and no coverage of it is required, so `area` alone limits the
-    size. After 10 attempts without a valid crop the result is the whole picture.
+    The object is the whole picture and need not be covered, so `area` alone limits the size. After
+    10 attempts without a valid crop the result is the whole picture.
 
     Args:
       shape: shape of the picture, int32 [3].
@@ -75,7 +75,7 @@ def random_window(
 
 
 def central_window(shape: tf.Tensor, share: float = CENTRAL_CROP) -> tf.Tensor:
-    """Returns the central square, its side a fraction of the short side, like `random_window`."""
+    """Returns the central square as a window; `share` is its side divided by the short side."""
     height, width = shape[0], shape[1]
     short = tf.cast(tf.minimum(height, width), tf.float32)
     side = tf.maximum(tf.cast(tf.round(short * share), tf.int32), 1)

@@ -49,7 +49,7 @@ class RandAugment:
     fill: int
 
     def check(self) -> None:
-        """Raises an InputError if an option is invalid, with its name in the loaders."""
+        """Raises an InputError with the name of the loader's option if an attribute is invalid."""
         if self.layers < 0:
             raise InputError(
                 f"randaugment_layers is {self.layers}: give 0 for none, or a number of operations"

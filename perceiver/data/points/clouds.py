@@ -64,7 +64,7 @@ class CloudRecipe:
             raise InputError(f"dropout is {self.dropout}: give a fraction from 0 to below 1")
 
     def __call__(self, points: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
-        """Returns points [M, 3] made of points float32 [P, 3], augmented if a seed is given."""
+        """Maps points float32 [P, 3] to points [M, 3], and augments them if a seed is given."""
         if seed is None:
             # Normalised twice, as in training, but after the choice: the result for a file must
             # not depend on the number of points that were read in addition to the chosen ones.

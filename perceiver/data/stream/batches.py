@@ -138,17 +138,18 @@ class TrainIterator:
             first = first_slot(count // self._batch_size, self._batch_size, *self._process)
             return _indexed(self._source, *self._example_of(first + count % self._batch_size))
 
-        def pair(count: tf.Tensor, features: Features) -> Features:
-            first = first_slot(count // self._batch_size, self._batch_size, *self._process)
-            return self._source.mix_pair(
-                features, seed_of_pair(first + count % self._batch_size, self._seed)
-            )
-
         # A function of the count selects the examples instead of a shuffle buffer, so the position
         # in the stream is a number, and the order of an epoch takes no memory.
         counts = tf.data.Dataset.range(batches * self._batch_size, np.iinfo(np.int64).max)
         dataset = counts.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        if self._source.mix_pair:
+        if mix_pair := self._source.mix_pair:
+
+            def pair(count: tf.Tensor, features: Features) -> Features:
+                first = first_slot(count // self._batch_size, self._batch_size, *self._process)
+                return mix_pair(
+                    features, seed_of_pair(first + count % self._batch_size, self._seed)
+                )
+
             # Pairs are neighbours in the stream, so they do not depend on the number of processes.
             firsts = tf.data.Dataset.range(batches * self._batch_size, np.iinfo(np.int64).max, 2)
             dataset = tf.data.Dataset.zip(firsts, dataset.batch(2, drop_remainder=True))

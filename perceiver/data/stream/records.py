@@ -134,7 +134,7 @@ def _walk(file: str, size: int) -> np.ndarray:
     offsets, headers = [], []
     position = 0
     try:
-        # Unbuffered if possible: only the length is read of a record of, say, 100 KB.
+        # Unbuffered if possible, so that only the length of a record is read, not its data.
         with tf.io.gfile.GFile(file, "rb") if "://" in file else open(file, "rb", 0) as opened:
             while position + _HEADER.size <= size:
                 opened.seek(position)
@@ -218,6 +218,6 @@ def _write_cache(cache: str, stats: np.ndarray, counts: np.ndarray, offsets: np.
             tf.io.gfile.remove(temporary)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: OSError | tf.errors.OpError) -> str:
     message = error.strerror if isinstance(error, OSError) else error.message
     return str(message).splitlines()[0]

@@ -142,7 +142,7 @@ class CheckpointFolders:
                     print(f"warning: step {step} is kept: {error}", file=sys.stderr)
                     retained.add(step)
             score, best = max(scored, default=(-math.inf, None))
-            if score > -math.inf:
+            if best is not None and score > -math.inf:
                 retained.add(best)
         return [step for step in steps if step not in retained]
 
@@ -197,7 +197,7 @@ def choose_checkpoint(
 
 def _choose_requested(folders: CheckpointFolders, requested: int | Literal["best"]) -> Choice:
     best = requested == "best"
-    step = folders.best_step() if best else requested
+    step = folders.best_step() if requested == "best" else requested
     steps = folders.steps()
     if step is None or (step not in steps and not best):
         kind = f"checkpoint with {folders.best_of!r}" if best else f"step {step}"
@@ -215,7 +215,7 @@ def _choose_requested(folders: CheckpointFolders, requested: int | Literal["best
 
 
 def _choose_newest(folders: CheckpointFolders, move_damaged: bool) -> Choice:
-    damages = {}
+    damages: dict[int, str] = {}
     for step in reversed(folders.steps()):
         damage = folders.find_damage(step)
         if damage is None:

@@ -47,7 +47,7 @@ def make_index(leaves: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def describe_differences(saved: Mapping[str, Mapping], expected: Mapping[str, Mapping]) -> str:
-    """Describes the differences of two indices in one line: the first few paths and the rest count.
+    """Describes the differences of two indices in one line: the first few, then a count.
 
     Args:
       saved: index of a checkpoint.

@@ -8,7 +8,7 @@ BRIEF_SHARE, EXACT_SHARE = ".1%", ".2%"  # formats of fractions of 1, in percent
 
 
 class MetricKind(NamedTuple):
-    """A metric as users see it.
+    """The names and formats of a metric.
 
     Attributes:
       name: key in metrics.jsonl and eval.json.

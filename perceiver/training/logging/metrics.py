@@ -1,6 +1,6 @@
 """Writes and reads the metrics and timing of a run.
 
-Files in the working directory, one JSON object a line:
+Files in the working directory, one JSON object per line:
 
 - `metrics.jsonl`: `{"step": 200, "split": "train", "loss": 0.41, ...}`. Two runs with the same
   config and seed write the same lines.
@@ -131,7 +131,7 @@ class MetricLog:
 
 
 class _TimingFile:
-    """Appends lines to timing.jsonl: one when a process starts, one a log step, one at its end."""
+    """Appends lines to timing.jsonl: at the start and end of a process and at each log step."""
 
     def __init__(self, path: Path, step: int):
         spent = 0.0
@@ -200,8 +200,8 @@ def read_metrics(workdir: str | Path) -> list[dict[str, Any]]:
     """Reads `metrics.jsonl` without an incomplete last line.
 
     Returns:
-      One dict a line in the order written, with `step` (int), `split` and numbers by name. null is
-      read as NaN.
+      One dict per line in the order written, with `step` (int), `split` and numbers by name. A null
+      is read as NaN.
 
     Raises:
       FileNotFoundError: the directory has no metrics.
@@ -236,14 +236,14 @@ def write_json(path: str | Path, obj: Any) -> None:
 
 
 def _read_lines(path: Path, *, required: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns the objects of a file of JSON lines, without what follows the last line break."""
+    """Returns the objects of a file of JSON lines, without an incomplete last line."""
     *lines, _ = path.read_bytes().split(b"\n")
     records = []
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
             for key in required:
-                record[key]  # raises where the line is not one of ours
+                record[key]  # a KeyError or TypeError if the line is damaged
         except (ValueError, KeyError, TypeError) as error:
             keys = " and a ".join(required)
             message = f"{path}, line {number} is no JSON object with a {keys}: remove it."

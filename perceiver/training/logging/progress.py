@@ -33,9 +33,9 @@ class Progress:
           total_steps: step at which the run ends.
           start: step at which the run resumes.
           examples_per_step: batch size over all devices.
-          stream: where to write. A terminal gets a bar, anything else one line per update. None is
+          stream: output; a terminal gets a bar, any other stream one line per update. None for
             standard error.
-          active: False on processes that must not write; they measure their speed all the same.
+          active: False on processes that must not write; they still measure their speed.
         """
         self._total = total_steps
         self._examples_per_step = examples_per_step
@@ -118,6 +118,7 @@ class Progress:
         """Returns the speed and the wait for data since the last update, empty if unknown."""
         self.mark(step)
         now = monotonic()
+        assert self._latest is not None  # `mark` sets it
         latest_step, latest_time = self._latest
         if step <= latest_step or now <= latest_time:
             return {}
@@ -130,6 +131,8 @@ class Progress:
 
     def _left(self) -> float:
         """Returns the estimated seconds to the end of the run at the latest update."""
+        assert self._first is not None  # `mark` sets both
+        assert self._latest is not None
         (first_step, first_time), (step, now) = self._first, self._latest
         # The average since the start includes evaluations and checkpoints, more of which follow.
         return (self._total - step) * (now - first_time) / (step - first_step)

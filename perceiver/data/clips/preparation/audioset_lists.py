@@ -121,11 +121,10 @@ def read_segments(path: str, classes: dict[str, int]) -> list[Segment]:
     """
     segments = []
     lines: dict[str, int] = {}  # id of each segment -> its line
-    reader = csv.reader(io.StringIO(_read_text(path)), skipinitialspace=True)
-    for row in _rows(reader, path):
+    for number, row in _numbered_rows(path):
         if not row or row[0].startswith("#"):
             continue
-        line = f"{path}:{reader.line_num}"
+        line = f"{path}:{number}"
         try:
             video, start, end, mids = row
             start, end = float(start), float(end)
@@ -149,7 +148,7 @@ def read_segments(path: str, classes: dict[str, int]) -> list[Segment]:
             raise InputError(
                 f"{line}: {segment.id!r} is listed already, in line {lines[segment.id]}"
             )
-        lines[segment.id] = reader.line_num
+        lines[segment.id] = number
         segments.append(segment)
     if not segments:
         raise InputError(f"{path}: has no segments ({_SOURCE})")
@@ -268,9 +267,12 @@ def _number(seconds: float) -> str:
     return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
-def _rows(reader: Iterator[list[str]], path: str) -> Iterator[list[str]]:
+def _numbered_rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields the rows of a list of segments, each with the number of its last line."""
+    reader = csv.reader(io.StringIO(_read_text(path)), skipinitialspace=True)
     try:
-        yield from reader
+        for row in reader:
+            yield reader.line_num, row
     except csv.Error as error:  # an unclosed quote
         raise InputError(f"{path}:{reader.line_num}: {error} ({_SOURCE})") from error
 

@@ -1,6 +1,6 @@
 """Decodes clips in a separate process, so that a file that crashes or hangs FFmpeg costs one clip.
 
-Some of two million files from the net do. The process handles one clip at a time:
+A few of AudioSet's two million files do. The process handles one clip at a time:
 
     request: one line of JSON: the fields of the clip, the folder of clips, and the needed streams
     response: one line of JSON: `{"size": ..., "longer": ...}`, followed by the record of that many
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import IO
 
 from perceiver.data.clips import schema
 from perceiver.data.clips.preparation import decoding
@@ -24,8 +25,8 @@ from perceiver.data.clips.preparation.decoding import ClipError
 # Far longer than any clip takes, even on a busy machine with a slow disk.
 _TIMEOUT = 600  # seconds
 
-# A file that already is the segment may be slightly longer than the segment, and a whole video may
-# end slightly before the segment does by the lists.
+# A file that is already trimmed may be slightly longer than the segment, and a whole video may end
+# slightly before the end of the segment in the list.
 _MAX_LONGER = 1.0  # seconds
 _MAX_SHORTER = 0.5
 
@@ -57,7 +58,7 @@ class DecoderProcess:
     def __init__(self, timeout: float = _TIMEOUT):
         """Sets the longest time per clip, in seconds; the process starts with the first clip."""
         self._timeout = timeout
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def decode(self, clip: ListedClip, clips_dir: str, need: str) -> tuple[bytes, bool]:
         """Decodes a clip to its record.
@@ -73,9 +74,9 @@ class DecoderProcess:
         Raises:
           ClipError: see `decoding.decode`; or the process crashed or took too long.
         """
-        if self._process is None:
-            self._start()
-        process, timed_out = self._process, threading.Event()
+        process = self._start() if self._process is None else self._process
+        requests, responses = _pipes(process)
+        timed_out = threading.Event()
 
         def stop() -> None:
             timed_out.set()
@@ -83,12 +84,13 @@ class DecoderProcess:
 
         timer = threading.Timer(self._timeout, stop)
         timer.start()
+        record = b""
         try:
             request = json.dumps([dataclasses.astuple(clip), clips_dir, need])
-            process.stdin.write(request.encode() + b"\n")
-            process.stdin.flush()
-            response = json.loads(process.stdout.readline() or "null")
-            record = process.stdout.read(response.get("size", 0)) if response else b""
+            requests.write(request.encode() + b"\n")
+            requests.flush()
+            response = json.loads(responses.readline() or "null")
+            record = responses.read(response.get("size", 0)) if response else b""
         except BrokenPipeError:
             response = None
         finally:
@@ -104,24 +106,33 @@ class DecoderProcess:
     def close(self) -> None:
         """Ends the process."""
         if self._process is not None:
+            requests, responses = _pipes(self._process)
             with contextlib.suppress(BrokenPipeError):  # the process has ended already
-                self._process.stdin.close()
+                requests.close()
             self._process.wait()
-            self._process.stdout.close()
+            responses.close()
             self._process = None
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
-        self._process = subprocess.Popen(
+        process = self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Ctrl-C must reach the parent only; the decoder ends when its input is closed.
             start_new_session=True,
         )
-        if not self._process.stdout.readline():
+        if not _pipes(process)[1].readline():
             self.close()
             raise RuntimeError("the process that decodes clips cannot start; see the lines above")
+        return process
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    """Returns the pipes for requests and for responses."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return process.stdin, process.stdout
 
 
 def _crash_cause(status: int, timed_out: bool, timeout: float) -> str:

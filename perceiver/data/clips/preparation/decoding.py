@@ -30,7 +30,7 @@ JPEG_QUALITY = 90
 NEEDS = ("sound", "video", "both", "any")
 
 # Formats that FFmpeg may detect. Most of its other formats are lists of further files or addresses,
-# and a file from the net could make FFmpeg open these here.
+# and a file from the internet could make FFmpeg open them on this machine.
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegvideo,mpegts,avi,flv,asf,ogg,wav,w64,flac,mp3,"
     "aac,ac3,eac3,aiff,au,caf,amr"
@@ -43,7 +43,7 @@ _MAX_CUT = 0.5  # seconds that may be missing at the end
 
 
 class ClipError(Exception):
-    """A file that gives no clip; the message is the reason, with its kind before the colon."""
+    """A file cannot be decoded; the message is the reason, with its kind before the colon."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ def decode(path: str, *, need: str, seconds: float, start: float = 0.0) -> Clip:
         for decoder in decoders:
             if isinstance(decoder, FrameDecoder):
                 frames = decoder.jpegs()
-            else:
+            elif isinstance(decoder, SoundDecoder):
                 sound = decoder.samples()
         for kind, content in (("video", frames), ("sound", sound)):
             if need in (kind, "both") and not len(content):
@@ -124,7 +124,7 @@ def _open_binary(path: str) -> BinaryIO:
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[av.container.InputContainer]:
-    """Opens a file; FFmpeg gets its bytes only, and sees neither its name nor other files."""
+    """Opens a file. FFmpeg gets only its bytes, without its name or access to other files."""
     try:
         file = _open_binary(path)
     except OSError as error:
@@ -135,7 +135,7 @@ def _opened(path: str) -> Iterator[av.container.InputContainer]:
                 raise ClipError("empty file")
             file.seek(0)
             container = av.open(
-                file, metadata_errors="replace", options={"format_whitelist": _FORMATS}
+                file, "r", metadata_errors="replace", options={"format_whitelist": _FORMATS}
             )
         except av.error.FFmpegError as error:
             raise ClipError("not a whole sound or video file: it cannot be opened") from error
@@ -153,6 +153,7 @@ def _choose_streams(
     videos = [s for s in container.streams.video if not s.disposition & picture]
     video = videos[0] if videos and need != "sound" else None
     audio = container.streams.best("audio") if need != "video" else None
+    assert audio is None or isinstance(audio, av.AudioStream)
     if video is None and audio is None and need == "any":
         raise ClipError("no video and no sound: the file has no stream of either")
     if video is None and need in ("video", "both"):

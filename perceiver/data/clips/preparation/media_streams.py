@@ -3,7 +3,9 @@
 Both place the output of FFmpeg on one time line, in seconds from the beginning of the file.
 """
 
+import abc
 import math
+from typing import Any, Generic, TypeVar
 
 import av
 import numpy as np
@@ -16,7 +18,10 @@ _GAP = 0.05  # seconds: a larger difference between stated and counted time is a
 _MAX_DAMAGED = 0.05  # largest share of packets of a stream that may fail to decode
 
 
-class StreamDecoder:
+_Frame = TypeVar("_Frame", bound=av.frame.Frame)
+
+
+class StreamDecoder(abc.ABC, Generic[_Frame]):
     """Decodes one stream of a file for a clip of `seconds` that begins at `start`.
 
     Attributes:
@@ -49,7 +54,7 @@ class StreamDecoder:
         """Decodes a packet; `origin` is the timestamp of the beginning of the file in seconds."""
         self._packets += 1
         try:
-            decoded = packet.decode()
+            decoded: list[Any] = packet.decode()  # av types every frame as a video frame
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
@@ -65,6 +70,10 @@ class StreamDecoder:
                 return
             self.add(frame, time)
 
+    @abc.abstractmethod
+    def add(self, frame: _Frame, time: float) -> None:
+        """Adds decoded content that begins at `time`."""
+
     @property
     def damage(self) -> str | None:
         """A description of the damage if too many packets failed to decode, else None."""
@@ -76,8 +85,10 @@ class StreamDecoder:
         )
 
 
-class FrameDecoder(StreamDecoder):
+class FrameDecoder(StreamDecoder[av.VideoFrame]):
     """Decodes the frames of a clip to JPEG files at 25 frames per second."""
+
+    stream: av.VideoStream
 
     def __init__(self, stream: av.VideoStream, start: float, seconds: float, quality: int):
         """Prepares to decode; `quality` is the JPEG quality."""
@@ -95,7 +106,9 @@ class FrameDecoder(StreamDecoder):
         self._repeat_until(time)
         self._current = frame
         rate = self.stream.average_rate or self.stream.guessed_rate or FRAME_RATE
-        lasts = float(frame.duration * frame.time_base) if frame.duration else 1 / float(rate)
+        lasts = 1 / float(rate)
+        if frame.duration and frame.time_base:
+            lasts = float(frame.duration * frame.time_base)
         self.end = time + lasts
 
     def jpegs(self) -> list[bytes]:
@@ -127,7 +140,7 @@ def _jpeg(frame: av.VideoFrame, pixel_aspect: float, quality: int) -> bytes:
     return tf.io.encode_jpeg(rgb, quality=quality).numpy()
 
 
-class SoundDecoder(StreamDecoder):
+class SoundDecoder(StreamDecoder[av.AudioFrame]):
     """Decodes the sound of a clip to int16 samples at 48 kHz, one channel."""
 
     def reset(self) -> None:
@@ -150,6 +163,7 @@ class SoundDecoder(StreamDecoder):
             self.end = time
         self.end += frame.samples / frame.sample_rate
         frame.pts = None  # with timestamps the resampler would fill the gaps that it detects
+        assert self._resampler is not None  # created with the first frame of a format
         self._write(self._resampler.resample(frame))
 
     def samples(self) -> np.ndarray:

@@ -65,7 +65,7 @@ class SplitReport:
         ]
         lines += [f"  {count:,} failed: {reason}" for reason, count in self.failed.items()]
         if self.longer:
-            lines.append(f"  {self.longer:,} continue in their file; only the beginning is kept")
+            lines.append(f"  {self.longer:,} continue in their file; only the beginning is used")
         if self.decoded < self.listed:
             lines.append(f"  each by name: {self.failures}")
         return "\n".join(lines)
@@ -119,10 +119,10 @@ def prepare_audioset(
         lists_of_splits.setdefault(name, []).append(path)
     files, reports = None, []
     for name, paths in lists_of_splits.items():
-        segments = {}
+        segments: dict[str, audioset_lists.Segment] = {}
         for path in paths:
             segments |= {s.id: s for s in audioset_lists.read_segments(path, indices)}
-        arguments = {
+        arguments: dict[str, str | float] = {
             "segments": digest(repr(sorted(map(dataclasses.astuple, segments.values())))),
             "seconds": seconds,
             "need": need,
@@ -182,7 +182,7 @@ def prepare_folder(
             for label, paths in enumerate(files.values())
             for path in sorted(os.path.relpath(path, dir) for path in paths)
         ]
-        arguments = {
+        arguments: dict[str, str | float] = {
             "files": digest(repr([clip.path for clip in clips])),
             "seconds": seconds,
             "need": need,
@@ -274,10 +274,10 @@ def _write_shards(split: SplitShards, runner: Runner) -> list[dict]:
             f"{split.records_path(absent[0])}: missing after the work, and {len(absent) - 1} other "
             "files: run the same command again, which goes on where it stopped"
         )
-    return reports
+    return [report for report in reports if report is not None]
 
 
-def _write_failures(plan: SplitPlan, failures: Sequence[Sequence[str]]) -> str:
+def _write_failures(plan: SplitPlan, failures: Sequence[list[str]]) -> str:
     """Writes failures.csv with the failed and the missing clips, and returns its path."""
     path = os.path.join(plan.split.folder, "failures.csv")
     table = io.StringIO()

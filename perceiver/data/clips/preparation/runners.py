@@ -70,7 +70,7 @@ def _run_with_beam(split: SplitShards, shards: Sequence[int], *, options: Sequen
         raise _errors[0]
 
 
-# Errors that stop the work on this machine. Beam would print pages about an error that it sees.
+# Errors that stop the work on this machine. Beam prints pages about an error that reaches it.
 _errors: list[InputError] = []
 
 
@@ -96,7 +96,9 @@ def run_in_threads(split: SplitShards, shards: Sequence[int]) -> None:
 
 def _num_cores() -> int:
     """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

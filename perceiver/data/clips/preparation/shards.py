@@ -110,7 +110,9 @@ def write_shard(split: SplitShards, shard: int) -> None:
     clips = [ListedClip(*fields) for fields in json.loads(read_text(split.json_path(LISTS, shard)))]
     records_path = split.records_path(shard)
     partial_path = os.path.join(split.folder, PARTIAL, f"{shard:05d}.{uuid.uuid4().hex}")
-    report = {"ids": [], "longer": 0, "failures": []}
+    ids: list[str] = []
+    failures: list[tuple[str, str, str]] = []  # id, file and reason
+    num_longer = 0
     try:
         tf.io.gfile.makedirs(os.path.dirname(partial_path))
         with tf.io.TFRecordWriter(partial_path) as writer, borrow_decoder() as decoder:
@@ -118,17 +120,18 @@ def write_shard(split: SplitShards, shard: int) -> None:
                 try:
                     record, longer = decoder.decode(clip, split.clips_dir, split.need)
                 except ClipError as error:
-                    report["failures"].append((clip.id, clip.path, str(error)))
+                    failures.append((clip.id, clip.path, str(error)))
                     continue
                 writer.write(record)
-                report["ids"].append(clip.id)
-                report["longer"] += longer
-        report["bytes"] = tf.io.gfile.stat(partial_path).length
+                ids.append(clip.id)
+                num_longer += longer
+        num_bytes = tf.io.gfile.stat(partial_path).length
         tf.io.gfile.rename(partial_path, records_path, overwrite=True)
     except tf.errors.OpError as error:
         if read_report(split, shard) is not None:
             return  # another process wrote the same shard and removed the partial files
         raise _write_error(records_path, error) from error
+    report = {"ids": ids, "longer": num_longer, "failures": failures, "bytes": num_bytes}
     write_atomically(split.json_path(REPORTS, shard), json.dumps(report))
 
 

@@ -59,7 +59,8 @@ class FolderArchive:
           The sorted names of its folders and of its files, without hidden ones. Both are empty for
           a missing folder.
         """
-        folders, files = [], []
+        folders: list[str] = []
+        files: list[str] = []
         if (self._path / folder).is_dir():
             with os.scandir(self._path / folder) as entries:
                 for entry in entries:
@@ -123,6 +124,7 @@ class ZipArchive:
     @functools.cached_property
     def _children(self) -> dict[str, tuple[set[str], set[str]]]:
         """The names of the folders and of the files in each folder."""
+        children: dict[str, tuple[set[str], set[str]]]
         children = collections.defaultdict(lambda: (set(), set()))
         for member in self._zip.infolist():
             parts = member.filename.rstrip("/").split("/")

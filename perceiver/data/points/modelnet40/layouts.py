@@ -30,10 +30,10 @@ MESH_POINTS = 2048  # points sampled from a mesh, as in Stanford's files
 PREPARE = "python -m experiments.prepare_data modelnet --source=DIR_OR_ZIP --out=DIR"
 LAYOUT = (
     f"{hdf5.LAYOUT}; or modelnet40_normal_resampled; or Princeton's ModelNet40.zip or its folders "
-    f"<class>/{{train,test}}/*.off; or what `{PREPARE}` made"
+    f"<class>/{{train,test}}/*.off; or the output of `{PREPARE}`"
 )
 _STANFORD = {"train": 9840, "test": 2468}  # three meshes fewer than Princeton's
-_MIN_PARALLEL = 64  # files from which on starting processes pays off
+_MIN_PARALLEL = 64  # number of files from which starting processes pays off
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,9 +158,13 @@ def check_counts(layout: Layout, partial: bool) -> None:
     """
     found = {name: len(split.labels) for name, split in layout.splits.items()}
     official = OFFICIAL.get(len(layout.class_names))
-    known = official is not None and layout.class_names == official.class_names
     stanford = layout.kind in ("hdf5", "prepared") and found == _STANFORD
-    if known and not partial and not stanford and found != official.counts:
+    if (
+        official is not None
+        and layout.class_names == official.class_names
+        and found != official.counts
+        and not (partial or stanford)
+    ):
         raise InputError(
             f"{layout.root!r} has {found['train']:,} training and {found['test']:,} test clouds, "
             f"and {official.name} has {official.counts['train']:,} and "
@@ -233,7 +237,7 @@ def _resampled(archive: Archive, classes: int | None) -> Layout:
             class_name = line.rpartition("_")[0]
             if class_name not in class_names:
                 raise InputError(
-                    f"{archive.path(path)}: {line!r} is of no class of ModelNet{classes}: take the "
+                    f"{archive.path(path)}: {line!r} is in no class of ModelNet{classes}: take the "
                     "list from the archive"
                 )
             if line in listed_before:
@@ -247,7 +251,7 @@ def _resampled(archive: Archive, classes: int | None) -> Layout:
                 labels.append(class_names.index(class_name))
         splits[split] = names, np.array(labels, np.int32)
     first = next((name for names, _ in splits.values() for name in names), None)
-    num_points = 0 if first is None else len(files.read(archive.read(first), archive.path(first)))
+    num_points = 0 if first is None else len(_read_points(archive, first))
     read = functools.partial(_read_resampled, archive, num_points)
     return Layout("resampled", archive.root, class_names, num_points, _splits(splits, read))
 
@@ -281,9 +285,16 @@ def _read_mesh(archive: Archive, name: str) -> np.ndarray:
     return points.astype(np.float32)
 
 
+def _read_points(archive: Archive, name: str) -> np.ndarray:
+    """Reads a .txt file, float64 [n, 3]."""
+    points = files.read(archive.read(name), archive.path(name))
+    assert isinstance(points, np.ndarray)  # the format has no meshes
+    return points
+
+
 def _read_resampled(archive: Archive, num_points: int, name: str) -> np.ndarray:
     """Reads all points of a file, float32 [P, 3]."""
-    points = files.read(archive.read(name), archive.path(name))
+    points = _read_points(archive, name)
     if len(points) != num_points:
         raise InputError(
             f"{archive.path(name)} has {len(points):,} points, and other files {num_points:,}: "

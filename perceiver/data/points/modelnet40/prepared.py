@@ -73,7 +73,8 @@ def read(folder: pathlib.Path, *, num_points: int, partial: bool) -> layouts.Lay
 def _read_split(
     builder: tfds.core.DatasetBuilder, split: str, size: int, shape: tuple[int, int]
 ) -> layouts.CloudSplit:
-    points, labels, names = np.empty((size, *shape), np.float32), np.empty(size, np.int32), []
+    points, labels = np.empty((size, *shape), np.float32), np.empty(size, np.int32)
+    names: list[str] = []
     # In the order of the files, so that an example has the same index in each run.
     in_order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     dataset = builder.as_dataset(split=split, read_config=in_order, shuffle_files=False)
