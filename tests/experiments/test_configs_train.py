@@ -19,7 +19,7 @@ from perceiver.training.logging.metrics import read_metrics
 from tests.experiments import small_data
 from tests.processes import run
 
-pytestmark = pytest.mark.usefixtures("kept_decoders")
+pytestmark = pytest.mark.usefixtures("open_decoders")
 
 CONFIGS = dict(all_configs())
 

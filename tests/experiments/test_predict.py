@@ -20,7 +20,7 @@ from perceiver.data.single_files import Reading
 from tests.experiments import small_data
 from tests.processes import ROOT, TINY, exit_status, run
 
-pytestmark = pytest.mark.usefixtures("kept_decoders", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("open_decoders", "quick_compilation")
 
 NOBODY = 65534
 SMALL = [

@@ -25,7 +25,7 @@ from tests.data.streams import assert_same_batches, noisy_source, take
 from tests.experiments.small_data import point_clouds
 from tests.processes import run
 
-pytestmark = pytest.mark.usefixtures("kept_decoders")
+pytestmark = pytest.mark.usefixtures("open_decoders")
 
 CLOUDS = {"num_points": 16, "scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
 
