@@ -109,7 +109,7 @@ import numpy as np
 index, count, address = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 if count > 1:
     jax.distributed.initialize(address, count, index)
-from tests.experiments.test_predictions import evaluated, scores
+from tests.experiments.run.test_predictions import evaluated, scores
 
 logits, label, labels = scores()
 _, one = evaluated("softmax", logits, batch_size=6, label=np.int32(label))

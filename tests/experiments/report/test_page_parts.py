@@ -12,7 +12,7 @@ from experiments.figures.contact_sheets import Scales
 from experiments.report import charts, elements, examples, results
 from experiments.run import predictions
 from perceiver.training.logging.metric_kinds import LEARNING_RATE, LOSS, TOP1
-from tests.experiments.report_runs import one_label
+from tests.experiments.report.runs import one_label
 
 
 def test_the_confusion_matrix_against_sklearn():

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from experiments.report.__main__ import main
-from tests.experiments.report_runs import cells, finished, here
+from tests.experiments.report.runs import cells, finished, here
 from tests.processes import TINY, exit_status, run, start
 
 __all__ = ["here"]

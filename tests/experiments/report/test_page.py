@@ -12,8 +12,8 @@ from configs.folder import get_config
 from experiments.report.__main__ import RUN_HERE, main
 from experiments.run import predictions
 from perceiver.training.logging.metrics import MetricLog
-from tests.experiments.browser import DESKTOP, PHONE, browser, opened
-from tests.experiments.report_runs import about, finished, here, one_label
+from tests.experiments.report.browser import DESKTOP, PHONE, browser, opened
+from tests.experiments.report.runs import about, finished, here, one_label
 from tests.processes import TINY, exit_status, run
 
 __all__ = ["browser", "here"]

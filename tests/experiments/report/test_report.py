@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from experiments.report.__main__ import main
 from perceiver import run_files
 from perceiver.training.logging.metrics import MetricLog
-from tests.experiments.report_runs import about, cells, figures_of, finished, here
+from tests.experiments.report.runs import about, cells, figures_of, finished, here
 
 __all__ = ["here"]
 
