@@ -19,7 +19,7 @@ from perceiver.errors import InputError
 from perceiver.training.objectives import make_objective
 from perceiver.training.parallel import DataParallel
 from tests.data.clips.test_loaders import clip, write
-from tests.experiments.small_data import pictures, pictures_of_tfds, point_clouds
+from tests.experiments.small_data import pictures, point_clouds, tfds_pictures
 
 # Config: parts of the error in addition to the folder. They are the expected layout or name and, if
 # the data can be downloaded, the command to prepare them.
@@ -95,13 +95,13 @@ def _without_a_list(folder):
 
 
 def _without_pictures(folder):
-    pictures_of_tfds(folder)
+    tfds_pictures(folder)
     next(folder.rglob("*validation.tfrecord*")).unlink()
 
 
 def _with_few_pictures(folder):
     """Cuts the file after its first record."""
-    pictures_of_tfds(folder)
+    tfds_pictures(folder)
     file = next(folder.rglob("*validation.tfrecord*"))
     data = file.read_bytes()
     file.write_bytes(data[: int.from_bytes(data[:8], "little") + 16])
@@ -109,7 +109,7 @@ def _with_few_pictures(folder):
 
 def _unfinished(folder):
     """Undoes the rename with which TFDS ends its preparation."""
-    pictures_of_tfds(folder)
+    tfds_pictures(folder)
     (folder / "pictures" / "1.0.0").rename(folder / "pictures" / "1.0.0.incomplete7Q")
 
 
@@ -144,7 +144,7 @@ def test_an_incomplete_data_set_is_refused(missing, tmp_path):
 
 def test_an_incomplete_imagenet_is_refused(tmp_path):
     """TFDS prepares any number of pictures; here its ImageNet has 6."""
-    pictures_of_tfds(tmp_path)
+    tfds_pictures(tmp_path)
     (tmp_path / "pictures").rename(tmp_path / "imagenet2012")
     (version,) = (tmp_path / "imagenet2012").iterdir()
     for file in list(version.glob("pictures-*")):
@@ -175,7 +175,7 @@ def test_missing_shards_of_audioset_are_named(tmp_path):
 
 
 def test_classes_absent_from_evaluation_are_left_out_of_the_mean():
-    """By hand, the precisions of the two classes present are 1 and (1 + 2 / 3) / 2."""
+    """The precisions of the two classes present are 1 and (1 + 2 / 3) / 2, by hand."""
     labels = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 1], [0, 0, 0]], np.uint8)
     logits = np.array(
         [[9.0, 9.0, 1.0], [2.0, 8.0, 5.0], [1.0, 7.0, 4.0], [0.0, 6.0, 3.0], [0.5, 5.0, 2.0]],

@@ -208,10 +208,10 @@ def test_damaged_videos_and_sounds_are_counted_and_named(files, tmp_path, capsys
     """One real mp4 and one real ogg file of six are damaged."""
     sounds = sorted((files / "sounds").glob("*/*.ogg"))[:3]
     videos = [files / "videos" / f"{name}.mp4" for name in ("friday", "late", "mono")]
-    for split, taken in (("train", slice(0, 2)), ("val", slice(2, 3))):
+    for split, part in (("train", slice(0, 2)), ("val", slice(2, 3))):
         for name, files in (("sounds", sounds), ("videos", videos)):
             (tmp_path / "clips" / split / name).mkdir(parents=True)
-            for number, file in enumerate(files[taken]):
+            for number, file in enumerate(files[part]):
                 copy = tmp_path / "clips" / split / name / f"{number}{file.suffix}"
                 shutil.copyfile(file, copy)
     video = cut_short(tmp_path / "clips" / "train" / "videos" / "1.mp4")

@@ -105,7 +105,7 @@ def test_sigterm_saves_without_a_requeue(job):
 
 
 def test_training_stopped_by_slurm_itself_is_requeued(job):
-    """At preemption the processes get the signal and the script does not."""
+    """Preemption sends the signal to the processes and not to the script."""
     job.ends("75")
     assert job.run()[0] == 75
     assert calls(job.folder, "scontrol") == REQUEUED
