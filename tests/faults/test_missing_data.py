@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import jax
 import numpy as np
 import pytest
 
@@ -196,12 +195,10 @@ def test_classes_absent_from_evaluation_are_left_out_of_the_mean():
         batch_size=2,
     )
     variables = DataParallel().replicate({"one": np.float32(1)})
-    results = jax.tree.map(float, evaluate(variables))
+    results, _ = evaluate(variables)
     assert results["mAP"] == pytest.approx((1 + (1 + 2 / 3) / 2) / 2)
     assert (results["num_classes"], results["num_examples"]) == (2, 5)
-    assert summary(evaluate(variables)).startswith(
-        "mAP 91.67% over the 2 classes present in 5 examples"
-    )
+    assert summary(results).startswith("mAP 91.67% over the 2 classes present in 5 examples")
 
 
 def test_simple_models_report_the_number_of_classes_present(tmp_path, capsys):

@@ -59,7 +59,7 @@ def test_batches_fit_into_memory(wanted, bytes_of_one, fits):
 def test_evaluation_repeats_the_split(monkeypatch, batch_size):
     monkeypatch.setattr(data, "_SHORTEST_PASS", 7)  # of 9 examples, so it ends
     source = Source(3, lambda index, seed: {"label": tf.cast(index, tf.int32) + 10})
-    stream = data.evaluation_batches(source, None, batch_size)
+    stream = data.evaluation_batches(None, source, batch_size=batch_size)
     found = []
     while len(found) < 27:
         batch = next(stream)
