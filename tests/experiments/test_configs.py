@@ -394,5 +394,5 @@ class TestStoredConfigs:
             if "positions" in section:
                 stored["model"]["inputs"][modality] = fourier | OLD_INPUTS | section
         assert upgrade(stored) == now
-        network = {key: stored[key] for key in ("model", "data", "train")}
-        assert upgrade(network) == {key: now[key] for key in network}
+        of_network = {key: stored[key] for key in ("model", "data", "train")}
+        assert upgrade(of_network) == {key: now[key] for key in of_network}
