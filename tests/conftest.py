@@ -1,4 +1,4 @@
-"""What all tests may use: real files, and a folder for the programs that JAX compiles."""
+"""Fixtures for all tests: real files, a finished run, and a folder for compiled programs."""
 
 import lzma
 import os
@@ -15,11 +15,11 @@ _TESTS = pathlib.Path(__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes a folder for compiled programs; lists skipped tests with their reasons.
+    """Makes a folder for compiled programs, and makes pytest list the reasons of skipped tests.
 
-    Half of a short run of `experiments.train` is the compilation of programs that another test has
-    compiled before. `tests.processes` passes the folder on; tests themselves compile without it.
-    Workers of xdist have the variable from the process that starts them.
+    Half of a short run of `experiments.train` is compilation that another test has done before.
+    Only the processes that `tests.processes` starts use the folder. Workers of xdist inherit the
+    environment variable.
     """
     if "s" not in config.option.reportchars:
         config.option.reportchars += "s"
@@ -32,13 +32,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def files() -> pathlib.Path:
-    """The folder of real pictures, sounds and videos beside the tests, see its README.md."""
+    """The folder of real pictures, sounds and videos in the repository, see its README.md."""
     return _TESTS / "files"
 
 
 @pytest.fixture(scope="session")
 def audioset_metadata(files, tmp_path_factory) -> pathlib.Path:
-    """A folder with AudioSet's own lists of classes and segments."""
+    """A folder with AudioSet's lists of classes and segments."""
     folder = tmp_path_factory.mktemp("audioset_metadata")
     for path in (files / "audioset").glob("*.xz"):
         (folder / path.stem).write_bytes(lzma.decompress(path.read_bytes()))
@@ -47,9 +47,9 @@ def audioset_metadata(files, tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
-    """The folder of real files whose licence forbids to ship them with the tests.
+    """The folder of real files whose licence does not allow shipping them with the tests.
 
-    It is $PERCEIVER_TEST_DATA, or shared/data beside the checkout.
+    It is $PERCEIVER_TEST_DATA, by default shared/data next to the checkout.
     """
     given = os.environ.get("PERCEIVER_TEST_DATA")
     folder = pathlib.Path(given or _TESTS.parents[1] / "shared" / "data")
@@ -60,15 +60,15 @@ def real_data() -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory) -> pathlib.Path:
-    """The workdir of a finished run of TINY, for reading only: copy it before you change it."""
+    """The workdir of a finished run of TINY. Tests must copy it before they change it."""
     workdir = tmp_path_factory.mktemp("tiny_run") / "run"
     run("train", *TINY, f"--workdir={workdir}")
     return workdir
 
 
 @pytest.fixture(scope="session")
-def kept_decoders() -> Iterator[None]:
-    """Keeps the processes that decode clips for the next test, as each takes seconds to start."""
+def open_decoders() -> Iterator[None]:
+    """Leaves idle decoder processes open for the next test, because each takes seconds to start."""
     from perceiver.data.clips.preparation import decoder_process
 
     close = decoder_process.close_idle_decoders
@@ -80,7 +80,7 @@ def kept_decoders() -> Iterator[None]:
 
 @pytest.fixture
 def quick_compilation() -> Iterator[None]:
-    """Compiles without XLA's optimisations, which take longer than a few steps do."""
+    """Turns off XLA's optimisations, which take longer than a few steps."""
     import jax
 
     jax.config.update("jax_disable_most_optimizations", True)

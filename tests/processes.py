@@ -1,9 +1,9 @@
-"""Starts the project's programs as real processes, on networks that train in moments.
+"""Starts the project's programs as real processes, with networks that train in seconds.
 
-A start of Python with JAX and TensorFlow takes 5 to 8 seconds. `start` therefore forks a process
-that has imported them ("a fork"), unless a test sets variables of the environment, a working
-directory or another option of Popen, or asks for a new Python ("a fresh process"). Both are real
-processes: they have their own process ID, take signals, and end with an exit status.
+Starting Python with JAX and TensorFlow takes 5 to 8 seconds. `start` therefore forks a process that
+has imported them ("a fork"). If a test sets environment variables, a working directory or another
+option of Popen, or passes fresh=True, `start` starts a new Python ("a fresh process"). Both are
+real processes with a process ID, signals and an exit status.
 """
 
 import gc
@@ -41,35 +41,34 @@ _started: list["subprocess.Popen | Fork"] = []
 
 
 class Fork:
-    """A running fork, with the part of Popen's interface that tests use.
+    """A forked process with the part of Popen's interface that tests use.
 
     Attributes:
       pid: Process ID.
-      returncode: Exit status, negative for a signal; None while the process is not known to have
-        ended.
+      returncode: Exit status, negative for a signal; None until the end of the process is known.
       stdout: Text stream of the standard output.
       stderr: Text stream of the standard error.
     """
 
     def __init__(self, request: Mapping[str, object]):
-        """Starts a process as `_become` describes."""
+        """Starts the process; `_become` describes the request."""
         self.returncode = None
         self._report, report = os.pipe()
         out, out_written = os.pipe()
         err, err_written = os.pipe()
-        given = [report, out_written, err_written]
-        socket.send_fds(_server(), [json.dumps(request).encode() + b"\n"], given)
-        for descriptor in given:
+        descriptors = [report, out_written, err_written]
+        socket.send_fds(_server(), [json.dumps(request).encode() + b"\n"], descriptors)
+        for descriptor in descriptors:
             os.close(descriptor)
         self.stdout, self.stderr = os.fdopen(out), os.fdopen(err)
         self.pid = int(self._reported())
 
     def _reported(self) -> str:
-        """Waits for the next line of the process that watches the fork."""
+        """Returns the next line from the process that watches the fork."""
         line = b""
         while not line.endswith(b"\n"):
             byte = os.read(self._report, 1)
-            assert byte, "the process that forks has ended"
+            assert byte, "the fork server has ended"
             line += byte
         return line.decode()
 
@@ -83,14 +82,14 @@ class Fork:
         return self.returncode
 
     def poll(self) -> int | None:
-        """Returns the exit status, None while the process runs."""
+        """Returns the exit status, or None while the process runs."""
         try:
             return self.wait(0)
         except subprocess.TimeoutExpired:
             return None
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Waits for the end of the process; returns the rest of its output."""
+        """Waits for the end of the process; returns its remaining stdout and stderr."""
         deadline = None if timeout is None else time.monotonic() + timeout
         printed = ["", ""]
 
@@ -129,35 +128,35 @@ def _read_at_start() -> dict[str, str]:
 
 
 _control: socket.socket | None = None
-_forks_have = _read_at_start()
+_FORK_VARIABLES = _read_at_start()
 
 
 def _server() -> socket.socket:
-    """Returns the socket of the process that forks, which it starts at the first call."""
+    """Returns the socket of the fork server, which the first call starts."""
     global _control
     if _control is None:
-        _control, theirs = socket.socketpair()
-        with theirs:
+        _control, server_end = socket.socketpair()
+        with server_end:
             subprocess.Popen(
                 [sys.executable, "-c", "from tests.processes import _serve; _serve()"],
                 cwd=ROOT,
                 env=os.environ | {"JAX_PLATFORMS": "cpu"},
-                stdin=theirs,
+                stdin=server_end,
                 stdout=subprocess.DEVNULL,
             )
     return _control
 
 
 def _serve() -> NoReturn:
-    """Imports what programs need, then forks for each request that comes through stdin.
+    """Runs the fork server: imports the programs' modules, then forks for each request from stdin.
 
-    A request is a line of JSON, with three file descriptors: for the process ID and the exit
-    status, for stdout and for stderr. Ends with the process that sends requests.
+    A request is a line of JSON with three file descriptors: one for the process ID and the exit
+    status, one for stdout and one for stderr. The server ends when its client ends.
     """
     control = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.argv = ["-m"]  # as Python has it when it looks for a program
-    # Nothing is run but imports: threads that JAX and TensorFlow start would not survive a fork.
+    sys.argv = ["-m"]  # like Python while it looks for the program
+    # Only imports: threads of JAX and TensorFlow would not survive a fork.
     import tensorflow_datasets  # noqa: F401
 
     import experiments.evaluate
@@ -168,7 +167,7 @@ def _serve() -> NoReturn:
     import perceiver.data.digits
     import perceiver.data.registry  # noqa: F401
 
-    gc.freeze()  # otherwise a fork that ends looks at every object, for seconds
+    gc.freeze()  # otherwise the exit of a fork visits every object, which takes seconds
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         line, descriptors, _, _ = socket.recv_fds(control, 65536, 3)
@@ -197,9 +196,9 @@ def _become(request: dict, report: int, streams: Sequence[int]) -> NoReturn:
     """Runs a program in this process, and ends it.
 
     Args:
-      request: "program", the name of a module in `experiments`; "arguments"; "environment",
-        all variables; "jax", JAX's options by name; "session", whether to begin a session; "user",
-        a user ID to become, or None.
+      request: Values of "program", the name of a module in `experiments`; "arguments", its command
+        line; "environment", all variables; "jax", JAX's options by name; "session", True for a new
+        session; and "user", a user ID to change to, or None.
       report: File descriptor for the process ID.
       streams: File descriptors of stdout and stderr.
     """
@@ -243,16 +242,15 @@ def start(
 
     Args:
       program: Name of the program.
-      arguments: Its command line.
+      arguments: Command line of the program.
       devices: Number of CPU devices.
-      environment: Variables in addition to those of this process. They make the process fresh.
-      fresh: Whether to start Python anew.
-      optimised: Whether XLA optimises what it compiles, as for users. It takes longer than a short
-        run does.
-      log_compiles: Whether JAX prints the name of each function that it compiles; a fork only.
-      user: ID of the user that the process runs as; a fork only.
-      start_new_session: Whether the process leads a new session and process group.
-      options: Other arguments of Popen. They make the process fresh.
+      environment: Variables in addition to those of this process. They require a fresh process.
+      fresh: True for a fresh process.
+      optimised: True for XLA's optimisations, which take longer than a short run.
+      log_compiles: True if JAX prints the name of each function that it compiles; only in a fork.
+      user: ID of the user that runs the process; only in a fork.
+      start_new_session: True if the process leads a new session and process group.
+      options: Other arguments of Popen. They require a fresh process.
     """
     variables = {
         **os.environ,
@@ -260,20 +258,20 @@ def start(
         "JAX_PLATFORMS": "cpu",
         **(environment or {}),
     }
-    of_jax = {"jax_disable_most_optimizations": not optimised}
+    jax_options = {"jax_disable_most_optimizations": not optimised}
     if any(argument.startswith("--coordinator") for argument in arguments):
-        # On a busy machine one of several processes may be late by more than the usual 30 s.
+        # On a busy machine a process may be late by more than the default of 30 s.
         variables["XLA_FLAGS"] += " --xla_cpu_collective_timeout_seconds=200"
     elif "PERCEIVER_TEST_COMPILED" in os.environ and not log_compiles:
-        # Not for several processes: those that load would wait for the one that compiles.
-        of_jax |= {
+        # Not for several processes: while one compiles, the others would wait.
+        jax_options |= {
             "jax_compilation_cache_dir": os.environ["PERCEIVER_TEST_COMPILED"],
             "jax_persistent_cache_min_compile_time_secs": 0,
             "jax_persistent_cache_min_entry_size_bytes": -1,
         }
-    if fresh or environment or options or _read_at_start() != _forks_have:
-        assert user is None, "only a fork runs as another user"
-        variables |= {name.upper(): str(value) for name, value in of_jax.items()}
+    if fresh or environment or options or _read_at_start() != _FORK_VARIABLES:
+        assert user is None, "only a fork can run as another user"
+        variables |= {name.upper(): str(value) for name, value in jax_options.items()}
         process = start_python(
             "-m",
             f"experiments.{program}",
@@ -288,7 +286,7 @@ def start(
                 "program": program,
                 "arguments": [str(argument) for argument in arguments],
                 "environment": variables,
-                "jax": of_jax | {"jax_log_compiles": log_compiles},
+                "jax": jax_options | {"jax_log_compiles": log_compiles},
                 "session": start_new_session,
                 "user": user,
             }
@@ -300,7 +298,7 @@ def start(
 def start_python(
     *arguments: str, environment: Mapping[str, str] | None = None, **options
 ) -> subprocess.Popen:
-    """Starts a fresh Python with these arguments; `options` are those of Popen."""
+    """Starts a fresh Python with these arguments; `options` are arguments of Popen."""
     process = subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         env=os.environ | dict(environment or {}),
@@ -322,7 +320,7 @@ def kill_all() -> None:
 def finish(
     process: "subprocess.Popen | Fork", status: int = 0, timeout: float = 300
 ) -> tuple[str, str]:
-    """Waits for a process, checks its exit status, and returns what it printed."""
+    """Waits for a process, checks its exit status, and returns stdout and stderr."""
     out, err = process.communicate(timeout=timeout)
     assert process.returncode == status, f"status {process.returncode}\n{out}\n{err[-3000:]}"
     return out, err
@@ -336,9 +334,9 @@ def run(
 
 
 def refusal(program: str, *arguments: str, **options) -> str:
-    """Runs a program that must end with a user's mistake; returns the line with the error.
+    """Runs a program that must end with a user error; returns the line with the error.
 
-    The status is 2, the line is the last one, no other error is printed, and no network was
+    Checks that the status is 2, that the last line is the only error, and that no network was
     compiled.
     """
     _, err = run(program, *arguments, status=2, log_compiles=True, **options)
@@ -346,13 +344,13 @@ def refusal(program: str, *arguments: str, **options) -> str:
     assert err.strip().splitlines()[-1] == line
     assert "Traceback" not in err
     compiled = [x for x in err.splitlines() if "Compiling " in x]
-    # Seeds and the like are made from one number; a network and its step are not.
+    # Small functions of one integer, for seeds, may be compiled; networks may not.
     assert all("(ShapedArray(int32[]),)" in x for x in compiled)
     return line
 
 
 def exit_status(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> int:
-    """Runs a program's main in this process; returns the exit status that it would end with."""
+    """Runs a program's main in this process; returns its exit status."""
     try:
         return main(arguments) or 0
     except SystemExit as end:
@@ -360,7 +358,7 @@ def exit_status(main: Callable[[Sequence[str]], int | None], arguments: Sequence
 
 
 def wait_for(condition: Callable[[], object], process=None, seconds: float = 120) -> None:
-    """Waits until a condition is true; a process, if one is given, must live until then."""
+    """Waits until a condition is true; the process, if descriptors, must run until then."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process is None or process.poll() is None, process.communicate()
@@ -369,12 +367,12 @@ def wait_for(condition: Callable[[], object], process=None, seconds: float = 120
 
 
 def logged(workdir: Path) -> int:
-    """Returns the newest step in a run's log, 0 without a log."""
+    """Returns the newest step in the log of a run, 0 without a log."""
     if not (workdir / "metrics.jsonl").exists():
         return 0
     return max((record["step"] for record in read_metrics(workdir)), default=0)
 
 
 def wait_for_step(workdir: Path, step: int, process: "subprocess.Popen | Fork") -> None:
-    """Waits until a run has logged a step; its process must live until then."""
+    """Waits until a run has logged a step; its process must run until then."""
     wait_for(lambda: logged(workdir) >= step, process)

@@ -1,4 +1,4 @@
-"""The files that are shipped for the tests are those that tests/files/README.md lists."""
+"""Checks that the files shipped for the tests are those listed in tests/files/README.md."""
 
 import hashlib
 import re
@@ -6,7 +6,7 @@ import re
 MOST_BYTES = 5_000_000
 
 
-def test_the_readme_gives_the_digest_of_each_file(files):
+def test_the_readme_has_the_digest_of_each_file(files):
     text = (files / "README.md").read_text()
     listed = dict(re.findall(r"^\| `(.+?)` \|.+\| `(\w{64})` \|$", text, flags=re.MULTILINE))
     shipped = [path for path in files.rglob("*") if path.is_file() and path.name != "README.md"]

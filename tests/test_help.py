@@ -1,13 +1,12 @@
-"""--help of every program: a description, an example to copy, and the flags."""
+"""The --help of every program has a description, an example and all flags."""
 
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
-from tests.processes import ROOT, start
+from tests.processes import ROOT, finish, start, start_python
 
 PROGRAMS = sorted(
     [
@@ -21,16 +20,16 @@ SUBCOMMANDS = {
     "prepare_data": ("audioset", "clips", "modelnet", "imagenet"),
     "benchmark": ("forward", "step", "compile", "memory", "scaling", "data"),
 }
-# Programs that take the config from the run in --workdir.
+# Programs that read the config from the run in --workdir.
 WITHOUT_CONFIG = ("attention_maps", "export", "predict", "report")
-# A flag, as this project and argparse write it, and its description on the same or next line.
+# A flag in the style of this project or argparse, and its description on the same or next line.
 FLAG = re.compile(
     r"^  (?:-\w, |-\w \S+, )?--(?:\[no\])?([\w-]+)(?:: (.+)|(?: [^\n]*?)??(?:  +|\n {8,})(\S.*))$",
     re.MULTILINE,
 )
 
 
-def started(program, *arguments):
+def finished(program, *arguments):
     """Runs a program to its end; returns its exit status, stdout and stderr."""
     process = start(program, *arguments)
     out, err = process.communicate(timeout=60)
@@ -51,13 +50,13 @@ def check(out, command):
     return examples, listed
 
 
-def test_the_programs_are_found():
+def test_programs_are_found():
     assert {"train", "evaluate", "prepare_data", "benchmark", "report"} <= {*PROGRAMS}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_program(program):
-    status, out, err = started(program, "--help")
+def test_help_of_a_program(program):
+    status, out, err = finished(program, "--help")
     assert (status, err) == (0, "")
     examples, listed = check(out, f"python -m experiments.{program}")
     if program not in SUBCOMMANDS:
@@ -71,15 +70,15 @@ def test_a_program(program):
 @pytest.mark.parametrize(
     ("program", "word"), [(p, word) for p, words in SUBCOMMANDS.items() for word in words]
 )
-def test_a_subcommand(program, word):
-    status, out, err = started(program, word, "--help")
+def test_help_of_a_subcommand(program, word):
+    status, out, err = finished(program, word, "--help")
     assert (status, err) == (0, "")
     _, listed = check(out, f"python -m experiments.{program} {word}")
     assert listed
 
 
-def test_help_is_quick_and_asks_for_no_tensorflow():
-    """It needs a fresh process: the copies of `Mains` have imported TensorFlow."""
+def test_help_does_not_import_tensorflow():
+    """Uses fresh processes, because forks have imported TensorFlow."""
     code = (
         "import runpy, sys\n"
         "sys.argv[:] = ['train', '--help']\n"
@@ -89,36 +88,24 @@ def test_help_is_quick_and_asks_for_no_tensorflow():
         "    print(end.code, 'tensorflow' in sys.modules)\n"
     )
     for program in ("train", "prepare_data"):
-        done = subprocess.run(
-            [sys.executable, "-c", code.replace("train", program)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stdout.endswith("0 False\n")
+        out, _ = finish(start_python("-c", code.replace("train", program)))
+        assert out.endswith("0 False\n")
 
 
-def test_the_sweep():
-    done = subprocess.run(
-        [sys.executable, "-m", "launch.sweep", "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    check(done.stdout, "python -m launch.sweep")
+def test_help_of_sweeps():
+    out, err = finish(start_python("-m", "launch.sweep", "--help"))
+    assert err == ""
+    check(out, "python -m launch.sweep")
 
 
-@pytest.mark.parametrize("asked", ["-h", "--help"])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
 @pytest.mark.parametrize("script", ["local.sh", "slurm.sbatch", "tpu_pod.sh", "tpu_worker.sh"])
-def test_a_script(script, asked, tmp_path):
+def test_help_of_a_script(script, flag, tmp_path):
     """It works from any folder and leaves no file behind."""
     home = tmp_path / "home"
     home.mkdir()
     done = subprocess.run(
-        ["bash", ROOT / "launch" / script, asked],
+        ["bash", ROOT / "launch" / script, flag],
         cwd=tmp_path,
         env=os.environ | {"HOME": str(home)},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Tests the look-up of names and the message about an unknown one."""
+"""Tests the lookup of names and the error for unknown names."""
 
 import pytest
 

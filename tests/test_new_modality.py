@@ -1,4 +1,4 @@
-"""The code of docs/new_modality.md works, from the modality's function to a training run."""
+"""Runs the code of docs/new_modality.md, from the modality's function to a training run."""
 
 import json
 import re
@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "new_modality.md"
 
 @pytest.fixture(scope="module")
 def page():
-    """The names that the page's code defines; its registrations are removed at the end."""
+    """The names that the code of the page defines. Its registrations are removed at the end."""
     names = {}
     try:
         for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL):
@@ -35,7 +35,7 @@ def page():
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with 12 recordings for training and 6 for evaluation; movement tells the class."""
+    """12 recordings for training and 6 for evaluation, whose movement depends on the class."""
     draw = np.random.default_rng(0)
     for split, number in (("train", 12), ("val", 6)):
         label = np.arange(number) % 4
@@ -61,7 +61,7 @@ def test_content_is_in_multiples_of_gravity_and_positions_are_times(page):
         np.testing.assert_allclose(inputs.position_array()[t], [x, *sines, *cosines], atol=1e-6)
 
 
-def test_by_hand(page):
+def test_channels_by_hand(page):
     """Sec. 4.2: 3 + 2 (2 x 8 + 1) + 4 = 3 + (2 x 8 + 1) + 21 channels; the logits start at zero."""
     params, gradient = page["params"], page["gradient"]
     assert page["value"] == pytest.approx(np.log(4))
@@ -85,7 +85,7 @@ def test_both_modalities_change_the_logits(page):
 
 
 class TestConfig:
-    def test_makes_the_same_network(self, page):
+    def test_config_makes_the_same_network(self, page):
         config = page["get_config"]()
         experiment = from_config(config, num_classes=4)
         spec = experiment.batch_spec(3)
@@ -102,7 +102,7 @@ class TestConfig:
             for shape in jax.tree.leaves(shapes[1], is_leaf=lambda x: type(x) is tuple)
         )
 
-    def test_drops_the_modality_in_training_alone(self, page):
+    def test_the_modality_is_dropped_in_training_only(self, page):
         config = page["get_config"]()
         network = from_config(config, num_classes=4).network
         draw = np.random.default_rng(3)
@@ -126,7 +126,7 @@ class TestConfig:
         assert abs(changed(is_training=True).sum() - 28) < 4 * np.sqrt(40 * 0.3 * 0.7)
 
     @pytest.mark.slow
-    def test_trains(self, page, folder):
+    def test_config_trains(self, page, folder):
         config = page["get_config"]()
         config.data.dir = str(folder)
         config.train.batch_size, config.train.steps, config.train.log_every = 4, 2, 1

@@ -1,14 +1,11 @@
-"""Who may import whom, and that the model runs where TensorFlow is not installed."""
+"""Checks the directions of imports, and that the model runs without TensorFlow."""
 
 import ast
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.processes import ROOT, finish, start_python
 
 _MODEL = {
     "tensorflow",
@@ -21,7 +18,7 @@ _MODEL = {
     "experiments",
     "configs",
 }
-# What a room must not import. `perceiver` without more is the model.
+# The modules that a package must not import. `perceiver` stands for its top-level modules.
 FORBIDDEN = {
     "configs": {"perceiver", "experiments", "jax", "haiku", "tensorflow"},
     "launch": {"perceiver", "experiments", "configs", "jax", "tensorflow"},
@@ -67,18 +64,18 @@ def imports(file):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_imports_point_back_along_the_way_of_a_batch(room):
-    pattern = "*.py" if room == "perceiver" else "**/*.py"  # the model's rooms have their own rows
-    files = sorted((ROOT / room).glob(pattern))
-    assert files or room == "launch"
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_follow_the_order_of_the_data_flow_backwards(package):
+    pattern = "*.py" if package == "perceiver" else "**/*.py"  # its packages have their own rows
+    files = sorted((ROOT / package).glob(pattern))
+    assert files or package == "launch"
     for file in files:
         for name in imports(file):
-            for forbidden in FORBIDDEN[room]:
+            for forbidden in FORBIDDEN[package]:
                 assert not f"{name}.".startswith(f"{forbidden}."), f"{file} imports {name}"
 
 
-def test_model_step_and_table_run_without_tensorflow():
+def test_model_step_and_model_table_run_without_tensorflow():
     program = """
 import sys
 sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None  # importing them fails
@@ -99,22 +96,19 @@ batch = {"image": np.ones((8, 8, 8, 1), np.uint8), "label": np.arange(8, dtype=n
 state, metrics = step(state, devices.shard(batch))
 print("loss", float(devices.first(metrics)["loss"]))
 """
-    out = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert "loss 2.30" in out.stdout, out.stderr
+    out, err = finish(start_python("-c", program))
+    assert "loss 2.30" in out, err
 
 
-def test_the_library_runs_installed_alone(tmp_path):
-    """A quick install without dependencies; tests/packaging/ installs them as well."""
-    installed = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    installed += ["--no-build-isolation", "--target", tmp_path / "site", "."]
+def test_the_library_runs_without_the_other_packages(tmp_path):
+    """Installs quickly, without dependencies; tests/packaging/ installs them too."""
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     copy = tmp_path / "checkout"
     for folder in ("perceiver", "configs"):
         shutil.copytree(ROOT / folder, copy / folder)
     for file in ("setup.py", "pyproject.toml", "LICENSE"):
         shutil.copy(ROOT / file, copy)
-    subprocess.run(installed, cwd=copy, check=True)
+    finish(start_python(*install, "--target", tmp_path / "site", ".", cwd=copy))
     program = """
 import sys
 sys.path.insert(0, "site")
@@ -126,11 +120,5 @@ assert perceiver.__file__.startswith(sys.argv[1]), perceiver.__file__
 classifier = library.build("digits")
 print(classifier.probabilities(np.zeros([2, 8, 8, 1], np.uint8)).sum(-1).round(5))
 """
-    out = subprocess.run(
-        [sys.executable, "-c", program, tmp_path],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert out.stdout == "[1. 1.]\n", out.stderr
+    out, err = finish(start_python("-c", program, tmp_path, cwd=tmp_path))
+    assert out == "[1. 1.]\n", err

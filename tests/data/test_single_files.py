@@ -22,7 +22,7 @@ from perceiver.errors import InputError
 from perceiver.library import named
 from tests.experiments import small_data
 
-pytestmark = pytest.mark.usefixtures("kept_decoders")
+pytestmark = pytest.mark.usefixtures("open_decoders")
 
 CLIPS = {"val_fraction": 0.5, "split_seed": 0, "clip_frames": 4, "eval_windows": 3}
 POINTS = {

@@ -1,4 +1,4 @@
-"""Small untrained networks for attention maps, and their logits from the paper in NumPy."""
+"""Small untrained networks for attention maps, and their logits in NumPy."""
 
 import json
 
@@ -14,7 +14,7 @@ from tests.processes import ROOT
 
 SMALL = dict(num_latents=6, latent_channels=12, self_heads=2, self_attends_per_tower=1)
 CLIP_FRAMES = 4
-PATCH = (2, 4, 4)  # of the paper's attention maps of video
+PATCH = (2, 4, 4)  # as in the paper's attention maps of video
 
 
 def network(spec, data=None, inputs=None, **model):
@@ -28,7 +28,7 @@ def network(spec, data=None, inputs=None, **model):
         config.data[key] = value
     for modality, values in (inputs or {}).items():
         config.model.inputs[modality].update(values)
-    values = json.loads(config.to_json_best_effort())  # as a run saves them
+    values = json.loads(config.to_json_best_effort())  # in the form of config.json
     built = networks.network(values["model"], values["data"], 10)
     spec = networks.batch_spec(values["model"], values["data"], 1)
     draw = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def example(classifier, seed=0):
 
 
 def positions(options, *shape):
-    """Sec. 3.2: Fourier features of a grid, float64 [M, C]."""
+    """Returns the Fourier features of a grid (Sec. 3.2), float64 [M, C]."""
     resolution = options["max_resolution"] or shape
     return reference.fourier_features(reference.grid(*shape), options["bands"], resolution)
 

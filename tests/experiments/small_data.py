@@ -1,4 +1,4 @@
-"""Small data of every kind that configs read: files as users have them, made at random."""
+"""Makes small random data sets of every kind that the configs read."""
 
 import h5py
 import numpy as np
@@ -11,7 +11,7 @@ from tests.processes import exit_status
 
 
 def pictures(folder):
-    """train/ and val/ of two classes."""
+    """Makes train/ and val/ with pictures of two classes."""
     draw = np.random.default_rng(0)
     for split, count in (("train", 5), ("val", 3)):
         for name in ("a class", "-another"):
@@ -22,7 +22,7 @@ def pictures(folder):
 
 
 def point_clouds(folder):
-    """In the form of modelnet40_ply_hdf5_2048, two classes."""
+    """Makes point clouds of two classes in the layout of modelnet40_ply_hdf5_2048."""
     (folder / "shape_names.txt").write_text("bed\nsofa\n")
     for split in ("train", "test"):
         (folder / f"{split}_files.txt").write_text(f"data/somewhere/{split}0.h5\n")
@@ -32,7 +32,7 @@ def point_clouds(folder):
 
 
 def clip(path, draw):
-    """A file with both frames and sound, 0.4 s."""
+    """Writes a file with 0.4 s of frames and sound."""
     media.write(
         path,
         frames=draw.integers(0, 256, 10),
@@ -42,7 +42,7 @@ def clip(path, draw):
 
 
 def sounds_and_videos(folder):
-    """train/ and val/ of two classes."""
+    """Makes train/ and val/ with clips of two classes."""
     draw = np.random.default_rng(2)
     for split, count in (("train", 5), ("val", 3)):
         for name in ("a class", "-another"):
@@ -52,7 +52,7 @@ def sounds_and_videos(folder):
 
 
 def meshes(folder):
-    """A box, a file of each of two classes and splits, as OFF."""
+    """Makes train/ and val/ with OFF meshes of boxes in two classes."""
     corners = [(x, y, z) for x in (0, 1) for y in (0, 2) for z in (0, 3)]
     sides = ["0 1 3 2", "4 5 7 6", "0 1 5 4", "2 3 7 6", "0 2 6 4", "1 3 7 5"]
     for split in ("train", "val"):
@@ -65,7 +65,7 @@ def meshes(folder):
 
 
 def audioset(folder):
-    """A data set with several labels a clip, through the preparation of AudioSet."""
+    """Prepares a data set like AudioSet, with several labels per clip."""
     (folder / "clips").mkdir()
     (folder / "classes.csv").write_text(
         'index,mid,display_name\n0,/m/09x0r,"Speech"\n1,/m/05zppz,"Male speech, man speaking"\n'
@@ -74,7 +74,7 @@ def audioset(folder):
     for split in ("balanced_train", "unbalanced_train", "eval"):
         lines = ["# made for a test", "# of segments", "# YTID, start, end, labels"]
         for i in range(4):
-            video = f"-{split[:4]}_{i:05}"  # 11 characters, as real ones
+            video = f"-{split[:4]}_{i:05}"  # 11 characters, like real IDs
             clip(folder / "clips" / f"{video}_000010.mp4", draw)
             labels = "/m/09x0r,/m/05zppz" if i % 2 else "/m/09x0r"
             lines.append(f'{video}, 10.000, 20.000, "{labels}"')
@@ -90,7 +90,7 @@ def audioset(folder):
 
 
 class Pictures(tfds.core.GeneratorBasedBuilder):
-    """A TFDS data set with one label a picture."""
+    """A TFDS data set with one label per picture."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -110,6 +110,6 @@ class Pictures(tfds.core.GeneratorBasedBuilder):
             yield i, {"image": draw.integers(0, 256, (40, 50, 3), np.uint8), "label": i % 2}
 
 
-def pictures_of_tfds(folder):
-    """`pictures`, prepared by TFDS."""
+def tfds_pictures(folder):
+    """Makes the TFDS data set `pictures`."""
     Pictures(data_dir=str(folder)).download_and_prepare()

@@ -1,6 +1,6 @@
-"""All configs and variants: networks at full size by shape, the paper's recipes, keys and choices.
+"""Tests all configs and variants: networks at full size, the paper's recipes, keys and choices.
 
-Also their reference page, and the configs that earlier versions stored.
+Also tests their reference page and the configs that earlier versions stored.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ CONFIGS = dict(all_configs())
 
 
 def test_configs_are_found():
-    """There are as many as files with a get_config."""
+    """Every file with a get_config is found."""
     assert {f.name for f in config_files()} == {
         f.name for f in (ROOT / "configs").glob("*.py") if "def get_config(" in f.read_text()
     }
@@ -50,7 +50,7 @@ def test_configs_are_found():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_network_at_full_size(name):
-    """The network builds, and has as many parameters as the formula says."""
+    """The network builds, and its number of parameters agrees with the formula."""
     config = CONFIGS[name]
     experiment = from_config(config)
     variables = jax.eval_shape(experiment.initial_variables)
@@ -61,7 +61,7 @@ def test_network_at_full_size(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_header_says_how_to_run_it(name):
+def test_header_has_the_command(name):
     header = (ROOT / name.split(":")[0]).read_text().split('"""')[1]
     assert f"--config={name.split(':')[0]}" in header
     assert "python -m experiments.train" in header
@@ -166,8 +166,8 @@ def test_networks_of_imagenet():
     assert (small.model.self_attends_per_tower, small.model.self_heads) == (4, 8)
 
 
-def test_pictures_from_a_folder():
-    """Any network can be combined with a folder; only its data differ."""
+def test_imagenet_networks_accept_a_folder():
+    """A folder can be combined with any network; only the data differ."""
     plain, folder = (load_config(f"configs/imagenet.py:vit_ff{x}") for x in ("", ",folder"))
     assert folder.data.name == "image_folder"
     assert folder.model.to_dict() == plain.model.to_dict()
@@ -182,7 +182,7 @@ class TestChoices:
     """A config has only the keys of the optimiser, schedule and positions that it chooses."""
 
     @pytest.mark.parametrize("name", CONFIGS)
-    def test_configs_have_the_keys_of_their_choices_alone(self, name):
+    def test_configs_have_only_the_keys_of_their_choices(self, name):
         keys = dict(flatten(CONFIGS[name]))
         for key in choice_keys(CONFIGS[name]):
             records = choices.CHOICES[re.sub(r"\.inputs\.\w+\.", ".inputs.*.", key)]
@@ -192,7 +192,7 @@ class TestChoices:
                 keys[key]
             ].keys()
 
-    def test_keys_that_choose(self):
+    def test_choice_keys(self):
         assert choice_keys(CONFIGS["configs/folder.py:sound_video"]) == [
             "optimizer.name",
             "optimizer.schedule",
@@ -205,7 +205,7 @@ class TestChoices:
         ]
         assert choice_keys(ConfigDict()) == []
 
-    def test_own_keys_are_replaced_and_shared_ones_keep_their_value(self):
+    def test_a_choice_replaces_its_own_keys_and_keeps_shared_ones(self):
         chosen = {
             "optimizer.name": "sgd",
             "optimizer.schedule": "step",
@@ -271,7 +271,7 @@ class TestChoices:
         ],
     )
     def test_keys_without_effect_are_errors(self, key, value, message):
-        """The config was changed in Python, without a choice."""
+        """The key is set in Python, without the choice that it belongs to."""
         config = load_config("configs/digits.py")
         section, _, name = key.rpartition(".")
         values = functools.reduce(lambda values, part: values[part], section.split("."), config)
@@ -305,7 +305,7 @@ class TestReference:
         assert "TFDS" in description("imagenet.py", "data.tfds_name")
         assert "joined by +" in description("audioset.py", "data.train_split")
 
-    def test_lines_for_help(self):
+    def test_lines_of_help(self):
         lines = key_lines("configs/digits.py")
         assert all(len(line) <= 100 for line in lines)
         (line,) = [line for line in lines if line.startswith("  train.batch_size=")]
@@ -317,7 +317,7 @@ class TestReference:
         assert any(line.startswith("  optimizer.momentum=0.9 ") for line in chosen)
 
     def test_descriptions_of_a_config_from_elsewhere(self, tmp_path):
-        """Its own keys get its comments; the shared keys get those of configs/."""
+        """New keys have the comments of the file; shared keys have those of configs/."""
         text = (ROOT / "configs" / "digits.py").read_text()
         added = "    config.data.speed = 2.0  # playback speed\n    config.data.bare = 1\n"
         config = tmp_path / "mine.py"
@@ -345,21 +345,21 @@ class TestReference:
                 assert f".{own}` |" in page
 
 
-def test_defaults_of_the_library_are_the_papers_network():
-    """Configs do not import the library, so these numbers are in both."""
+def test_library_defaults_are_the_network_of_the_paper():
+    """Configs do not import the library, so these numbers are defined twice."""
     model = CONFIGS["configs/imagenet.py"].model
     sizes = {field.name: field.default for field in dataclasses.fields(Architecture)}
     arithmetic = inspect.signature(Perceiver.__init__).parameters
-    how = {key: arithmetic[key].default for key in ("attention", "dtype", "remat")}
-    assert {key: model[key] for key in (sizes | how)} == sizes | how
+    computation = {key: arithmetic[key].default for key in ("attention", "dtype", "remat")}
+    assert {key: model[key] for key in (sizes | computation)} == sizes | computation
 
 
-def test_every_modality_is_in_some_config():
+def test_every_modality_is_in_a_config():
     used = {name for config in CONFIGS.values() for name in config.model.inputs}
     assert used == MODALITIES.keys()
 
 
-# Keys that earlier versions stored in addition to those that configs/digits.py has now.
+# Keys that earlier versions stored in addition to the current keys of configs/digits.py.
 OLD_OPTIMIZER = {"momentum": 0.9, "boundaries": [], "boundaries_epochs": [], "factor": 0.1}
 OLD_INPUTS = {"learned_channels": 128, "learned_init_scale": 1.0}
 
@@ -367,7 +367,7 @@ OLD_INPUTS = {"learned_channels": 128, "learned_init_scale": 1.0}
 class TestStoredConfigs:
     @pytest.fixture
     def workdir(self, tmp_path):
-        """A run folder that an earlier version wrote."""
+        """A run folder of an earlier version."""
         stored = json.loads(load_config("configs/digits.py").to_json())
         stored["optimizer"] |= OLD_OPTIMIZER
         stored["model"]["inputs"]["image"] |= OLD_INPUTS
@@ -375,18 +375,18 @@ class TestStoredConfigs:
         (tmp_path / "checkpoints" / "5").mkdir(parents=True)
         return tmp_path
 
-    def test_resumes_without_insist(self, workdir, capsys):
+    def test_a_run_of_an_earlier_version_resumes_without_insist(self, workdir, capsys):
         check_resumable(workdir, load_config("configs/digits.py"), insist=False)
         assert capsys.readouterr().out == ""
 
-    def test_another_value_is_still_another_run(self, workdir):
+    def test_a_changed_value_is_refused(self, workdir):
         config = load_config("configs/digits.py")
         config.optimizer.b1 = 0.5
         with pytest.raises(InputError, match=r"config\.optimizer\.b1=0\.5, before 0\.9"):
             check_resumable(workdir, config, insist=False)
 
     @pytest.mark.parametrize("name", CONFIGS)
-    def test_is_upgraded_to_the_config_of_this_version(self, name):
+    def test_stored_configs_are_upgraded_to_this_version(self, name):
         now = json.loads(CONFIGS[name].to_json())
         assert upgrade(now) == now
         stored = json.loads(CONFIGS[name].to_json())

@@ -1,8 +1,7 @@
-"""Every config and variant: shrunk, trained for two steps and evaluated.
+"""Trains a shrunk version of every config and variant for two steps and evaluates it.
 
-The quick tests take variants that together have every option, file and network that any variant
-has. The others, which combine these or differ in sizes and rates, are slow; `test_configs.py`
-builds all of them at full size.
+The quick tests use variants that together cover every option, config file and network. The slow
+tests use the other variants. `test_configs.py` builds all variants at full size.
 """
 
 import json
@@ -19,11 +18,11 @@ from perceiver.training.logging.metrics import read_metrics
 from tests.experiments import small_data
 from tests.processes import run
 
-pytestmark = pytest.mark.usefixtures("kept_decoders")
+pytestmark = pytest.mark.usefixtures("open_decoders")
 
 CONFIGS = dict(all_configs())
 
-# Set in each config that has the key; every part of a network remains in use.
+# Values for the configs that have the key. Every part of a network remains in use.
 SMALL = {
     "data.image_size": 16,
     "data.num_points": 36,
@@ -46,7 +45,7 @@ SMALL_NETWORK = {
 }
 MAKERS = {
     "image_folder": small_data.pictures,
-    "tfds_images": small_data.pictures_of_tfds,
+    "tfds_images": small_data.tfds_pictures,
     "modelnet40": small_data.point_clouds,
     "point_folder": small_data.meshes,
     "clip_folder": small_data.sounds_and_videos,
@@ -55,13 +54,13 @@ MAKERS = {
 
 
 def options(config):
-    """Returns the options of a config: values that are not numbers, and whether numbers are 0 or 1.
+    """Returns the options of a config, in which numbers other than 0 and 1 are equal.
 
-    Options of the model count once per kind of network, except those of the byte arrays, which do
-    not depend on the network.
+    Options of the model count once per kind of network, except options of byte arrays, which do not
+    depend on the network.
     """
     network = config.model.name
-    chosen = {(network, config.data.name)}
+    found = {(network, config.data.name)}
     for key, value in flatten(config):
         if key in ("data.dir", "data.tfds_name", "data.train_split", "data.eval_split"):
             continue
@@ -69,13 +68,13 @@ def options(config):
             value = len(value)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             value = value if value in (0, 1) else "a number"
-        of_bytes = key.startswith("model.inputs.") or key == "model.permutation"
-        of = network if key.startswith("model.") and not of_bytes else None
-        chosen.add((of, key, type(value).__name__, value))
-    return chosen
+        of_byte_array = key.startswith("model.inputs.") or key == "model.permutation"
+        owner = network if key.startswith("model.") and not of_byte_array else None
+        found.add((owner, key, type(value).__name__, value))
+    return found
 
 
-# Found by search: the least time in which every option is taken.
+# Found by a search for the quickest variants that cover every option.
 QUICK = [
     "configs/audioset.py:mel_video_tuned",
     "configs/audioset.py:video_unrolled",
@@ -101,20 +100,20 @@ QUICK = [
 ]
 
 
-def test_the_quick_configs_have_all_that_any_config_has():
-    """If a new config fails here, it has something new: put it into QUICK."""
+def test_quick_configs_cover_every_option():
+    """A new config that fails here has a new option: add it to QUICK."""
 
-    def having(names):
+    def covered(names):
         files_and_networks = {(n.split(":")[0], CONFIGS[n].model.name) for n in names}
         return files_and_networks.union(*(options(CONFIGS[n]) for n in names))
 
-    assert having(QUICK) == having(CONFIGS)
+    assert covered(QUICK) == covered(CONFIGS)
     assert {CONFIGS[n].model.get("permutation") for n in QUICK} == {"none", "fixed", "random"}
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """A function from the name of a data set to its folder, which the first call makes."""
+    """A function that returns the folder of a data set by name, made at the first call."""
     made = {}
 
     def folder(name):
@@ -132,7 +131,7 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()  # programs of all configs would take gigabytes
+    jax.clear_caches()  # compiled programs of all configs would take gigabytes
 
 
 def shrink(config):
@@ -154,13 +153,13 @@ def shrink(config):
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_trains_and_evaluates_when_shrunk(name, tmp_path, folders):
+def test_quick_configs_train_and_evaluate(name, tmp_path, folders):
     check_training(name, tmp_path, folders)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CONFIGS.keys() - set(QUICK)))
-def test_others_train_and_evaluate_when_shrunk(name, tmp_path, folders):
+def test_other_configs_train_and_evaluate(name, tmp_path, folders):
     check_training(name, tmp_path, folders)
 
 
@@ -186,8 +185,8 @@ def check_training(name, tmp_path, folders):
     assert 0 <= result["mAP" if config.train.loss == "sigmoid" else "top1"] <= 1
 
 
-def test_evaluate_in_a_process(tmp_path, folders):
-    """In processes as users start them, with several labels per clip and both modalities."""
+def test_audioset_trains_and_evaluates_in_processes(tmp_path, folders):
+    """Trains and evaluates as processes, with several labels per clip and both modalities."""
     arguments = [
         "--config=configs/audioset.py:mel_video",
         f"--workdir={tmp_path}",
@@ -213,7 +212,7 @@ def test_mixed_pictures_train(tmp_path, folders):
 
 
 def test_a_run_of_an_earlier_version_resumes(tmp_path):
-    """Its config.json has the keys of all optimisers, schedules and position encodings."""
+    """Its config.json has the keys of every optimiser, schedule and position encoding."""
     config = CONFIGS["configs/digits.py"].copy_and_resolve_references()
     shrink(config)
     config.data.image_size = 8
@@ -233,7 +232,7 @@ def test_a_run_of_an_earlier_version_resumes(tmp_path):
     file.write_text(json.dumps(stored))
     classifier, images = library.load(tmp_path), np.zeros([1, 8, 8, 1], np.uint8)
     logits = classifier.logits(images)
-    classifier.config = stored["config"]  # as an earlier version exported it
+    classifier.config = stored["config"]  # like an export of an earlier version
     write_safetensors(classifier, tmp_path / "file.safetensors")
     exported = library.load(tmp_path / "file.safetensors")
     np.testing.assert_array_equal(exported.logits(images), logits)

@@ -1,4 +1,4 @@
-"""`python -m experiments.export` as a user starts it, on a run that was trained in moments."""
+"""Runs `python -m experiments.export` on a short run."""
 
 import json
 import shutil
@@ -15,16 +15,16 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, tiny_run):
-    """The folder of a run of 12 steps."""
+def workdir(tmp_path_factory, tiny_run):
+    """The workdir of a run of 12 steps."""
     return shutil.copytree(tiny_run, tmp_path_factory.mktemp("export") / "run")
 
 
 @pytest.fixture(scope="module")
-def parameters(trained):
-    """A file of its parameters, and what the program said."""
-    out = trained.parent / "made" / "tiny.safetensors"
-    printed, _ = run("export", f"--workdir={trained}", f"--out={out}")
+def parameters(workdir):
+    """An exported file of parameters, and the output of the program."""
+    out = workdir.parent / "made" / "tiny.safetensors"
+    printed, _ = run("export", f"--workdir={workdir}", f"--out={out}")
     return out, printed
 
 
@@ -32,14 +32,14 @@ def digits(count):
     return np.random.default_rng(0).integers(0, 17, (count, 8, 8, 1), np.uint8)
 
 
-def test_parameters_go_out_and_come_back(trained, parameters):
+def test_exported_parameters_give_the_same_logits(workdir, parameters):
     out, printed = parameters
     written, loading, _ = printed.splitlines()
-    count = json.loads((trained / "config.json").read_text())["parameters"]
+    count = json.loads((workdir / "config.json").read_text())["parameters"]
     assert written.startswith(f"{out}: parameters, config and class names; {count:,} parameters")
     assert "step 12, " in written
     assert loading == f"load it: from perceiver import library; library.load('{out}')"
-    before, after = library.load(trained), library.load(out)
+    before, after = library.load(workdir), library.load(out)
     assert after.class_names == tuple("0123456789") == before.class_names
     assert after.step == before.step == 12
     logits = np.asarray(before.logits(digits(5)))
@@ -47,35 +47,35 @@ def test_parameters_go_out_and_come_back(trained, parameters):
     np.testing.assert_array_equal(after.logits(digits(5)), logits, strict=True)
 
 
-def test_function_of_the_run_and_of_its_parameters_are_the_same_file(trained, parameters):
-    files = [trained.parent / "of_run.jax", trained.parent / "of_file.jax"]
-    for source, file in zip((trained, parameters[0]), files, strict=True):
+def test_functions_of_a_run_and_of_its_parameters_agree(workdir, parameters):
+    files = [workdir.parent / "of_run.jax", workdir.parent / "of_file.jax"]
+    for source, file in zip((workdir, parameters[0]), files, strict=True):
         printed, _ = run("export", f"--workdir={source}", f"--out={file}")
         assert f"from perceiver.library import exported; exported.load('{file}')" in printed
-    of_run, of_file = (exported.load(file) for file in files)
-    logits = np.asarray(library.load(trained).logits(digits(3)))
-    for function in (of_run, of_file):
+    run_function, file_function = (exported.load(file) for file in files)
+    logits = np.asarray(library.load(workdir).logits(digits(3)))
+    for function in (run_function, file_function):
         np.testing.assert_allclose(function.logits(digits(3)), logits, rtol=1e-5, atol=1e-5)
         assert function.class_names == tuple("0123456789")
 
 
-def test_checkpoint_size_and_platforms_can_be_chosen(trained):
-    out = trained.parent / "chosen.jax"
+def test_checkpoint_size_and_platforms_can_be_chosen(workdir):
+    out = workdir.parent / "chosen.jax"
     options = ["--checkpoint=8", "--batch_size=2", "--platforms=cpu,rocm"]
-    run("export", f"--workdir={trained}", f"--out={out}", *options)
+    run("export", f"--workdir={workdir}", f"--out={out}", *options)
     function = exported.load(out)
     assert (function.step, function.batch_size) == (8, 2)
     assert function.about["platforms"] == ["cpu", "rocm"]
 
 
-def test_only_files_of_this_program_are_replaced(trained, parameters, tmp_path):
+def test_only_files_of_this_program_are_replaced(workdir, parameters, tmp_path):
     out = tmp_path / "mine.safetensors"
     shutil.copy(parameters[0], out)
-    run("export", f"--workdir={trained}", f"--out={out}", "--checkpoint=8")
+    run("export", f"--workdir={workdir}", f"--out={out}", "--checkpoint=8")
     assert library.load(out).step == 8
     foreign = tmp_path / "thesis.safetensors"
     foreign.write_text("years of work")
-    _, error = run("export", f"--workdir={trained}", f"--out={foreign}", status=2)
+    _, error = run("export", f"--workdir={workdir}", f"--out={foreign}", status=2)
     assert f"--out={foreign} is there and is no file of this program's" in error
     assert foreign.read_text() == "years of work"
     assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, foreign.name]
@@ -106,9 +106,9 @@ def test_only_files_of_this_program_are_replaced(trained, parameters, tmp_path):
         (["--workdir={run}", "--out={t}/a.jax", "--config=x"], "unknown flag --config"),
     ],
 )
-def test_mistakes_are_answered_in_a_line(arguments, message, trained, tmp_path, capsys):
+def test_a_user_error_is_one_line(arguments, message, workdir, tmp_path, capsys):
     (tmp_path / "text").write_text("no network")
-    places = {"run": trained, "t": tmp_path}
+    places = {"run": workdir, "t": tmp_path}
     arguments = [argument.format(**places) for argument in arguments]
     assert exit_status(main, arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -117,14 +117,14 @@ def test_mistakes_are_answered_in_a_line(arguments, message, trained, tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
-def test_checkpoint_that_is_gone_is_named(trained, tmp_path, capsys):
-    arguments = [f"--workdir={trained}", f"--out={tmp_path}/a.jax", "--checkpoint=7"]
+def test_a_missing_checkpoint_is_named(workdir, tmp_path, capsys):
+    arguments = [f"--workdir={workdir}", f"--out={tmp_path}/a.jax", "--checkpoint=7"]
     assert exit_status(main, arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert "7" in line
 
 
-def test_help_tells_what_it_does_with_an_example():
+def test_help_has_an_example():
     printed, _ = run("export", "--help")
     assert "python -m experiments.export --workdir=runs/mine --out=mine.safetensors" in printed

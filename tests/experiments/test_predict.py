@@ -1,10 +1,8 @@
-"""Predictions for files: what evaluation says of them, damage named and the rest done."""
+"""Predictions for files agree with evaluation; damaged files are named and the rest predicted."""
 
 import json
 import math
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -18,9 +16,9 @@ from perceiver.data.clips.preparation.prepare import CLIP_FILES
 from perceiver.data.images.pictures import PICTURES
 from perceiver.data.single_files import Reading
 from tests.experiments import small_data
-from tests.processes import ROOT, TINY, exit_status, run
+from tests.processes import ROOT, TINY, exit_status, finish, run, start_python
 
-pytestmark = pytest.mark.usefixtures("kept_decoders", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("open_decoders", "quick_compilation")
 
 NOBODY = 65534
 SMALL = [
@@ -32,7 +30,8 @@ SMALL = [
     "--config.train.checkpoint_every=5",
     "--config.eval.batch_size=4",
 ]
-# Name -> config, data, where its evaluation files are, and options. Nothing divides anything.
+# Name: config, function that makes data, folder of evaluation files, options. Sizes do not divide
+# each other.
 RUNS = {
     "pictures": ("folder.py", small_data.pictures, "val", ["image_size=16"]),
     "mel": (
@@ -51,8 +50,8 @@ RUNS = {
 }
 
 
-def trained(name, folder):
-    """Makes data and trains on them; returns the workdir and the folder of evaluation files."""
+def train_on(name, folder):
+    """Makes data and trains on it; returns the workdir and the folder of evaluation files."""
     config, make, files, options = RUNS[name]
     data = folder / "data"
     data.mkdir(exist_ok=True)
@@ -65,33 +64,33 @@ def trained(name, folder):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return trained("pictures", tmp_path_factory.mktemp("pictures"))
+    return train_on("pictures", tmp_path_factory.mktemp("pictures"))
 
 
 def as_lines(capsys, *arguments, status=0):
-    """Predictions as JSON lines, and what was said beside them."""
+    """Returns predictions, read from JSON lines, and stderr."""
     capsys.readouterr()
     assert exit_status(main, ["--format=jsonl", *map(str, arguments)]) == status
     out, err = capsys.readouterr()
     return [json.loads(line) for line in out.splitlines()], err
 
 
-def test_pictures_are_told_as_in_evaluation(pictures, capsys):
-    """eval.json comes from `experiments.evaluate`'s own step; the folder is the label."""
+def test_predictions_of_pictures_agree_with_evaluation(pictures, capsys):
+    """eval.json is the reference; the folder of a file is its label."""
     workdir, files = pictures
-    said = json.loads((workdir / "eval.json").read_text())
+    result = json.loads((workdir / "eval.json").read_text())
     found, err = as_lines(capsys, f"--workdir={workdir}", files)
     assert err == ""
-    assert len(found) == said["num_examples"] == 6
+    assert len(found) == result["num_examples"] == 6
     assert [line["file"] for line in found] == sorted(map(str, files.glob("*/*")))
-    of_label = [
+    label_scores = [
         dict(zip(line["classes"], line["scores"], strict=True))[Path(line["file"]).parent.name]
         for line in found
     ]
     right = [line["classes"][0] == Path(line["file"]).parent.name for line in found]
-    assert sum(right) / 6 == pytest.approx(said["top1"])
-    assert np.mean([-math.log(score) for score in of_label]) == pytest.approx(
-        said["loss"], abs=1e-5
+    assert sum(right) / 6 == pytest.approx(result["top1"])
+    assert np.mean([-math.log(score) for score in label_scores]) == pytest.approx(
+        result["loss"], abs=1e-5
     )
     for line in found:
         assert sum(line["scores"]) == pytest.approx(1, abs=1e-5)
@@ -101,43 +100,43 @@ def test_pictures_are_told_as_in_evaluation(pictures, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mel", "points"])
-def test_sounds_and_clouds_are_told_as_in_evaluation(name, tmp_path, capsys):
-    """A clip's loss is that of the mean of its windows' probabilities."""
-    workdir, files = trained(name, tmp_path)
-    said = json.loads((workdir / "eval.json").read_text())
+def test_predictions_of_sounds_and_clouds_agree_with_evaluation(name, tmp_path, capsys):
+    """The loss of a clip is computed from the mean of the probabilities of its windows."""
+    workdir, files = train_on(name, tmp_path)
+    result = json.loads((workdir / "eval.json").read_text())
     found, _ = as_lines(capsys, f"--workdir={workdir}", "--batch_size=4", files)
-    assert len(found) == said["num_examples"]
-    of_label = [
+    assert len(found) == result["num_examples"]
+    label_scores = [
         dict(zip(line["classes"], line["scores"], strict=True))[Path(line["file"]).parent.name]
         for line in found
     ]
-    assert np.mean([-math.log(score) for score in of_label]) == pytest.approx(
-        said["loss"], abs=1e-5
+    assert np.mean([-math.log(score) for score in label_scores]) == pytest.approx(
+        result["loss"], abs=1e-5
     )
     assert {line.get("windows") for line in found} == {3 if name == "mel" else None}
 
 
 @pytest.mark.slow
-def test_several_labels_are_told_as_in_evaluation(tmp_path, capsys):
-    workdir, clips = trained("audioset", tmp_path)
-    said = json.loads((workdir / "eval.json").read_text())
+def test_predictions_of_several_labels_agree_with_evaluation(tmp_path, capsys):
+    workdir, clips = train_on("audioset", tmp_path)
+    result = json.loads((workdir / "eval.json").read_text())
     files = sorted(clips.glob("-eval*"))
     found, _ = as_lines(capsys, f"--workdir={workdir}", "--", *files)
     losses = []
     for number, line in enumerate(found):
         scores = dict(zip(line["classes"], line["scores"], strict=True))
-        of_male = scores["Male speech, man speaking"]
+        male_score = scores["Male speech, man speaking"]
         losses.append(-math.log(scores["Speech"]))
-        losses.append(-math.log(of_male if number % 2 else 1 - of_male))  # see `small_data`
+        losses.append(-math.log(male_score if number % 2 else 1 - male_score))  # see `small_data`
         assert line["windows"] == 3
-    assert np.mean(losses) == pytest.approx(said["loss"], abs=1e-5)
+    assert np.mean(losses) == pytest.approx(result["loss"], abs=1e-5)
     assert main([f"--workdir={workdir}", "--top=1", "--", str(files[0])]) == 0
     head, *_ = capsys.readouterr().out.splitlines()
     assert head == "Scores are probabilities of one class each: several may be there at once."
 
 
-def test_a_table(pictures, capsys):
-    """A name that is too long for its column has a line to itself; none steers the terminal."""
+def test_table_of_predictions(pictures, capsys):
+    """Long names have a line of their own; control characters are escaped."""
     workdir, files = pictures
     with tempfile.TemporaryDirectory() as folder:
         short, long = Path(folder, "\x1b[2J.jpg"), Path(folder, "x" * 200 + ".jpg")
@@ -153,7 +152,7 @@ def test_a_table(pictures, capsys):
     assert others == [str(long), f"{'':{column - 7}}{first[column - 7 :]}", second]
 
 
-def test_what_is_unreadable_is_named_and_the_rest_done(pictures, tmp_path, capsys):
+def test_unreadable_files_are_named_and_the_rest_is_predicted(pictures, tmp_path, capsys):
     workdir, files = pictures
     whole = (files / "a class" / "0.jpg").read_bytes()
     (tmp_path / "deep" / "er").mkdir(parents=True)
@@ -194,8 +193,8 @@ def test_what_is_unreadable_is_named_and_the_rest_done(pictures, tmp_path, capsy
     assert "files done: 0; left out: 1" in err
 
 
-def test_what_may_not_be_read_is_named():
-    """Whoever runs the tests: as nobody, for root."""
+def test_folders_without_read_permission_are_named():
+    """The process becomes user nobody if it is root."""
     with tempfile.TemporaryDirectory() as folder:
         closed = Path(folder, "closed")
         closed.mkdir()
@@ -215,7 +214,7 @@ def test_what_may_not_be_read_is_named():
     assert found.problems == [f"{closed}: cannot be listed (Permission denied)"]
 
 
-def test_folders_are_gone_through_once_each(tmp_path):
+def test_each_folder_is_searched_once(tmp_path):
     for name in ("b/2.png", "b/10.PNG", "a/z.png", "c.png", "a/clip.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -231,8 +230,8 @@ def test_folders_are_gone_through_once_each(tmp_path):
     ]
 
 
-def test_one_file_for_other_programs(pictures):
-    """What `read` gives goes into the network as it is."""
+def test_read_returns_inputs_of_the_network(pictures):
+    """The output of `read` is an input of the network."""
     workdir, files = pictures
     classifier = library.load(workdir)
     inputs = input_files.read(classifier, files / "a class" / "0.jpg")
@@ -240,28 +239,34 @@ def test_one_file_for_other_programs(pictures):
     assert classifier.probabilities(inputs).shape == (1, 2)
 
 
-MISTAKES = {
+USER_ERRORS = {
     "no file": (["--workdir={run}"], "no file or folder is given, as in: "),
     "no workdir": (["a.jpg"], "--workdir is missing, as in: "),
     "standard input": (["--workdir={run}", "-"], "'-' is no file"),
-    "a folder of nothing": (["--workdir={run}", "{run}/checkpoints"], "no file to read in {run}"),
+    "a folder of other files": (
+        ["--workdir={run}", "{run}/checkpoints"],
+        "no file to read in {run}",
+    ),
     "no such run": (["--workdir={run}/absent", "a.jpg"], "{run}/absent is not a run"),
-    "a file as the run": (["--workdir={run}/eval.json", "a.jpg"], "{run}/eval.json"),
-    "a step that is not there": (["--workdir={run}", "--checkpoint=3", "a.jpg"], "3"),
-    "a word as the step": (["--workdir={run}", "--checkpoint=last", "a.jpg"], "newest, best"),
+    "a file as run": (["--workdir={run}/eval.json", "a.jpg"], "{run}/eval.json"),
+    "an unsaved step": (["--workdir={run}", "--checkpoint=3", "a.jpg"], "3"),
+    "a word as step": (["--workdir={run}", "--checkpoint=last", "a.jpg"], "newest, best"),
     "no class": (["--workdir={run}", "--top=0", "a.jpg"], "--top=0: give at least 1"),
     "no batch": (["--workdir={run}", "--batch_size=0", "a.jpg"], "--batch_size=0: give at least 1"),
-    "a form": (["--workdir={run}", "--format=xml", "a.jpg"], "--format=xml: invalid choice: 'xml'"),
-    "a flag": (
+    "an unknown format": (
+        ["--workdir={run}", "--format=xml", "a.jpg"],
+        "--format=xml: invalid choice: 'xml'",
+    ),
+    "an unknown flag": (
         ["--workdir={run}", "--tops=1", "a.jpg"],
         "unknown flag --tops: did you mean --top?",
     ),
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_one_line(mistake, pictures, capsys):
-    arguments, line = MISTAKES[mistake]
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_a_user_error_is_one_line(name, pictures, capsys):
+    arguments, line = USER_ERRORS[name]
     capsys.readouterr()
     assert exit_status(main, [argument.format(run=pictures[0]) for argument in arguments]) == 2
     out, err = capsys.readouterr()
@@ -270,12 +275,12 @@ def test_mistakes_are_one_line(mistake, pictures, capsys):
     assert last.startswith("error: ")
     assert line.format(run=pictures[0]) in last
     assert [other.split(":")[0] for other in others] == (
-        ["files of other kinds that are left out"] if "folder of" in mistake else []
+        ["files of other kinds that are left out"] if "folder of" in name else []
     )
 
 
 def test_windows_are_averaged_over_batches():
-    """With 5 files of 3 windows and 4 windows a batch, by hand; the last batch is filled up."""
+    """Means by hand of 5 files of 3 windows in batches of 4; the last batch is padded."""
     values = np.arange(15, dtype=np.float32).reshape(5, 3, 1)
     batches = []
 
@@ -284,16 +289,16 @@ def test_windows_are_averaged_over_batches():
         np.testing.assert_array_equal(inputs["a"] * 2, inputs["b"])
         return np.concatenate([inputs["a"], inputs["a"] ** 2], axis=1)
 
-    taken = []
+    started = []
 
     def readings():
         for number, value in enumerate(values):
-            taken.append(number)
+            started.append(number)
             yield str(number), Reading({"a": value, "b": 2 * value})
 
     found = predictions(probabilities, readings(), 4)
     first = next(found)
-    assert taken == [0, 1]  # it comes as soon as it is done
+    assert started == [0, 1]  # a file is predicted as soon as its batch is complete
     everything = [first, *found]
     assert [(p.file, p.windows) for p in everything] == [(str(n), 3) for n in range(5)]
     np.testing.assert_allclose(
@@ -303,31 +308,17 @@ def test_windows_are_averaged_over_batches():
     assert batches == [(4, 1)] * 4
 
 
-def test_the_program(pictures, tmp_path):
-    """Its help, and JSON lines through a pipe that is closed early, from another folder."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "experiments.predict"]
-    helped = subprocess.run(
-        [*command, "--help"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert helped.stdout.rstrip().endswith(
+def test_help_and_json_lines_of_the_program(pictures, tmp_path):
+    """Runs from another folder: the help, and JSON lines through a pipe that is closed early."""
+    environment = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    command = ["-m", "experiments.predict"]
+    out, _ = finish(start_python(*command, "--help", cwd=tmp_path, environment=environment))
+    assert out.rstrip().endswith(
         "python -m experiments.predict --workdir=runs/mine --top=3 picture.jpg folder/"
     )
     workdir, files = pictures
     arguments = [f"--workdir={workdir}", "--format=jsonl", "--batch_size=1", "--top=1", str(files)]
-    with subprocess.Popen(
-        [*command, *arguments],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with start_python(*command, *arguments, cwd=tmp_path, environment=environment) as process:
         first = json.loads(process.stdout.readline())
         process.stdout.close()
         assert process.stderr.read() == ""
@@ -336,8 +327,8 @@ def test_the_program(pictures, tmp_path):
 
 
 @pytest.mark.slow
-def test_digits(tmp_path, capsys):
-    """A network of data that are no files takes files as well."""
+def test_a_digits_network_accepts_files(tmp_path, capsys):
+    """A network trained on data without files accepts files too."""
     run("train", *TINY, f"--workdir={tmp_path}/run")
     small_data.pictures(tmp_path)
     found, _ = as_lines(capsys, f"--workdir={tmp_path}/run", tmp_path / "val", "--top=20")

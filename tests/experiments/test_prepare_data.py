@@ -1,24 +1,22 @@
-"""prepare_data as people start it: its report, its mistakes, and what kill -9 leaves."""
+"""Runs prepare_data: its report, user errors, and recovery from kill -9."""
 
 import hashlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from experiments import prepare_data
-from tests.processes import ROOT, exit_status, finish, run, start
+from tests.processes import exit_status, finish, run, start, start_python
 
 COUNT = 24
 
 
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory, audioset_metadata, files):
-    """COUNT clips with names of a list's first lines; the contents are real ones, in turn."""
+    """A list with COUNT clips, whose files are copies of two real videos."""
     folder = tmp_path_factory.mktemp("lists")
     shutil.copy(audioset_metadata / "class_labels_indices.csv", folder)
     lines = (audioset_metadata / "eval_segments.csv").read_text().splitlines()[: 3 + COUNT + 1]
@@ -52,7 +50,7 @@ def digests(out):
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_it_gives_the_same_bytes(lists, tmp_path):
+def test_after_kills_the_result_has_the_same_bytes(lists, tmp_path):
     report = f"eval: {COUNT + 1} listed, {COUNT} found, {COUNT} decoded, 0 failed"
     out, err = run("prepare_data", *arguments(lists, tmp_path / "whole"))
     assert out.splitlines()[0] == report
@@ -60,7 +58,7 @@ def test_killed_and_started_again_it_gives_the_same_bytes(lists, tmp_path):
 
     broken = tmp_path / "broken"
     reports = broken / "preparation" / "eval" / "reports"
-    for wanted in (1, 4):  # shards that are done when it is killed
+    for wanted in (1, 4):  # completed shards at the time of the kill
         process = start("prepare_data", *arguments(lists, broken), start_new_session=True)
         while not reports.is_dir() or len(list(reports.glob("?????.json"))) < wanted:
             assert process.poll() is None
@@ -76,7 +74,7 @@ def test_killed_and_started_again_it_gives_the_same_bytes(lists, tmp_path):
     assert all(path.stat().st_mtime_ns == time for path, time in done.items())
 
 
-MISTAKES = {
+USER_ERRORS = {
     "no command": (
         [],
         ["a subcommand (audioset, clips, modelnet, imagenet) comes before", "--help"],
@@ -105,18 +103,18 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line(tmp_path, capsys, mistake):
-    given, named = MISTAKES[mistake]
-    assert exit_status(prepare_data.main, [a.format(tmp=tmp_path) for a in given]) == 2
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_a_user_error_is_one_line(tmp_path, capsys, name):
+    arguments, messages = USER_ERRORS[name]
+    assert exit_status(prepare_data.main, [a.format(tmp=tmp_path) for a in arguments]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
-    assert all(word in err for word in named), err
+    assert all(message in err for message in messages), err
     assert not (tmp_path / "o").exists()
 
 
-def test_the_classes_are_those_beside_the_first_list(tmp_path, capsys):
+def test_classes_are_read_from_the_folder_of_the_first_list(tmp_path, capsys):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     for folder in ("a", "b"):
@@ -124,18 +122,18 @@ def test_the_classes_are_those_beside_the_first_list(tmp_path, capsys):
     (tmp_path / "b" / "class_labels_indices.csv").write_text("index,mid,display_name\n0,/m/b,B\n")
     lists = {name: f"--csv={tmp_path}/{name}/{name}_segments.csv" for name in "ab"}
     rest = (f"--clips={tmp_path}", f"--out={tmp_path}/out")
-    given = {
+    messages = {
         (lists["a"], lists["b"]): "a/a_segments.csv: there is no class_labels_indices.csv beside",
-        (lists["b"], lists["a"]): "none of the 1 clips",  # the classes were found, and fit
+        (lists["b"], lists["a"]): "none of the 1 clips",  # the classes were found
         (lists["a"], f"--classes={tmp_path}/b/class_labels_indices.csv"): "none of the 1 clips",
     }
-    for arguments, told in given.items():
+    for arguments, message in messages.items():
         assert exit_status(prepare_data.main, ["audioset", *arguments, *rest]) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_answered_in_a_line(lists, tmp_path):
+def test_ctrl_c_is_one_line(lists, tmp_path):
     process = start("prepare_data", *arguments(lists, tmp_path / "out"), start_new_session=True)
     while not (tmp_path / "out/preparation/eval/reports").is_dir():
         assert process.poll() is None
@@ -155,40 +153,31 @@ def test_help_has_an_example(capsys, command):
     begin = f"example: python -m experiments.prepare_data {command} --"
     (example,) = [line for line in lines if line.startswith(begin)]
     folder = {"modelnet": "tfds", "imagenet": "tfds", "audioset": "audioset", "clips": "recordings"}
-    # Whole, to be copied; no other line goes on with it, nor has what is longer than a terminal.
+    # The example is a single line. Other lines fit a terminal.
     assert f"--out=data/{folder[command]}" in example.split()
     assert lines[-1] == example
     assert max(len(line) for line in lines if line != example) <= 100
 
 
-def python(program, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def test_without_beam_it_says_what_to_install(files, tmp_path):
+def test_without_beam_the_error_names_the_package(files, tmp_path):
     program = (
         "import sys; sys.modules['apache_beam'] = None; "
         "from experiments.prepare_data import main; sys.exit(main(sys.argv[1:]))"
     )
-    _, err = finish(python(program, "clips", f"--dir={files / 'sounds'}", f"--out={tmp_path}/o"), 2)
+    clips = ("clips", f"--dir={files / 'sounds'}", f"--out={tmp_path}/o")
+    _, err = finish(start_python("-c", program, *clips), 2)
     assert err.startswith("error: Apache Beam is not installed: run ")
     assert "'.[train]'" in err
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_named_and_the_work_goes_on_after(lists, tmp_path):
+def test_after_a_full_disk_the_work_continues(lists, tmp_path):
     program = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000,) * 2); "
         "from experiments.prepare_data import main; sys.exit(main(sys.argv[1:]))"
     )
     out = tmp_path / "out"
-    _, err = finish(python(program, *arguments(lists, out)), 2)
+    _, err = finish(start_python("-c", program, *arguments(lists, out)), 2)
     assert "clips-eval.tfrecord-0000" in err
     assert err.count("\n") == 1
     assert "goes on where it stopped" in err

@@ -1,4 +1,4 @@
-"""Full training of the shipped recipes reaches the accuracies that README and configs state."""
+"""Full training of the shipped configs reaches the accuracies stated in README and configs."""
 
 import json
 import time

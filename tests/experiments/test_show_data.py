@@ -1,4 +1,4 @@
-"""Contact sheets: every pixel where it should be, captions that can be read, the run's examples."""
+"""Contact sheets: pixels, captions and layout, and the examples that show_data draws."""
 
 import io
 import itertools
@@ -49,7 +49,7 @@ def test_a_small_grey_picture_is_enlarged_by_a_whole_factor():
     image = np.array([[40, 80], [120, 160]], np.uint8)[..., None]
     shown = pixels([Entry("", {"image": image})])
     counts = [(shown == grey).all(-1).sum() for grey in image.ravel()]
-    assert all(112 * 112 <= count < 112 * 112 + 20 for count in counts)  # letters have greys too
+    assert all(112 * 112 <= count < 112 * 112 + 20 for count in counts)  # text has greys too
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 24])
@@ -75,12 +75,12 @@ def test_nothing_is_cut_off_or_covered(names, count):
         assert min(across, down) < 1  # pixel
 
 
-def test_captions_are_text_as_it_is_and_end_in_an_ellipsis_where_they_are_long():
+def test_captions_are_verbatim_and_long_ones_end_in_an_ellipsis():
     shown = [text.get_text() for text in sheet([Entry(c, INPUTS) for c in CLASSES]).texts]
     assert CLASSES[1] in shown
     figure = sheet([Entry(CLASSES[2], {"image": INPUTS["image"]})])
     assert figure.texts[-1].get_text().endswith("…")
-    png(sheet([Entry("$", {"image": INPUTS["image"]})]))  # half of a formula is no error
+    png(sheet([Entry("$", {"image": INPUTS["image"]})]))  # an incomplete formula is no error
 
 
 def test_the_axes_of_a_spectrogram_are_seconds_and_bins():
@@ -150,7 +150,7 @@ def test_a_caption_names_the_classes():
 
 
 def numbered(size, windows=0, mix_pair=None):
-    """A source whose points tell the example, the window and, in training, the draw."""
+    """Returns a source whose points encode the example, the window and, in training, the draw."""
 
     def example(index, seed):
         value = tf.cast(index, tf.float32)
@@ -180,13 +180,13 @@ def test_windows_are_shown_one_by_one():
     assert all(e["points"].shape == (4, 3) for e in shown)
 
 
-def test_evaluation_shows_as_many_as_there_are():
+def test_evaluation_shows_at_most_all_examples():
     assert [e["index"] for e in of_evaluation(numbered(3), 9, None)] == [0, 1, 2]
     (one,) = of_evaluation(numbered(3), 9, 2)
     assert (one["index"], one["label"], one["points"][0, 0]) == (2, 2, 2)
 
 
-def test_one_example_is_augmented_anew_each_time():
+def test_a_repeated_example_is_augmented_differently_each_time():
     config = load_config("configs/digits.py")
     shown = of_training(numbered(9), config, 12, 4)
     assert {int(e["index"]) for e in shown} == {int(e["label"]) for e in shown} == {4}
@@ -195,7 +195,7 @@ def test_one_example_is_augmented_anew_each_time():
     assert 4 <= min(draws) < max(draws) < 4.5
 
 
-def test_an_odd_number_of_mixed_examples():
+def test_an_odd_number_of_mixed_examples_is_shown():
     def swap(features, seed):
         del seed
         return features | {"other_label": features["label"][::-1]}
@@ -220,8 +220,8 @@ def greys(tmp_path):
     return tmp_path
 
 
-def test_the_examples_of_a_run(greys):
-    """A real process: the first examples of training, in their order and with their pixels."""
+def test_examples_of_training(greys):
+    """show_data draws the first examples of training in order and with their pixels."""
     arguments = ["--config=configs/folder.py", f"--config.data.dir={greys}/data"]
     out, _ = run("show_data", *arguments, f"--out={greys}/new/sheet.png", "--count=5")
     *listed, last = out.splitlines()
@@ -232,19 +232,19 @@ def test_the_examples_of_a_run(greys):
     shown = np.asarray(Image.open(greys / "new" / "sheet.png").convert("RGB"))
     for name, grey in GREYS.items():
         files = sum(f"/train/{name}/" in line for line in listed)
-        # 64 x 64 pixels are enlarged to three times that; a little noise would be rounding.
+        # 64 x 64 pixels are enlarged three times.
         assert (shown == grey).all(-1).sum() >= files * 192 * 192
         assert (shown == grey).all(-1).sum() < (files + 1) * 192 * 192
 
 
-def test_the_examples_of_evaluation(greys):
+def test_examples_of_evaluation(greys):
     arguments = ["--config=configs/folder.py", f"--config.data.dir={greys}/data"]
     out, _ = run("show_data", *arguments, f"--out={greys}/sheet.png", "--split=eval")
     assert [line.split(": ")[0] for line in out.splitlines()[:-1]] == ["#0", "#1", "#2", "#3"]
     assert "/val/dark/0.png" in out.splitlines()[0]
 
 
-MISTAKES = {
+USER_ERRORS = {
     "no out": ([], "--out is missing"),
     "not a PNG": (["--out={tmp}/sheet.bmp"], "sheet.bmp is not the name of a PNG"),
     "no such split": (["--out={tmp}/a.png", "--split=test"], "--split=test"),
@@ -257,13 +257,13 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_answered_in_one_line(name, tmp_path):
-    arguments, said = MISTAKES[name]
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_a_user_error_is_one_line(name, tmp_path):
+    arguments, message = USER_ERRORS[name]
     (tmp_path / "file").touch()
-    given = [argument.format(tmp=tmp_path) for argument in arguments]
-    _, err = finish(start("show_data", "--config=configs/digits.py", *given), status=2)
+    arguments = [argument.format(tmp=tmp_path) for argument in arguments]
+    _, err = finish(start("show_data", "--config=configs/digits.py", *arguments), status=2)
     (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
-    assert said.format(tmp=tmp_path) in line
+    assert message.format(tmp=tmp_path) in line
     assert "Traceback" not in err
     assert not list(tmp_path.glob("*.png"))

@@ -1,4 +1,4 @@
-"""Training as a user starts it: what is left in the workdir, and that a resumed run is the same."""
+"""Runs of experiments.train: their output, the files in the workdir, and the training loop."""
 
 import json
 import os
@@ -21,32 +21,32 @@ from tests.processes import ROOT, TINY, run, start
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run of 12 steps: its workdir and what it printed."""
+    """The workdir, stdout and stderr of a run of 12 steps."""
     workdir = tmp_path_factory.mktemp("run")
     out, err = run("train", *TINY, f"--workdir={workdir}", "--config.train.ema_decay=0.9")
     return workdir, out, err
 
 
 class TestFinishedRun:
-    def test_says_what_it_trains_and_what_it_reached(self, finished):
+    def test_prints_data_set_sizes_costs_and_results(self, finished):
         workdir, out, err = finished
         assert "10 classes, 1,437 training and 360 evaluation examples" in out
         assert "12 steps of 64" in out
         assert "GFLOPs an example forward" in out
         assert f"curves: {workdir}/curves.png" in out
-        assert "step 12/12  loss " in err  # plain lines where there is no terminal
+        assert "step 12/12  loss " in err  # plain lines without a terminal
         assert "examples/s" in err
-        assert "  data " in err  # the share of the time that the loop waited for it
+        assert "  data " in err  # the share of time spent waiting for data
         assert "Traceback" not in err
 
-    def test_logs_one_line_a_step(self, finished):
+    def test_logs_one_line_per_step(self, finished):
         lines = [json.loads(x) for x in (finished[0] / "metrics.jsonl").read_text().splitlines()]
         assert [x["step"] for x in lines if x["split"] == "train"] == list(range(1, 13))
         assert [x["step"] for x in lines if x["split"] == "eval"] == [6, 12]
         assert {"loss", "top1", "top5", "learning_rate", "gradient_norm"} <= lines[0].keys()
         assert lines[0]["loss"] == pytest.approx(0.9 * np.log(10) + 0.1 * np.log(10))  # zero head
 
-    def test_leaves_config_versions_and_devices(self, finished):
+    def test_writes_config_versions_and_devices(self, finished):
         about = json.loads((finished[0] / "config.json").read_text())
         assert about["config"]["train"]["steps"] == 12
         assert about["config"]["model"]["num_latents"] == 4
@@ -55,14 +55,14 @@ class TestFinishedRun:
         revision = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        if revision.returncode == 0:  # not in an unpacked archive
+        if revision.returncode == 0:  # fails in an unpacked archive
             assert about["git"].removesuffix("+changes") == revision.stdout.strip()
 
     def test_draws_curves_and_writes_tensorboard_events(self, finished):
         assert (finished[0] / "curves.png").read_bytes().startswith(b"\x89PNG")
         assert list(finished[0].glob("events.out.tfevents.*"))
 
-    def test_keeps_the_newest_and_the_best(self, finished):
+    def test_keeps_the_newest_and_the_best_checkpoints(self, finished):
         steps = {int(p.name) for p in (finished[0] / "checkpoints").iterdir() if p.name.isdigit()}
         best = max(
             (r for r in read_metrics(finished[0]) if r["split"] == "eval"),
@@ -70,33 +70,36 @@ class TestFinishedRun:
         )
         assert steps == {8, 12, best["step"]}
 
-    def test_evaluating_it_gives_the_same_result(self, finished, tmp_path):
+    def test_evaluate_gives_the_same_result(self, finished, tmp_path):
         workdir = finished[0]
-        trained = json.loads((workdir / "eval.json").read_text())
+        training_result = json.loads((workdir / "eval.json").read_text())
         (workdir / "eval.json").unlink()
         out, _ = run(
             "evaluate",
             *TINY,
             f"--workdir={workdir}",
             "--config.train.ema_decay=0.9",
-            "--config.eval.batch_size=77",  # neither the devices nor the examples divide it
+            "--config.eval.batch_size=77",  # divisible by neither devices nor examples
             devices=3,
         )
         evaluated = json.loads((workdir / "eval.json").read_text())
         assert evaluated["num_examples"] == 360
         assert evaluated["step"] == 12
-        assert (evaluated["top1"], evaluated["top5"]) == (trained["top1"], trained["top5"])
-        assert evaluated["loss"] == pytest.approx(trained["loss"], rel=1e-6)
+        assert (evaluated["top1"], evaluated["top5"]) == (
+            training_result["top1"],
+            training_result["top5"],
+        )
+        assert evaluated["loss"] == pytest.approx(training_result["loss"], rel=1e-6)
         assert f"{evaluated['top1']:.2%}" in out
 
-    def test_starting_it_again_evaluates_and_changes_nothing(self, finished):
+    def test_starting_again_evaluates_and_changes_no_metrics(self, finished):
         before = read_metrics(finished[0])
         out, _ = run("train", *TINY, f"--workdir={finished[0]}", "--config.train.ema_decay=0.9")
         assert "resumed at step 12" in out
         assert read_metrics(finished[0]) == before
 
     def test_another_network_is_refused(self, finished, tmp_path):
-        """By its config; and by its arrays, where the workdir has lost the config."""
+        """The config shows the difference; without a config.json, the arrays do."""
         workdir = tmp_path / "run"
         shutil.copytree(finished[0], workdir)
         other = [
@@ -128,7 +131,7 @@ def test_one_device_and_eight_give_the_same_losses(uninterrupted, tmp_path):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
 
 
-def test_accumulating_gives_the_same_losses(uninterrupted, tmp_path):
+def test_accumulated_gradients_give_the_same_losses(uninterrupted, tmp_path):
     run("train", *TINY, f"--workdir={tmp_path}", "--config.train.accumulate=4")
     for ours, theirs in zip(read_metrics(tmp_path), read_metrics(uninterrupted), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
@@ -142,7 +145,7 @@ def test_accumulating_gives_the_same_losses(uninterrupted, tmp_path):
     ],
     ids=str,
 )
-def test_other_optimisers_and_ways_to_compute(change, tmp_path):
+def test_other_optimisers_dtypes_and_rematerialisation(change, tmp_path):
     out, _ = run(
         "train",
         *TINY,
@@ -158,8 +161,8 @@ def test_other_optimisers_and_ways_to_compute(change, tmp_path):
     assert "reached, at step 12" in out
 
 
-def test_a_terminal_gets_a_bar(tmp_path):
-    """In a real pseudo-terminal."""
+def test_a_terminal_shows_a_progress_bar(tmp_path):
+    """The terminal is a pseudo-terminal."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (40, 120))
     process = start("train", *TINY, f"--workdir={tmp_path}", stdout=theirs, stderr=theirs)
@@ -182,24 +185,24 @@ def test_a_terminal_gets_a_bar(tmp_path):
     assert "left" in text
 
 
-def test_a_held_out_part_is_watched_and_the_test_split_left_for_the_end(tmp_path):
+def test_training_evaluates_the_held_out_part_and_evaluate_the_test_split(tmp_path):
     arguments = [*TINY, f"--workdir={tmp_path}", "--config.data.held_out=0.2"]
     out, _ = run("train", *arguments)
     assert "10 classes, 1,150 training and 287 evaluation examples" in out
     assert "on the held-out part: top-1" in out
-    trained = json.loads((tmp_path / "eval.json").read_text())
-    assert trained.keys() == {"step", "held_out"}
-    assert trained["held_out"]["num_examples"] == 287
+    training_result = json.loads((tmp_path / "eval.json").read_text())
+    assert training_result.keys() == {"step", "held_out"}
+    assert training_result["held_out"]["num_examples"] == 287
 
     out, _ = run("evaluate", *arguments)
     evaluated = json.loads((tmp_path / "eval.json").read_text())
     assert evaluated["num_examples"] == 360
-    assert evaluated["held_out"]["top1"] == trained["held_out"]["top1"]
+    assert evaluated["held_out"]["top1"] == training_result["held_out"]["top1"]
     assert "held-out part of the training split: top-1" in out
 
 
-def test_permuted_inputs_train_alike(finished, tmp_path):
-    """Table 2: the order of the inputs makes no difference; here to rounding, for 3 steps."""
+def test_permuted_inputs_give_the_same_losses(finished, tmp_path):
+    """Table 2: the order of inputs has no effect, here up to rounding and for 3 steps."""
     raw = [r["loss"] for r in read_metrics(finished[0]) if r["split"] == "train"][:3]
     for permutation in ("fixed", "random"):
         workdir = tmp_path / permutation
@@ -218,7 +221,7 @@ def test_permuted_inputs_train_alike(finished, tmp_path):
 
 
 class TestLoop:
-    """In this process, with the loop's own functions watched."""
+    """Runs the loop in this process and observes its functions."""
 
     def config(self, **train):
         config = load_config("configs/digits.py")
@@ -227,8 +230,8 @@ class TestLoop:
         config.train.update(eval_every_epochs=None, checkpoint_every_epochs=None, **train)
         return config
 
-    def test_the_host_waits_at_log_steps_alone(self, tmp_path, monkeypatch):
-        """A step late: the devices have the next step to compute meanwhile."""
+    def test_the_host_waits_only_at_log_steps(self, tmp_path, monkeypatch):
+        """It fetches metrics one step late, while the devices compute the next step."""
         waits = []
 
         def fetch(devices, pending):
@@ -242,8 +245,8 @@ class TestLoop:
         logged = [r["step"] for r in read_metrics(tmp_path) if r["split"] == "train"]
         assert logged == [5, 10, 12]
 
-    def test_the_last_evaluation_is_logged_like_every_other(self, tmp_path):
-        """Also where no interval asks for it; once, however often the run is started again."""
+    def test_the_last_evaluation_is_logged_once(self, tmp_path):
+        """It is logged without an interval too, and only once if the run is started again."""
         config = self.config(steps=3, log_every=0)
         for _ in range(2):
             train.main(config, str(tmp_path))
@@ -251,7 +254,7 @@ class TestLoop:
             result = json.loads((tmp_path / "eval.json").read_text())
             assert record == {"split": "eval", **result}
 
-    def test_a_run_that_logs_nothing_keeps_few_metrics_on_the_devices(self, tmp_path, monkeypatch):
+    def test_a_run_without_logs_holds_few_metrics_on_the_devices(self, tmp_path, monkeypatch):
         monkeypatch.setattr(train, "_MOST_PENDING", 4)
         fetched = []
         original = train.fetch
@@ -263,14 +266,14 @@ class TestLoop:
         assert sum(fetched) == 12
 
 
-def test_processes_stop_at_the_step_that_they_agree_on(monkeypatch):
-    """A vote is read a few steps late, by all processes at the same step."""
+def test_processes_stop_at_the_same_step(monkeypatch):
+    """All processes read a vote at the same step, a few steps late."""
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     stop = StopRequest()
     vote = train.StopVote(DataParallel(), stop)
-    answers = []
+    stops = []
     for step in range(10):
         if step == 3:
             stop.requested = "SIGTERM"
-        answers.append(vote())
-    assert answers.index(True) == 3 + train._VOTE_LAG
+        stops.append(vote())
+    assert stops.index(True) == 3 + train._VOTE_LAG

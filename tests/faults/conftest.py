@@ -1,4 +1,4 @@
-"""What tests of faults share: programs on 8 devices, small disks, unreadable files."""
+"""Fixtures of the fault tests: programs on 8 devices, small disks, unreadable files."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ NOBODY = 65534
 
 @pytest.fixture(autouse=True)
 def nothing_left_running():
-    """Kills the processes that a test has left behind; one that fails may."""
+    """Kills the processes that a failed test has left running."""
     yield
     kill_all()
 
@@ -34,7 +34,7 @@ class _Mains:
         return process.returncode, out, err
 
     def refusal(self, program, *arguments, user=None):
-        """Runs a program that must end with a user's mistake, see `tests.processes.refusal`."""
+        """Runs a program that must end with a user error, see `tests.processes.refusal`."""
         return refusal(program, *arguments, user=user, devices=8)
 
 
@@ -60,7 +60,7 @@ def small_disk(tmp_path):
 
 @pytest.fixture
 def public_folder():
-    """A folder that every user may enter and write to; those of pytest are its user's alone."""
+    """A folder that every user may enter and write to, unlike the folders of pytest."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)
         yield Path(folder)
@@ -68,7 +68,7 @@ def public_folder():
 
 @pytest.fixture
 def closed():
-    """A context in which a path may not be read, whoever runs the tests: for root, as nobody."""
+    """A context in which a path may not be read. As root, the process becomes user nobody."""
 
     @contextlib.contextmanager
     def close(path):

@@ -17,7 +17,7 @@ from experiments.cli.errors import exit_on_error, is_out_of_memory, out_of_memor
 from experiments.run.from_config import check_data, data_options, from_config
 from perceiver.data import registry
 from perceiver.errors import InputError
-from tests.processes import ROOT, finish, start
+from tests.processes import ROOT, finish, start, start_python
 
 REMEDIES = ("train.batch_size", "train.accumulate=4", "model.remat=block", "model.dtype=bfloat16")
 
@@ -38,7 +38,7 @@ def raised_by(function):
         (jax.jit(lambda: jnp.ones(10**13, jnp.float32)), "40 TB"),
     ],
 )
-def test_an_allocation_too_large_for_any_machine(fill, size, capsys):
+def test_a_failed_allocation_is_one_line_with_remedies(fill, size, capsys):
     error = raised_by(fill)
     assert is_out_of_memory(error)
     with pytest.raises(SystemExit) as end, exit_on_error():
@@ -61,7 +61,7 @@ def test_other_errors_pass_through(fail):
 
 
 @pytest.mark.slow
-def test_a_batch_too_large_for_the_memory(tmp_path):
+def test_a_batch_that_exceeds_the_memory_is_one_line_with_remedies(tmp_path):
     """A step of 20,000 examples takes 18 GB; the limit of the process is 9 GB."""
     limit = 9 * 10**9
     process = start(
@@ -83,7 +83,7 @@ def test_a_batch_too_large_for_the_memory(tmp_path):
 
 
 @pytest.mark.parametrize("platform", ["cuda", "gpuu"])
-def test_missing_devices(platform, tmp_path):
+def test_a_platform_without_devices_is_an_error(platform, tmp_path):
     arguments = ["--config=configs/digits.py", f"--workdir={tmp_path}/run"]
     process = start("train", *arguments, environment={"JAX_PLATFORMS": platform})
     out, err = finish(process, status=2)
@@ -104,22 +104,22 @@ def test_a_gpu_that_jax_cannot_use_is_reported(tmp_path):
         return
     assert "pip install -e '.[train,gpu]' -c constraints.txt" in unused_gpu(tmp_path, {})
     assert len(unused_gpu(tmp_path, {}).splitlines()) == 1
-    for asked in ({"JAX_PLATFORMS": "cpu"}, {"CUDA_VISIBLE_DEVICES": ""}):
-        assert unused_gpu(tmp_path, asked) == ""
+    for variables in ({"JAX_PLATFORMS": "cpu"}, {"CUDA_VISIBLE_DEVICES": ""}):
+        assert unused_gpu(tmp_path, variables) == ""
 
 
 # Python and its packages.
 
 
 @pytest.mark.parametrize("version", [(3, 6, 15), (3, 9, 18), (3, 10, 13)])
-def test_an_old_python(version):
+def test_an_old_python_is_an_error(version):
     message = environment.version_problem(version)
     assert f"is Python {'.'.join(map(str, version))}, needed is 3.11 or later" in message
     assert ".venv/bin/activate" in message
     assert len(message.splitlines()) == 1
 
 
-def test_supported_pythons():
+def test_supported_pythons_match_pyproject():
     assert [environment.version_problem(v) for v in ((3, 11, 0), (3, 13, 1), (4, 0, 0))] == [
         None
     ] * 3
@@ -129,22 +129,16 @@ def test_supported_pythons():
 
 
 @pytest.mark.parametrize("main", ["train", "report", "prepare_data"])
-def test_a_python_without_the_packages(main):
+def test_a_python_without_the_packages_is_an_error(main):
     """-S hides the installed packages, as in a Python outside of the environment."""
-    done = subprocess.run(
-        [sys.executable, "-S", "-m", f"experiments.{main}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
+    out, err = finish(start_python("-S", "-m", f"experiments.{main}"), status=2)
+    assert out == ""
+    (line,) = err.splitlines()
     assert line.startswith(f"error: {sys.executable} has no package jax, haiku")
     assert line.endswith(".venv/bin/activate")
 
 
-def test_a_missing_optional_package(capsys):
+def test_a_missing_optional_package_is_an_error(capsys):
     with pytest.raises(SystemExit) as end, exit_on_error():
         import a_package_of_nobody.part  # noqa: F401
     assert end.value.code == 2
@@ -157,39 +151,25 @@ def test_a_missing_optional_package(capsys):
 # Ctrl-C while a program starts.
 
 
-def test_an_interrupt_during_the_imports():
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.argv = ['-m']; import experiments; 0 / input()"],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "EOFError" in done.stderr  # other errors keep their traceback
-    waiting = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys, time; sys.argv = ['-m']; import experiments\n"
-            "print('ready', flush=True); time.sleep(60)",
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+def test_an_interrupt_during_the_imports_is_one_line():
+    code = "import sys; sys.argv = ['-m']; import experiments; 0 / input()"
+    _, err = finish(start_python("-c", code, stdin=subprocess.DEVNULL), status=1)
+    assert "EOFError" in err  # other errors keep their traceback
+    waiting = start_python(
+        "-c",
+        "import sys, time; sys.argv = ['-m']; import experiments\n"
+        "print('ready', flush=True); time.sleep(60)",
     )
     assert waiting.stdout.readline() == "ready\n"
     waiting.send_signal(signal.SIGINT)
-    _, err = waiting.communicate(timeout=30)
+    _, err = finish(waiting, status=-signal.SIGINT, timeout=30)
     assert err == "interrupted\n"
-    assert waiting.returncode == -signal.SIGINT
 
 
 # Data and runs.
 
 
-def test_an_input_error(capsys):
+def test_an_input_error_is_one_line(capsys):
     with pytest.raises(SystemExit) as end, exit_on_error():
         raise InputError("runs/a is no run")
     assert end.value.code == 2
@@ -206,22 +186,22 @@ def test_a_single_class_is_refused(tmp_path, add_pictures):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("folder", "message"),
     [
         ("data/train/cat", "but 12 pictures in no class folder (is the folder above it meant?)"),
         (".", "has no pictures, but a folder 'train' (is '{tmp}/data' meant?)"),
         ("drawings", "/a' has no pictures, but .gif files: remove it or fill it"),
     ],
 )
-def test_a_folder_too_low_too_high_or_of_another_kind(given, message, tmp_path, add_pictures):
+def test_a_wrong_data_folder_is_an_error_with_a_hint(folder, message, tmp_path, add_pictures):
     for split in ("train", "val"):
         for name in ("cat", "dog"):
             add_pictures(tmp_path / "data" / split / name, 12)
-    if given == "drawings":
+    if folder == "drawings":
         (tmp_path / "drawings" / "a").mkdir(parents=True)
         (tmp_path / "drawings" / "a" / "x.gif").write_bytes(b"GIF89a")
     config = load_config("configs/folder.py")
-    config.data.dir = str(tmp_path / given)
+    config.data.dir = str(tmp_path / folder)
     with pytest.raises(InputError) as raised:
         registry.load(**data_options(config))
     assert message.format(tmp=tmp_path) in str(raised.value)

@@ -1,4 +1,4 @@
-"""Files that mean harm: none is run or unpickled, nothing is written outside, names are names."""
+"""Hostile files: none is run or unpickled, nothing is written outside, and names are only data."""
 
 import ast
 import json
@@ -33,11 +33,11 @@ from tests.processes import exit_status
 
 ROOT = Path(__file__).parents[2]
 CLOUDS = {"num_points": 16, "scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
-OWN = CLOUDS | {"val_fraction": 0.5, "split_seed": 0}
+FOLDER_OPTIONS = CLOUDS | {"val_fraction": 0.5, "split_seed": 0}
 
 
 class Marker:
-    """Whoever unpickles it makes a folder."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -48,96 +48,98 @@ class Marker:
 
 @pytest.fixture
 def hostile(tmp_path):
-    """What is pickled here tells when it is unpickled, and must not be."""
+    """An object that leaves a trace when it is unpickled, which fails the test."""
     marker = tmp_path / "unpickled"
     yield Marker(marker)
     assert not marker.exists()
 
 
-def test_the_marker_works(tmp_path):
+def test_unpickling_the_marker_creates_a_folder(tmp_path):
     data = pickle.dumps(Marker(tmp_path / "unpickled"))
     assert "mkdir" in str([argument for _, argument, _ in pickletools.genops(data)])
     pickle.loads(data)
     assert (tmp_path / "unpickled").is_dir()
 
 
-# Pickles, as data.
+# Pickles in place of data.
 
 
-def _pickle(path, hostile):
+def _write_pickle(path, hostile):
     path.write_bytes(pickle.dumps(hostile))
 
 
-def _objects(path, hostile):
+def _write_object_array(path, hostile):
     with path.open("wb") as file:
         np.save(file, np.array([[hostile] * 3] * 20, object), allow_pickle=True)
 
 
-def _archive(path, hostile):
+def _write_object_npz(path, hostile):
     with path.open("wb") as file:
         np.savez(file, data=np.array([[hostile] * 3] * 20, object))
 
 
-def _opaque(path, hostile):
-    """An HDF5 file of bytes that are a pickle, as pandas and others keep objects."""
+def _write_opaque_hdf5(path, hostile):
+    """Writes an HDF5 file with a pickle as opaque bytes, the way pandas stores objects."""
     with h5py.File(path, "w") as file:
         file["data"] = np.void(pickle.dumps(hostile))
 
 
-def _references(path, hostile):
+def _write_hdf5_references(path, hostile):
     with h5py.File(path, "w") as file:
         file["points"] = np.zeros((20, 3))
         file.create_dataset("data", (20, 3), h5py.ref_dtype)
         file["data"][0, 0] = file["points"].ref
 
 
-def _linked(path, hostile):
-    """A data set that is in another file, which may be any of this machine."""
-    with h5py.File(path.with_suffix(".elsewhere"), "w") as file:
+def _write_hdf5_link(path, hostile):
+    """Writes an HDF5 file whose data set links to another file of this machine."""
+    with h5py.File(path.with_suffix(".outside"), "w") as file:
         file["data"] = np.random.default_rng(0).normal(size=(20, 3))
     with h5py.File(path, "w") as file:
-        file["data"] = h5py.ExternalLink(str(path.with_suffix(".elsewhere")), "data")
+        file["data"] = h5py.ExternalLink(str(path.with_suffix(".outside")), "data")
 
 
 @pytest.mark.parametrize(
     ("suffix", "make"),
     [
-        *((suffix, _pickle) for suffix in (".npy", ".txt", ".off", ".ply", ".pcd", ".h5")),
-        *((".npy", make) for make in (_objects, _archive)),
-        *((".h5", make) for make in (_opaque, _references, _linked)),
+        *((suffix, _write_pickle) for suffix in (".npy", ".txt", ".off", ".ply", ".pcd", ".h5")),
+        *((".npy", make) for make in (_write_object_array, _write_object_npz)),
+        *((".h5", make) for make in (_write_opaque_hdf5, _write_hdf5_references, _write_hdf5_link)),
     ],
 )
-def test_a_pickle_for_a_point_cloud_is_refused(suffix, make, tmp_path, hostile):
+def test_a_pickle_in_place_of_a_point_cloud_is_refused(suffix, make, tmp_path, hostile):
     (tmp_path / "data" / "a").mkdir(parents=True)
     for number in range(3):
         np.save(tmp_path / "data" / "a" / f"{number}.npy", np.ones((20, 3)) * np.arange(3))
     path = tmp_path / "data" / "a" / f"evil{suffix}"
     make(path, hostile)
     with pytest.raises(InputError) as raised:
-        load_points(dir=str(tmp_path / "data"), **OWN)
+        load_points(dir=str(tmp_path / "data"), **FOLDER_OPTIONS)
     assert str(raised.value).startswith(f"{path}: cannot be read as {suffix} (")
 
 
-@pytest.mark.parametrize("make", [_pickle, _opaque, _references, _linked])
-def test_a_pickle_for_a_data_set_of_clouds_is_refused(make, tmp_path, hostile):
+@pytest.mark.parametrize(
+    "make", [_write_pickle, _write_opaque_hdf5, _write_hdf5_references, _write_hdf5_link]
+)
+def test_a_pickle_in_place_of_modelnet40_is_refused(make, tmp_path, hostile):
     point_clouds(tmp_path)
     make(tmp_path / "test0.h5", hostile)
     with pytest.raises(InputError, match=r"test0\.h5.* cannot be read \("):
         loader.load(dir=str(tmp_path), **CLOUDS)
 
 
-def test_a_pickle_for_a_picture_or_for_records_is_refused(tmp_path, hostile):
+def test_a_pickle_in_place_of_a_picture_or_records_is_refused(tmp_path, hostile):
     (tmp_path / "pictures" / "a").mkdir(parents=True)
-    _pickle(tmp_path / "pictures" / "a" / "evil.jpg", hostile)
+    _write_pickle(tmp_path / "pictures" / "a" / "evil.jpg", hostile)
     with pytest.raises(InputError, match=r"evil\.jpg: neither JPEG nor PNG"):
         class_folders.find(str(tmp_path / "pictures"), PICTURES, 0.5, 0)
-    _pickle(tmp_path / "evil.tfrecord", hostile)
+    _write_pickle(tmp_path / "evil.tfrecord", hostile)
     with pytest.raises(InputError, match=r"evil\.tfrecord: record 0"):
         open_records([tmp_path / "evil.tfrecord"])
 
 
-@pytest.mark.parametrize("make", [_pickle, _objects, _archive])
-def test_a_pickle_for_the_index_of_records_is_not_read(make, tmp_path, hostile):
+@pytest.mark.parametrize("make", [_write_pickle, _write_object_array, _write_object_npz])
+def test_a_pickle_in_place_of_the_record_index_is_not_read(make, tmp_path, hostile):
     path = tmp_path / "data.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(b"whole")
@@ -145,7 +147,7 @@ def test_a_pickle_for_the_index_of_records_is_not_read(make, tmp_path, hostile):
     (index,) = tmp_path.glob(".offsets-*.npz")
     make(index, hostile)
     assert open_records([path]).read(tf.constant(0)).numpy() == b"whole"
-    with np.load(index, allow_pickle=False) as found:  # it was written anew
+    with np.load(index, allow_pickle=False) as found:  # it was rewritten
         assert sorted(found) == ["counts", "offsets", "stats"]
 
 
@@ -153,27 +155,27 @@ def test_a_pickle_for_the_index_of_records_is_not_read(make, tmp_path, hostile):
 
 
 @pytest.fixture
-def described(tmp_path, monkeypatch):
-    """A TFDS data set, and a module in Python's path that tells in `ran` when it is imported."""
+def data_set(tmp_path, monkeypatch):
+    """A TFDS data set, and a module on Python's path that creates the folder `ran` on import."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "evil_features.py").write_text(f"import os; os.mkdir('{tmp_path}/ran')")
     monkeypatch.syspath_prepend(tmp_path / "code")
     return write(tmp_path / "clips", {"train": [[clip("a", [0])]], "eval": [[clip("b", [1])]]})
 
 
-def _of_a_feature(description):
+def _name_code_in_a_feature(description):
     features = description["featuresDict"]["features"]
     features["sound"]["pythonClassName"] = "evil_features.Evil"
     return description
 
 
-def _of_all(description):
+def _name_code_at_the_top(description):
     return description | {"pythonClassName": "evil_features.Evil"}
 
 
-def _as_of_old(description):
-    """TFDS also takes what its versions before 4.5 wrote, in which JSON may be within a string."""
-    content = json.dumps(_of_a_feature(description)["featuresDict"])
+def _name_code_in_the_old_format(description):
+    """Uses the format of TFDS before 4.5, which TFDS still reads: JSON within a string."""
+    content = json.dumps(_name_code_in_a_feature(description)["featuresDict"])
     return {
         "type": description["pythonClassName"],
         "content": content,
@@ -181,48 +183,53 @@ def _as_of_old(description):
     }
 
 
-def _in_another_spelling(description):
+def _name_code_in_snake_case(description):
     sound = description["featuresDict"]["features"]["sound"]
     sound["python_class_name"] = "evil_features.Evil"
     del sound["pythonClassName"]
     return description
 
 
-CHANGES = [_of_a_feature, _of_all, _as_of_old, _in_another_spelling]
+CHANGES = [
+    _name_code_in_a_feature,
+    _name_code_at_the_top,
+    _name_code_in_the_old_format,
+    _name_code_in_snake_case,
+]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_data_set_that_names_code_is_refused(described, tmp_path, change):
-    features = described / "features.json"
+def test_a_data_set_that_names_code_is_refused(data_set, tmp_path, change):
+    features = data_set / "features.json"
     features.write_text(json.dumps(change(json.loads(features.read_text()))))
     with pytest.raises(InputError, match=r"features\.json: refused: .*'evil_features\.Evil'"):
-        open_prepared(str(described), "prepare")
+        open_prepared(str(data_set), "prepare")
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_tfds_itself_would_run_that_code(described, tmp_path, change):
-    """Or there is nothing to refuse."""
-    features = described / "features.json"
+def test_tfds_without_the_check_runs_that_code(data_set, tmp_path, change):
+    """Shows that the refused descriptions are dangerous."""
+    features = data_set / "features.json"
     features.write_text(json.dumps(change(json.loads(features.read_text()))))
     with pytest.raises(ValueError, match="evil_features"):
-        tfds.builder_from_directory(described)
+        tfds.builder_from_directory(data_set)
     assert (tmp_path / "ran").exists()
     del sys.modules["evil_features"]
 
 
-def test_a_description_without_end_is_refused(described):
-    (described / "features.json").write_text('{"a":' * 100_000)
+def test_a_deeply_nested_description_is_refused(data_set):
+    (data_set / "features.json").write_text('{"a":' * 100_000)
     with pytest.raises(InputError, match=r"features\.json is missing or damaged") as raised:
-        open_prepared(str(described), "prepare")
+        open_prepared(str(data_set), "prepare")
     assert len(str(raised.value)) < 1000
 
 
 # Weights.
 
 
-@pytest.mark.parametrize("make", [_pickle, _archive])
-def test_a_pickle_for_a_checkpoint_is_refused(make, tmp_path, hostile):
+@pytest.mark.parametrize("make", [_write_pickle, _write_object_npz])
+def test_a_pickle_in_place_of_a_checkpoint_is_refused(make, tmp_path, hostile):
     state = {"layer": {"w": np.arange(6.0, dtype=np.float32)}}
     folder = tmp_path / "checkpoints"
     with Checkpoints(folder, keep=1, best_of=None) as checkpoints:
@@ -237,8 +244,8 @@ def test_a_pickle_for_a_checkpoint_is_refused(make, tmp_path, hostile):
 # Archives.
 
 
-def test_archives_that_lead_outside_are_refused_and_write_nothing(tmp_path):
-    """The only archives that are opened here are those of ModelNet, which are never unpacked."""
+def test_archive_members_outside_the_folder_are_refused_unwritten(tmp_path):
+    """Only archives of ModelNet are opened, and they are never unpacked."""
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / "ModelNet40.zip"
     for name in ("../evil.off", "/tmp/evil.off", "chair/train/../../../evil.off", "C:\\evil.off"):
@@ -252,7 +259,7 @@ def test_archives_that_lead_outside_are_refused_and_write_nothing(tmp_path):
         assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_hostile_archive_ends_prepare_data_in_one_line(tmp_path, capsys):
+def test_prepare_data_reports_a_hostile_archive_in_one_line(tmp_path, capsys):
     path = tmp_path / "ModelNet40.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chair/train/bomb.off", b"0" * ((1 << 29) + 1))
@@ -270,8 +277,8 @@ NAMES = ["-rf", "$(touch pwned)", "a'b", 'c"d', "; touch pwned;", "`touch pwned`
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """A folder to work in, in which no command of a name may leave anything."""
+def outside(tmp_path, monkeypatch):
+    """A folder next to the working folder; commands hidden in names must leave no trace in them."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     yield tmp_path
@@ -280,15 +287,15 @@ def elsewhere(tmp_path, monkeypatch):
     assert not (ROOT / "pwned").exists()
 
 
-def test_pictures_are_read_whatever_things_are_called(elsewhere, mains):
-    """Classes, files, their folder, and where results go."""
-    folder = elsewhere / "-data; 'of' \"mine\" $(touch pwned)"
+def test_pictures_with_hostile_names_are_read(outside, mains):
+    """The names are of classes, files, the data folder and the workdir."""
+    folder = outside / "-data; 'of' \"mine\" $(touch pwned)"
     for level, name in enumerate(NAMES):
         (folder / name).mkdir(parents=True)
         for number, file in enumerate(NAMES[:4]):
             pixels = np.full((12, 12, 3), level * 30 + number, np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{file}.png")
-    workdir = elsewhere / "-run; `touch pwned` 'it'"
+    workdir = outside / "-run; `touch pwned` 'it'"
     arguments = [
         "--config=configs/folder.py",
         f"--config.data.dir={folder}",
@@ -304,24 +311,24 @@ def test_pictures_are_read_whatever_things_are_called(elsewhere, mains):
     assert (workdir / "$(id).png").stat().st_size > 1000
 
 
-def test_clips_are_decoded_whatever_they_are_called(elsewhere, capsys):
-    """Ids of AudioSet begin with '-' at times; here the other names come as ids too."""
-    lists = elsewhere / "eval_segments.csv"
-    (elsewhere / "class_labels_indices.csv").write_text("index,mid,display_name\n0,/m/1,Speech\n")
+def test_clips_with_hostile_names_are_decoded(outside, capsys):
+    """Some IDs of AudioSet begin with '-'; here all hostile names are IDs."""
+    segments = outside / "eval_segments.csv"
+    (outside / "class_labels_indices.csv").write_text("index,mid,display_name\n0,/m/1,Speech\n")
     rows = []
     for number, name in enumerate(NAMES):
         sound = media.sine(8000, 0.2, 300 + 50 * number)
-        media.write(elsewhere / "clips.wav", sound=("pcm_s16le", 8000, "s16", sound))
-        (elsewhere / "clips").mkdir(exist_ok=True)
-        (elsewhere / "clips.wav").rename(elsewhere / "clips" / f"{name}_000010.wav")
+        media.write(outside / "clips.wav", sound=("pcm_s16le", 8000, "s16", sound))
+        (outside / "clips").mkdir(exist_ok=True)
+        (outside / "clips.wav").rename(outside / "clips" / f"{name}_000010.wav")
         quoted = '"' + name.replace('"', '""') + '"'
         rows.append(f'{quoted}, 10.000, 20.000, "/m/1"\n')
-    lists.write_text("".join(rows))
+    segments.write_text("".join(rows))
     (report,) = prepare.prepare_audioset(
-        [str(lists)],
+        [str(segments)],
         None,
-        str(elsewhere / "clips"),
-        str(elsewhere / "-out; 'x'"),
+        str(outside / "clips"),
+        str(outside / "-out; 'x'"),
         need="sound",
         num_shards=1,
         runner=runners.run_in_threads,
@@ -329,7 +336,7 @@ def test_clips_are_decoded_whatever_they_are_called(elsewhere, capsys):
     assert (report.listed, report.found, report.decoded) == (8, 8, 8)
     data = registry.load(
         "audioset",
-        dir=str(elsewhere / "-out; 'x'"),
+        dir=str(outside / "-out; 'x'"),
         train_split="eval",
         eval_split="eval",
         modalities=("audio",),
@@ -338,7 +345,7 @@ def test_clips_are_decoded_whatever_they_are_called(elsewhere, capsys):
     assert shown == {f"{name}_000010" for name in NAMES}
 
 
-def test_a_split_is_never_part_of_a_path(tmp_path):
+def test_a_split_name_that_leads_out_of_the_folder_is_refused(tmp_path):
     (tmp_path / "evil_segments.csv").touch()
     with pytest.raises(InputError, match="give --split=NAME"):
         audioset_lists.split_name(str(tmp_path / "..-evil_segments.csv"))
@@ -350,9 +357,9 @@ def _calls(file):
             yield ast.unparse(node.func), {key.arg: ast.unparse(key.value) for key in node.keywords}
 
 
-def test_no_code_of_the_project_can_unpickle_or_ask_a_shell():
-    files = [f for room in ("perceiver", "experiments", "configs", "launch") for f in
-             (ROOT / room).rglob("*.py")]  # fmt: skip
+def test_no_code_of_the_project_unpickles_or_calls_a_shell():
+    files = [f for package in ("perceiver", "experiments", "configs", "launch") for f in
+             (ROOT / package).rglob("*.py")]  # fmt: skip
     assert len(files) > 100
     wrong = []
     for file in files:

@@ -1,9 +1,8 @@
-"""Data that are not there, or half there, and classes that evaluation has nothing of."""
+"""Missing and incomplete data sets, and classes that are absent from evaluation."""
 
 import json
 import shutil
 
-import jax
 import numpy as np
 import pytest
 
@@ -19,10 +18,10 @@ from perceiver.errors import InputError
 from perceiver.training.objectives import make_objective
 from perceiver.training.parallel import DataParallel
 from tests.data.clips.test_loaders import clip, write
-from tests.experiments.small_data import pictures, pictures_of_tfds, point_clouds
+from tests.experiments.small_data import pictures, point_clouds, tfds_pictures
 
-# Config: what the line must say beside the folder. How it is laid out or called, and where to get
-# it, where it is given out.
+# Config: parts of the error in addition to the folder. They are the expected layout or name and, if
+# the data can be downloaded, the command to prepare them.
 MISSING = {
     "configs/folder.py": ["train/<class>/*.jpg and val/<class>/*.jpg, or <class>/*.jpg"],
     "configs/folder.py:mel_video": ["train/<class>/*.mp4"],
@@ -34,7 +33,7 @@ MISSING = {
 
 
 @pytest.mark.parametrize("spec", ["configs/imagenet.py", "configs/audioset.py"])
-def test_missing_data_are_said_before_anything_compiles(spec, tmp_path, mains):
+def test_missing_data_is_an_error_before_anything_compiles(spec, tmp_path, mains):
     line = mains.refusal(
         "train",
         f"--config={spec}",
@@ -47,7 +46,7 @@ def test_missing_data_are_said_before_anything_compiles(spec, tmp_path, mains):
 
 @pytest.mark.parametrize("content", ["none", "a file", "nothing", "something else"])
 @pytest.mark.parametrize("spec", MISSING)
-def test_where_data_should_be_and_what_is_expected_is_said(spec, content, tmp_path):
+def test_the_error_names_the_folder_and_the_expected_layout(spec, content, tmp_path):
     config = load_config(spec)
     config.data.dir = str(tmp_path / "data")
     if "prepared" in config.data:
@@ -66,7 +65,7 @@ def test_where_data_should_be_and_what_is_expected_is_said(spec, content, tmp_pa
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_where_archives_are_given_out_is_said(tmp_path):
+def test_the_error_names_the_download_pages(tmp_path):
     (tmp_path / "data").mkdir()
     config = load_config("configs/modelnet40.py")
     config.data.dir = str(tmp_path / "data")
@@ -95,25 +94,25 @@ def _without_a_list(folder):
 
 
 def _without_pictures(folder):
-    pictures_of_tfds(folder)
+    tfds_pictures(folder)
     next(folder.rglob("*validation.tfrecord*")).unlink()
 
 
 def _with_few_pictures(folder):
-    """A file of another data set, or one that was broken off between two records."""
-    pictures_of_tfds(folder)
+    """Cuts the file after its first record."""
+    tfds_pictures(folder)
     file = next(folder.rglob("*validation.tfrecord*"))
     data = file.read_bytes()
     file.write_bytes(data[: int.from_bytes(data[:8], "little") + 16])
 
 
 def _unfinished(folder):
-    """TFDS prepares in a folder that it renames in the end."""
-    pictures_of_tfds(folder)
+    """Undoes the rename with which TFDS ends its preparation."""
+    tfds_pictures(folder)
     (folder / "pictures" / "1.0.0").rename(folder / "pictures" / "1.0.0.incomplete7Q")
 
 
-HALF = {
+INCOMPLETE = {
     "a split": ("configs/folder.py", _without_val, "has 'train' but no 'val'"),
     "a class of a split": ("configs/folder.py", _without_a_class, "only in train: '-another'"),
     "clouds": ("configs/modelnet40.py", _without_clouds, "test0.h5 is missing"),
@@ -124,9 +123,9 @@ HALF = {
 }
 
 
-@pytest.mark.parametrize("lacking", HALF)
-def test_data_half_there_are_refused(lacking, tmp_path):
-    spec, make, said = HALF[lacking]
+@pytest.mark.parametrize("missing", INCOMPLETE)
+def test_an_incomplete_data_set_is_refused(missing, tmp_path):
+    spec, make, message = INCOMPLETE[missing]
     (tmp_path / "data").mkdir()
     make(tmp_path / "data")
     config = load_config(spec)
@@ -138,13 +137,13 @@ def test_data_half_there_are_refused(lacking, tmp_path):
     with pytest.raises(InputError) as raised:
         registry.load(**data_options(config))
     assert f"{tmp_path}/data" in str(raised.value)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_an_imagenet_that_is_not_whole_is_refused(tmp_path):
-    """TFDS prepares what it finds; here it says that ImageNet has 6 pictures."""
-    pictures_of_tfds(tmp_path)
+def test_an_incomplete_imagenet_is_refused(tmp_path):
+    """TFDS prepares any number of pictures; here its ImageNet has 6."""
+    tfds_pictures(tmp_path)
     (tmp_path / "pictures").rename(tmp_path / "imagenet2012")
     (version,) = (tmp_path / "imagenet2012").iterdir()
     for file in list(version.glob("pictures-*")):
@@ -158,7 +157,7 @@ def test_an_imagenet_that_is_not_whole_is_refused(tmp_path):
         registry.load(**data_options(config))
 
 
-def test_shards_of_audioset_that_are_not_there_are_named(tmp_path):
+def test_missing_shards_of_audioset_are_named(tmp_path):
     shards = [[clip("a", [0])], [clip("b", [1])]]
     folder = write(tmp_path / "data", {"balanced_train": shards, "eval": shards})
     (folder / "clips-eval.tfrecord-00001-of-00002").unlink()
@@ -174,8 +173,8 @@ def test_shards_of_audioset_that_are_not_there_are_named(tmp_path):
 # A class without positives.
 
 
-def test_classes_that_evaluation_has_nothing_of_are_left_out_and_counted():
-    """Worked out by hand: precisions are 1 and (1 + 2 / 3) / 2 for the two classes there are."""
+def test_classes_absent_from_evaluation_are_left_out_of_the_mean():
+    """The precisions of the two classes present are 1 and (1 + 2 / 3) / 2, by hand."""
     labels = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 1], [0, 0, 0]], np.uint8)
     logits = np.array(
         [[9.0, 9.0, 1.0], [2.0, 8.0, 5.0], [1.0, 7.0, 4.0], [0.0, 6.0, 3.0], [0.5, 5.0, 2.0]],
@@ -196,16 +195,14 @@ def test_classes_that_evaluation_has_nothing_of_are_left_out_and_counted():
         batch_size=2,
     )
     variables = DataParallel().replicate({"one": np.float32(1)})
-    results = jax.tree.map(float, evaluate(variables))
+    results, _ = evaluate(variables)
     assert results["mAP"] == pytest.approx((1 + (1 + 2 / 3) / 2) / 2)
     assert (results["num_classes"], results["num_examples"]) == (2, 5)
-    assert summary(evaluate(variables)).startswith(
-        "mAP 91.67% over the 2 classes present in 5 examples"
-    )
+    assert summary(results).startswith("mAP 91.67% over the 2 classes present in 5 examples")
 
 
-def test_simple_models_say_over_how_many_classes_they_are_measured(tmp_path, capsys):
-    """Of the four classes two are in training and one of these in evaluation."""
+def test_simple_models_report_the_number_of_classes_present(tmp_path, capsys):
+    """Two of the four classes are in training, and one of these is in evaluation."""
     sounds = np.random.default_rng(0).integers(-9000, 9000, (8, 10 * 1920), np.int16)
     records = [schema.serialize(f"{i}", 0.0, [i % 2], [], sound) for i, sound in enumerate(sounds)]
     folder = write(tmp_path, {"balanced_train": [records[:6]], "eval": [records[6::2]]})

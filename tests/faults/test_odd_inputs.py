@@ -1,4 +1,4 @@
-"""Data as they also come: few, small, of every kind. They work where they can mean something."""
+"""Unusual data: few, small or in rare formats. Readable files are used, others are named."""
 
 import re
 import shutil
@@ -27,8 +27,8 @@ def grey(mode):
     return picture.convert(mode, palette=Image.Palette.ADAPTIVE)
 
 
-def of_both(data, train=2):
-    """Inputs of evaluation and of training."""
+def first_batches(data, train=2):
+    """Returns the first batches of evaluation and of training."""
     return (
         next(eval_batches(data.eval, batch_size=1)),
         next(train_iterator(data.train, batch_size=train, seed=0)),
@@ -36,8 +36,8 @@ def of_both(data, train=2):
 
 
 @pytest.mark.parametrize("renamed", [False, True])
-def test_pictures_of_all_kinds_are_one_data_set(tmp_path, folder_options, renamed):
-    """Colours of print, greys, 16 bits, palettes, transparency, and endings that are wrong."""
+def test_pictures_of_all_colour_modes_form_one_data_set(tmp_path, folder_options, renamed):
+    """CMYK, grey, 16-bit, palette, transparent and misnamed pictures are read alike."""
     kinds = [("CMYK", ".jpg"), ("L", ".jpg"), ("RGB", ".jpeg"), ("I;16", ".png"), ("L", ".png")]
     kinds += [("P", ".png"), ("RGBA", ".png"), ("LA", ".png"), ("1", ".png"), ("RGB", ".png")]
     (tmp_path / "a").mkdir()
@@ -51,11 +51,11 @@ def test_pictures_of_all_kinds_are_one_data_set(tmp_path, folder_options, rename
             path.rename(path.with_suffix(".png" if suffix != ".png" else ".jpg"))
     data = image_folder.load(dir=str(tmp_path), **folder_options)
     assert data.train.num_examples + data.eval.num_examples == 10
-    for batch in of_both(data, train=8):
+    for batch in first_batches(data, train=8):
         np.testing.assert_allclose(batch["image"], 100, atol=2)
 
 
-def test_one_picture_is_refused_and_two_will_do(tmp_path, folder_options):
+def test_one_picture_is_refused_and_two_are_enough(tmp_path, folder_options):
     (tmp_path / "only class").mkdir()
     grey("RGB").save(tmp_path / "only class" / "0.png")
     with pytest.raises(InputError, match=r"0\.25 of the 1 pictures .* at least one must be held"):
@@ -63,7 +63,7 @@ def test_one_picture_is_refused_and_two_will_do(tmp_path, folder_options):
     grey("RGB").save(tmp_path / "only class" / "1.png")
     data = image_folder.load(dir=str(tmp_path), **(folder_options | {"val_fraction": 0.5}))
     assert data.class_names == ("only class",)
-    for batch in of_both(data, train=4):  # the one, again and again
+    for batch in first_batches(data, train=4):  # one picture, repeatedly
         assert (batch["label"] == 0).all()
         np.testing.assert_allclose(batch["image"], 100)
 
@@ -77,7 +77,7 @@ def test_one_picture_is_refused_and_two_will_do(tmp_path, folder_options):
         (b"<!DOCTYPE html><title>404", "neither JPEG nor PNG"),
     ],
 )
-def test_what_is_no_picture_is_named_at_the_start(tmp_path, folder_options, content, reason):
+def test_a_file_that_is_no_picture_is_named_when_loading(tmp_path, folder_options, content, reason):
     (tmp_path / "a").mkdir()
     for number in range(3):
         grey("RGB").save(tmp_path / "a" / f"{number}.png")
@@ -100,8 +100,8 @@ def load_clips(folder, modalities, **options):
     )
 
 
-def test_sounds_of_all_kinds_are_one_data_set(tmp_path):
-    """One channel, two and six, 8 to 96 kHz: each becomes the same tone at 48 kHz, one channel."""
+def test_sounds_of_all_formats_form_one_data_set(tmp_path):
+    """Tones with 1, 2 and 6 channels at 8 to 96 kHz become the same mono tone at 48 kHz."""
     kinds = [
         (".wav", "pcm_u8", 8_000, "u8", "mono", 1),
         (".flac", "flac", 96_000, "s32", "stereo", 2),
@@ -115,25 +115,25 @@ def test_sounds_of_all_kinds_are_one_data_set(tmp_path):
     for number, (suffix, codec, rate, kind, layout, channels) in enumerate(kinds):
         samples = media.sine(rate, 1.0, frequency=1000, channels=channels)
         if channels == 6:
-            samples[3] = 0  # the low-frequency channel has no part in one of fewer
+            samples[3] = 0  # downmixing leaves out the low-frequency channel
         path = tmp_path / "sounds" / "val" / "a" / f"{number}{suffix}"
         media.write(path, sound=(codec, rate, kind, samples), layout=layout)
     shutil.copy(path, tmp_path / "sounds" / "train" / "a")
-    # Shorter than one window: it is played again from its beginning.
+    # A file shorter than one window is repeated.
     short = tmp_path / "sounds" / "val" / "a" / "short.wav"
     media.write(short, sound=("pcm_s16le", 48_000, "s16", media.sine(48_000, 0.1, 1000)))
     data = load_clips(tmp_path / "sounds", ("audio",), eval_windows=1)
     (batch,) = eval_batches(data.eval, batch_size=7)
     assert batch["audio"].shape == (7, 1, 8 * 1920)
-    for name, heard in zip(
+    for name, sound in zip(
         map(data.eval.name, range(7)), batch["audio"][:, 0] / 2**15, strict=True
     ):
-        middle = heard[4800:9600]  # 100 ms of the middle: steps of 10 Hz
+        middle = sound[4800:9600]  # 100 ms from the middle: bins of 10 Hz
         assert np.argmax(np.abs(np.fft.rfft(middle))) == 100, name
         assert np.sqrt(2) * middle.std() == pytest.approx(0.5, rel=0.06), name
 
 
-def test_videos_without_sound_and_shorter_than_a_window(tmp_path):
+def test_silent_and_short_videos_are_read(tmp_path):
     folder = tmp_path / "videos"
     for split in ("train", "val"):
         (folder / split / "a").mkdir(parents=True)
@@ -145,7 +145,7 @@ def test_videos_without_sound_and_shorter_than_a_window(tmp_path):
     assert data.eval.num_examples == 2
     (batch,) = eval_batches(data.eval, batch_size=2)
     assert batch["video"].shape == (2, 2, 8, 16, 16, 3)
-    np.testing.assert_allclose(batch["video"], 80, atol=3)  # one frame stands still
+    np.testing.assert_allclose(batch["video"], 80, atol=3)  # one frame is repeated
     with pytest.raises(ClipError, match="no sound: the file has no such stream"):
         decode(str(folder / "val" / "a" / "silent.mp4"), need="both", seconds=1)
 
@@ -172,13 +172,13 @@ BOX = "\n".join(f"{x} {y} {z}" for x in (0, 1) for y in (0, 2) for z in (0, 3))
 SIDES = "\n".join(["4 0 1 3 2", "4 4 5 7 6", "4 0 1 5 4", "4 2 3 7 6", "4 0 2 6 4", "4 1 3 7 5"])
 
 
-def test_headers_glued_to_their_counts_and_meshes_without_faces(tmp_path):
-    """A mesh without faces is the cloud of its vertices, where these are enough."""
+def test_off_files_with_joined_headers_or_without_faces_are_read(tmp_path):
+    """A mesh without faces is the cloud of its vertices if there are enough of them."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "glued.off").write_text(f"OFF8 6 0\n{BOX}\n{SIDES}\n")
     (tmp_path / "a" / "whole.off").write_text(f"OFF\n8 6 0\n{BOX}\n{SIDES}\n")
     data = point_folder.load(dir=str(tmp_path), **CLOUDS)
-    for batch in of_both(data, train=1):
+    for batch in first_batches(data, train=1):
         assert batch["points"].shape[-2:] == (16, 3)
     bare = tmp_path / "a" / "bare.off"
     bare.write_text(f"OFF\n8 0 0\n{BOX}\n")
@@ -190,7 +190,7 @@ def test_headers_glued_to_their_counts_and_meshes_without_faces(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".npy", ".txt", ".h5", ".off"])
 @pytest.mark.parametrize("fault", ["few", "nan", "empty", "no points"])
-def test_clouds_that_cannot_be_are_named(tmp_path, suffix, fault):
+def test_invalid_point_clouds_are_named(tmp_path, suffix, fault):
     (tmp_path / "a").mkdir()
     points = np.random.default_rng(0).normal(size=(20, 3))
     for number in range(2):
@@ -210,7 +210,7 @@ def test_clouds_that_cannot_be_are_named(tmp_path, suffix, fault):
         with wrong.open("w") as file:
             file.write(f"OFF\n{len(rows)} 0 0\n" if suffix == ".off" else "")
             np.savetxt(file, rows)
-    said = {
+    messages = {
         "few": "15 points, and 16 are needed: lower num_points",
         "nan": r"point 7 is not finite \(1 in all\)",
         "empty": "the file is empty",
@@ -220,7 +220,7 @@ def test_clouds_that_cannot_be_are_named(tmp_path, suffix, fault):
     with pytest.raises(InputError) as raised:
         point_folder.load(dir=str(tmp_path), **CLOUDS)
     assert str(raised.value).startswith(f"{wrong}: ")
-    assert re.search("the file is empty" if empty else said[fault], str(raised.value))
+    assert re.search("the file is empty" if empty else messages[fault], str(raised.value))
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -228,5 +228,5 @@ def test_points_that_all_coincide_stay_at_the_origin(tmp_path):
     (tmp_path / "a").mkdir()
     for number in range(2):
         np.save(tmp_path / "a" / f"{number}.npy", np.full((16, 3), 7.0))
-    for batch in of_both(point_folder.load(dir=str(tmp_path), **CLOUDS), train=1):
+    for batch in first_batches(point_folder.load(dir=str(tmp_path), **CLOUDS), train=1):
         np.testing.assert_array_equal(batch["points"], 0)

@@ -1,4 +1,4 @@
-"""Several processes of one run on this machine, each with 2 devices of its own."""
+"""Runs of several processes on this machine, each with 2 devices."""
 
 import json
 import shutil
@@ -24,8 +24,8 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start_many(count, *arguments, of_one=None):
-    """Starts the processes of a run; `of_one` are more arguments of some, by number."""
+def start_many(count, *arguments, extra=None):
+    """Starts the processes of a run; `extra` has additional arguments by process number."""
     port = free_port()
     return [
         start(
@@ -36,7 +36,7 @@ def start_many(count, *arguments, of_one=None):
             f"--process_id={index}",
             "--heartbeat_seconds=10",
             *arguments,
-            *(of_one or {}).get(index, []),
+            *(extra or {}).get(index, []),
             devices=2,
         )
         for index in range(count)
@@ -55,14 +55,14 @@ def losses(workdir):
 
 @pytest.fixture(scope="module")
 def eight_devices(tmp_path_factory):
-    """The run of one process with 8 devices."""
+    """The workdir of a run of one process with 8 devices."""
     workdir = tmp_path_factory.mktemp("eight")
     run("train", *TINY, f"--workdir={workdir}", devices=8)
     return workdir
 
 
-def test_two_stopped_by_a_signal_to_one_are_resumed_by_one_and_by_four(eight_devices, tmp_path):
-    """The losses are those of 8 devices in one process, to rounding, whoever computes them."""
+def test_a_signal_to_one_of_two_stops_both_and_one_or_four_resume(eight_devices, tmp_path):
+    """The losses equal those of one process with 8 devices, to rounding."""
     by_one, by_four = tmp_path / "one", tmp_path / "four"
     two = start_many(2, f"--workdir={by_one}")
     wait_for_step(by_one, 2, two[0])
@@ -70,7 +70,7 @@ def test_two_stopped_by_a_signal_to_one_are_resumed_by_one_and_by_four(eight_dev
     statuses, printed = finish_many(two)
     assert statuses == [EXIT_STOPPED, EXIT_STOPPED]
     assert "stopped by a signal to another process: step " in printed[0][0]
-    assert printed[1][0].count("step") == 0  # only one of them writes
+    assert printed[1][0].count("step") == 0  # only process 0 writes
     stopped_at = logged(by_one)
     assert 2 < stopped_at < 12
     assert (by_one / "checkpoints" / str(stopped_at)).is_dir()
@@ -89,44 +89,44 @@ def test_two_stopped_by_a_signal_to_one_are_resumed_by_one_and_by_four(eight_dev
 
 
 @pytest.mark.parametrize("killed", [0, 1])
-def test_one_killed_ends_the_other_within_the_heartbeat(killed, tmp_path):
+def test_killing_one_process_ends_the_other_within_the_heartbeat(killed, tmp_path):
     two = start_many(2, f"--workdir={tmp_path}", LONG)
     wait_for_step(tmp_path, 1, two[0])
     began = time.monotonic()
     two[killed].kill()
     statuses, printed = finish_many(two)
-    assert time.monotonic() - began < 10 + 25  # the heartbeat, what it may be late, a busy machine
+    assert time.monotonic() - began < 10 + 25  # the heartbeat, and its delay on a busy machine
     assert statuses[killed] == -signal.SIGKILL
     assert statuses[1 - killed] not in (0, 2, EXIT_STOPPED)
-    said = printed[1 - killed][1]
+    message = printed[1 - killed][1]
     if killed:
-        assert "stopped sending heartbeats):\n1\n" in said
+        assert "stopped sending heartbeats):\n1\n" in message
     else:
-        assert "leader" in said  # which is how JAX calls process 0
+        assert "leader" in message  # JAX's name of process 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--config.train.seed=1"], "config.train.seed is 1 in process 1 ("),
         (["--workdir={}/other"], "of process 1 is not that of process 0"),
     ],
 )
 def test_different_configs_and_workdirs_are_refused_before_the_first_step(
-    arguments, said, tmp_path
+    arguments, message, tmp_path
 ):
-    of_one = {1: [argument.format(tmp_path) for argument in arguments]}
-    statuses, printed = finish_many(start_many(2, f"--workdir={tmp_path}/one", of_one=of_one))
+    extra = {1: [argument.format(tmp_path) for argument in arguments]}
+    statuses, printed = finish_many(start_many(2, f"--workdir={tmp_path}/one", extra=extra))
     assert statuses == [2, 2], printed
     for _, err in printed:
-        assert said in err
+        assert message in err
         assert "Traceback" not in err
     assert not (tmp_path / "one" / "checkpoints").exists()
 
 
-def test_tasks_of_slurm_find_each_other(tmp_path):
-    """In the environment that srun gives its tasks; they end at once, as their seeds differ."""
-    job = 1 + free_port()  # JAX makes the port of it
+def test_slurm_tasks_find_each_other(tmp_path):
+    """Tasks have the environment of srun; they end early because their seeds differ."""
+    job = 1 + free_port()  # JAX derives the port from it
     tasks = []
     for index in range(2):
         environment = {
@@ -153,11 +153,11 @@ def test_tasks_of_slurm_find_each_other(tmp_path):
 
 def test_different_devices_are_refused(tmp_path):
     address = [f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
-    both = [
+    processes = [
         start("train", *TINY, *address, f"--workdir={tmp_path}", f"--process_id={i}", devices=i + 1)
         for i in range(2)
     ]
-    statuses, printed = finish_many(both)
+    statuses, printed = finish_many(processes)
     assert statuses == [2, 2], printed
     assert "error: process 1 has 2 x cpu and process 0 has 1 x cpu" in printed[0][1]
 
@@ -181,7 +181,7 @@ def test_different_code_is_refused(tmp_path):
     assert "the code (SHA-256 of its files) is " in printed[0][1]
 
 
-def test_a_lone_process_of_two_is_an_error():
+def test_one_process_of_two_is_an_error():
     address = ["--coordinator=localhost:9", "--num_processes=2", "--process_id=1"]
     _, err = run("train", *TINY, "--workdir=x", "--meeting_seconds=5", *address, status=1)
     assert "error: nobody answers at --coordinator=localhost:9 within 5 s: " in err
@@ -192,20 +192,20 @@ def test_a_lone_process_of_two_is_an_error():
 
 
 @pytest.mark.parametrize("count", [2, 7, 64])
-def test_any_number_of_hosts_has_the_same_number_of_steps(count):
-    """Hosts share examples, not files: each of the 360 counts once, and no host has more to do."""
+def test_all_hosts_have_the_same_number_of_steps(count):
+    """Hosts share examples, not files: each of the 360 examples counts once."""
     source = digits.load(image_size=8, channels=1).eval
     batches = [
         list(eval_batches(source, batch_size=8, process_index=i, process_count=count))
         for i in range(count)
     ]
-    assert {len(of_host) for of_host in batches} == {-(-360 // (8 * count))}
-    real = [b["index"][b["mask"] > 0] for of_host in batches for b in of_host]
+    assert {len(host_batches) for host_batches in batches} == {-(-360 // (8 * count))}
+    real = [b["index"][b["mask"] > 0] for host_batches in batches for b in host_batches]
     assert sorted(np.concatenate(real)) == list(range(360))
 
 
-def test_hosts_train_on_parts_of_one_stream():
-    """A global batch of 350 of 360 examples, by 7 hosts: no example twice."""
+def test_hosts_train_on_disjoint_parts_of_one_stream():
+    """A global batch of 350 of 360 examples on 7 hosts repeats no example."""
     source = digits.load(image_size=8, channels=1).eval
     firsts = [
         next(train_iterator(source, batch_size=50, seed=0, process_index=i, process_count=7))

@@ -1,4 +1,4 @@
-"""Runs of one process that are killed, stopped, resumed, and go wrong."""
+"""Runs of one process that are killed, stopped, resumed or fail."""
 
 import contextlib
 import json
@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -20,17 +18,17 @@ from experiments.run.lock import RunLock
 from perceiver.errors import InputError
 from perceiver.training.logging.metrics import read_metrics
 from perceiver.training.stopping import EXIT_STOPPED
-from tests.processes import TINY, finish, logged, run, start, wait_for_step
+from tests.processes import TINY, finish, logged, run, start, start_python, wait_for_step
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, tiny_run):
-    """A run of 12 steps that nothing happened to."""
+    """The workdir of a run of 12 steps without interruption."""
     return shutil.copytree(tiny_run, tmp_path_factory.mktemp("uninterrupted") / "run")
 
 
 def assert_same_run(workdir, other, step=12):
-    """Compares every metric of every step, and all arrays of a checkpoint, bitwise."""
+    """Compares all metrics and all arrays of a checkpoint bitwise."""
     assert read_metrics(workdir) == read_metrics(other)
     ours, theirs = arrays(workdir, step), arrays(other, step)
     assert ours.keys() == theirs.keys()
@@ -39,7 +37,7 @@ def assert_same_run(workdir, other, step=12):
 
 
 def arrays(workdir, step):
-    """Reads the arrays of a checkpoint by path, without the project's code."""
+    """Returns the arrays of a checkpoint by path, read without the project's code."""
     folder = workdir / "checkpoints" / str(step) / "state"
     with ocp.PyTreeCheckpointer() as checkpointer:
         return {k: np.asarray(v) for k, v in checkpointer.restore(folder).items()}
@@ -52,12 +50,12 @@ def saved(workdir):
 @pytest.mark.parametrize(
     "kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 )
-def test_killed_at_random_moments_it_is_the_same_run(kills, uninterrupted, tmp_path):
-    """At any moment: while it imports, compiles, steps, saves, evaluates or ends."""
+def test_a_run_killed_at_random_moments_resumes_as_the_same_run(kills, uninterrupted, tmp_path):
+    """Kills happen during imports, compilation, steps, saves, evaluation and the end."""
     draw = random.Random(kills)
     happened = 0
     while happened < kills and not (tmp_path / "eval.json").exists():
-        training = draw.random() < 0.8  # else early, while it imports or compiles
+        training = draw.random() < 0.8  # else early, during imports or compilation
         process = start("train", *TINY, f"--workdir={tmp_path}", fresh=not training)
         if training:
             wanted = min(logged(tmp_path) + draw.randint(1, 4), 12)
@@ -67,12 +65,12 @@ def test_killed_at_random_moments_it_is_the_same_run(kills, uninterrupted, tmp_p
         process.communicate()
         happened += 1
     _, err = run("train", *TINY, f"--workdir={tmp_path}")
-    assert "did not end by itself" in err  # the lock that the last one left
+    assert "did not end by itself" in err  # the lock of the killed process
     assert not list((tmp_path / "checkpoints").glob("*unfinished*"))
     assert_same_run(tmp_path, uninterrupted)
 
 
-def test_signals_save_and_a_resumed_run_is_the_same(uninterrupted, tmp_path):
+def test_signals_save_and_the_resumed_run_is_the_same(uninterrupted, tmp_path):
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         process = start("train", *TINY, f"--workdir={tmp_path}")
         wait_for_step(tmp_path, logged(tmp_path) + 1, process)
@@ -87,7 +85,7 @@ def test_signals_save_and_a_resumed_run_is_the_same(uninterrupted, tmp_path):
 
 
 class TestLock:
-    def test_a_stale_lock_of_this_machine_is_taken(self, tmp_path, capsys):
+    def test_a_stale_lock_of_this_machine_is_replaced(self, tmp_path, capsys):
         stale = {"host": os.uname().nodename, "pid": 1, "since": "noon"}
         (tmp_path / "lock").write_text(json.dumps(stale))
         with RunLock(tmp_path) as workdir:
@@ -96,27 +94,27 @@ class TestLock:
         assert "process 1 on" in capsys.readouterr().err
         assert (tmp_path / "lock").read_text() == ""
 
-    def test_a_lock_of_another_machine_that_is_kept_alive_is_not(self, tmp_path):
+    def test_a_live_lock_of_another_machine_is_refused(self, tmp_path):
         lock = tmp_path / "lock"
         lock.write_text(json.dumps({"host": "elsewhere", "pid": 7, "since": "noon"}))
-        # The other machine: it touches the file, as `RunLock` does.
+        # Stands in for `RunLock` on the other machine, which touches the file.
         touch = "import os, sys, time; time.sleep(1); os.utime(sys.argv[1])"
         with (
-            subprocess.Popen([sys.executable, "-c", touch, str(lock)]),
+            start_python("-c", touch, lock),
             pytest.raises(InputError, match="in use by process 7 on elsewhere, which began noon"),
         ):
             RunLock(tmp_path).__enter__()
         assert "elsewhere" in lock.read_text()
 
-    def test_one_of_another_machine_that_nobody_touches_is_stale(self, tmp_path, monkeypatch):
+    def test_an_untouched_lock_of_another_machine_is_stale(self, tmp_path, monkeypatch):
         monkeypatch.setattr("experiments.run.lock.STALE_SECONDS", 1.0)
         (tmp_path / "lock").write_text(json.dumps({"host": "gone", "pid": 7, "since": "noon"}))
         with RunLock(tmp_path):
             assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
 
 
-class TestAnotherConfig:
-    """Of a workdir with checkpoints, against the config that a run left there."""
+class TestChangedConfig:
+    """Compares a config with the one that a run left in its workdir."""
 
     @pytest.fixture
     def workdir(self, tmp_path):
@@ -124,7 +122,7 @@ class TestAnotherConfig:
         (tmp_path / "checkpoints" / "10").mkdir(parents=True)
         return tmp_path
 
-    def test_length_logging_and_ways_to_the_same_numbers_may_change(self, workdir, capsys):
+    def test_duration_logging_and_implementation_may_change(self, workdir, capsys):
         config = load_config("configs/digits.py")
         config.train.epochs = 70.0
         config.train.log_every = 1
@@ -135,28 +133,28 @@ class TestAnotherConfig:
         assert "config.model.attention=dense, before auto" in shown
 
     @pytest.mark.parametrize(
-        ("key", "value", "said"),
+        ("key", "value", "message"),
         [
             ("optimizer.learning_rate", 0.1, "config.optimizer.learning_rate=0.1, before 0.01"),
             ("train.seed", 3, "config.train.seed=3, before 0"),
             ("model.dtype", "bfloat16", "config.model.dtype=bfloat16, before float32"),
         ],
     )
-    def test_others_only_where_the_user_insists(self, workdir, key, value, said):
+    def test_other_changes_need_insist(self, workdir, key, value, message):
         config = load_config("configs/digits.py")
         config.update_from_flattened_dict({key: value})
-        with pytest.raises(InputError, match="is another run: " + said) as refused:
+        with pytest.raises(InputError, match="is another run: " + message) as refused:
             check_resumable(workdir, config, insist=False)
         assert "--insist to go on" in str(refused.value)
         check_resumable(workdir, config, insist=True)
 
-    def test_another_network_never(self, workdir):
+    def test_another_network_is_refused_with_insist_too(self, workdir):
         config = load_config("configs/digits.py")
         config.model.num_latents = 5
         with pytest.raises(InputError, match="was trained with 32"):
             check_resumable(workdir, config, insist=True)
 
-    def test_as_a_user_meets_it(self, uninterrupted):
+    def test_train_refuses_a_changed_learning_rate(self, uninterrupted):
         rate = "--config.optimizer.learning_rate=0.02"
         _, err = run("train", *TINY, f"--workdir={uninterrupted}", rate, status=2)
         assert "config.optimizer.learning_rate=0.02, before 0.01" in err
@@ -164,10 +162,8 @@ class TestAnotherConfig:
 
 
 @pytest.mark.parametrize("checkpoint_every", [1, 10])
-def test_a_loss_that_is_no_number_ends_the_run_and_nothing_of_it_is_saved(
-    tmp_path, checkpoint_every
-):
-    """Metrics are fetched before a checkpoint is saved, and the first wrong step is named."""
+def test_a_non_finite_loss_ends_the_run_and_the_step_is_not_saved(tmp_path, checkpoint_every):
+    """Metrics are fetched before a checkpoint is saved, and the first non-finite step is named."""
     _, err = run(
         "train",
         *TINY,
@@ -185,14 +181,11 @@ def test_a_loss_that_is_no_number_ends_the_run_and_nothing_of_it_is_saved(
     assert "lower config.optimizer.learning_rate" in message
     wrong = int(message.rsplit(" step ", 1)[1].split(";")[0])
     assert saved(tmp_path) == (set(range(1, wrong)) if checkpoint_every == 1 else set())
-    assert read_metrics(tmp_path)[-1]["step"] == wrong  # flushed, though it was not to be logged
+    assert read_metrics(tmp_path)[-1]["step"] == wrong  # written outside the logging interval
 
 
-def test_beside_a_run(tmp_path):
-    """A second trainer is refused; an evaluator is killed, then goes on to what there is.
-
-    The run deletes its checkpoints all the time, and notices none of it.
-    """
+def test_a_second_trainer_is_refused_and_an_evaluator_can_be_killed(tmp_path):
+    """The run keeps one checkpoint, so it deletes checkpoints all the time, undisturbed."""
     keep = ["--config.train.keep_checkpoints=1", "--config.train.checkpoint_every=1"]
     arguments = [*TINY, f"--workdir={tmp_path}", *keep, "--config.train.eval_every=0"]
     trainer = start("train", *arguments, "--config.train.steps=100000")
@@ -214,8 +207,8 @@ def test_beside_a_run(tmp_path):
     wait_for_step(tmp_path, logged(tmp_path) + 2, trainer)
 
 
-def test_a_disk_that_gets_full_ends_the_run(small_disk):
-    """In its logs, or in a checkpoint; freed, it goes on from the last one."""
+def test_a_full_disk_ends_the_run(small_disk):
+    """The write of a log or checkpoint fails; with space again, the run resumes."""
     workdir = small_disk / "run"
     process = start("train", *TINY, f"--workdir={workdir}", "--config.train.steps=100000")
     wait_for_step(workdir, 1, process)
@@ -226,7 +219,7 @@ def test_a_disk_that_gets_full_ends_the_run(small_disk):
         while True:
             filler.write(bytes(4096))
     _, err = finish(process, 1)
-    # Around it, even in its line, TensorStore's threads complain of what they could not write.
+    # TensorStore's threads print their own errors around the message, even in its line.
     message = err[err.index("error: ") :]
     assert str(workdir) in message
     assert "No space left on device" in message

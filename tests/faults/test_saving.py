@@ -1,13 +1,11 @@
-"""Saving under kill -9, full disks and failures; with real processes and files.
+"""Saving under kill -9, full disks and failures, with real processes and files.
 
-Whatever happens, the newest checkpoint that counts is whole, and a save that failed says so.
+The newest checkpoint is always intact, and a failed save raises an error.
 """
 
 import contextlib
 import random
 import resource
-import subprocess
-import sys
 import time
 
 import jax
@@ -15,8 +13,9 @@ import numpy as np
 import pytest
 
 from perceiver.training.checkpoints import CheckpointError, Checkpoints
+from tests.processes import start_python
 
-ELEMENTS = 4_000_000  # 16 MB of float32: saving takes long enough to be killed in
+ELEMENTS = 4_000_000  # 16 MB of float32: a save takes long enough to be killed
 
 SAVE_FOR_EVER = """
 import sys
@@ -49,20 +48,11 @@ with Checkpoints(directory, keep=1, best_of=None) as checkpoints:
 print("never printed")
 """
 
-LARGE = {"w": np.random.default_rng(0).normal(size=300_000)}  # 2.4 MB, not to be compressed
+LARGE = {"w": np.random.default_rng(0).normal(size=300_000)}  # 2.4 MB, which do not compress
 
 
 def abstract(state):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
-
-
-def start(script, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def newest(directory):
@@ -70,7 +60,7 @@ def newest(directory):
 
 
 def stage(directory):
-    """What a directory shows of a save: arrays, sums or name to come, or the old one to go."""
+    """Returns the stage of a save: what the process in this directory writes next."""
     for path in directory.glob("*.unfinished"):
         if (path / "manifest.json").exists():
             return "naming"
@@ -79,8 +69,8 @@ def stage(directory):
 
 
 def kill_in(directory, before, when):
-    """Kills a process that saves, once it has finished one after `before` and `when()` is true."""
-    process = start(SAVE_FOR_EVER, directory, ELEMENTS)
+    """Kills a saving process once a step after `before` is saved and `when()` is true."""
+    process = start_python("-c", SAVE_FOR_EVER, directory, ELEMENTS)
     end = time.monotonic() + 120
     while newest(directory) <= before or not when():
         assert process.poll() is None, process.communicate()
@@ -91,8 +81,8 @@ def kill_in(directory, before, when):
     return stage(directory)
 
 
-def check_left_by_kill(directory):
-    """The newest is whole and right, nothing else is left, and nothing was found damaged."""
+def check_after_kill(directory):
+    """Checks that the newest checkpoint is intact and correct and that no partial one is left."""
     with Checkpoints(directory, keep=1, best_of=None) as checkpoints:
         state = {"step": np.int32(0), "w": np.zeros(ELEMENTS, np.float32)}
         step, state, iterator = checkpoints.restore(abstract(state))
@@ -100,7 +90,7 @@ def check_left_by_kill(directory):
         expected = np.random.default_rng(step).random(ELEMENTS, np.float32)
         assert state["w"].tobytes() == expected.tobytes()
         assert step == newest(directory)
-        # A kill between the new one's name and the removal of the old one leaves both, whole.
+        # A kill between the rename of the new one and the removal of the old one leaves both.
         assert len(checkpoints.steps()) in (1, 2)
         for other in checkpoints.steps():
             assert checkpoints.restore(abstract(state), other)[0] == other
@@ -110,23 +100,23 @@ def check_left_by_kill(directory):
     return step
 
 
-def test_killed_at_every_stage_of_a_save(tmp_path):
-    """While arrays are written, before the manifest is, and as the old one is deleted."""
+def test_a_kill_at_each_stage_of_a_save_leaves_an_intact_checkpoint(tmp_path):
+    """Stages: arrays are written, the manifest is written, the old checkpoint is deleted."""
     before = 0
     for wanted in ("arrays", "sums", "deletion"):
         for _ in range(5):  # a stage of milliseconds can be missed
             hit = kill_in(tmp_path, before, lambda wanted=wanted: stage(tmp_path) == wanted)
-            step = check_left_by_kill(tmp_path)
+            step = check_after_kill(tmp_path)
             assert step > before
             before = step
             if hit == wanted:
                 break
         else:
-            pytest.fail(f"never killed in the stage {wanted!r}: the test says nothing of it")
+            pytest.fail(f"never killed in the stage {wanted!r}")
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_many_times(tmp_path):
+def test_kills_at_random_moments_leave_an_intact_checkpoint(tmp_path):
     moments = random.Random(0)
     before, hits = 0, []
     for _ in range(40):
@@ -139,14 +129,14 @@ def test_killed_at_random_moments_many_times(tmp_path):
             return time.monotonic() >= kill_at
 
         hits.append(kill_in(tmp_path, before, when))
-        step = check_left_by_kill(tmp_path)
+        step = check_after_kill(tmp_path)
         assert step > before
         before = step
     assert sum(hit != "nothing" for hit in hits) >= 10, hits
 
 
-def run_out_of_disk(directory, limit, reason):
-    process = start(SAVE_TWICE, directory, limit)
+def check_out_of_space(directory, limit, reason):
+    process = start_python("-c", SAVE_TWICE, directory, limit)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (1, "saving in the background\n"), err
     last = err.strip().splitlines()[-1]
@@ -160,18 +150,18 @@ def run_out_of_disk(directory, limit, reason):
         assert state["w"].tobytes() == LARGE["w"].tobytes()
 
 
-def test_the_last_save_meets_a_limit_on_file_sizes(tmp_path):
-    run_out_of_disk(tmp_path, 1_000_000, "File too large")
+def test_the_last_save_hits_a_file_size_limit(tmp_path):
+    check_out_of_space(tmp_path, 1_000_000, "File too large")
 
 
-def test_the_last_save_meets_a_full_disk(small_disk):
+def test_the_last_save_hits_a_full_disk(small_disk):
     (small_disk / "checkpoints").mkdir()
-    run_out_of_disk(small_disk / "checkpoints", 0, "No space left on device")
+    check_out_of_space(small_disk / "checkpoints", 0, "No space left on device")
 
 
 @contextlib.contextmanager
-def files_of_at_most(size):
-    """Lets no file of this process grow beyond `size` bytes, as a full disk would not."""
+def file_size_limit(size):
+    """Limits the files of this process to `size` bytes, to stand in for a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -180,11 +170,11 @@ def files_of_at_most(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_failed_save_surfaces_at_the_next_and_does_not_count(tmp_path):
+def test_a_failed_save_is_raised_by_the_next_and_does_not_count(tmp_path):
     with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
         checkpoints.save(1, LARGE, b"one")
         checkpoints.wait()
-        with files_of_at_most(1_000_000):
+        with file_size_limit(1_000_000):
             checkpoints.save(2, LARGE, b"two")
             with pytest.raises(CheckpointError, match=f"{tmp_path}.*File too large") as error:
                 checkpoints.save(3, LARGE, b"three")
@@ -193,13 +183,13 @@ def test_a_failed_save_surfaces_at_the_next_and_does_not_count(tmp_path):
         step, state, iterator = checkpoints.restore(abstract(LARGE))
         assert (step, iterator) == (1, b"one")
         assert state["w"].tobytes() == LARGE["w"].tobytes()
-        checkpoints.save(2, LARGE, b"two")  # and there is a way on
+        checkpoints.save(2, LARGE, b"two")  # saving works again
         checkpoints.wait()
         assert checkpoints.steps() == [2]
     assert [path.name for path in tmp_path.iterdir()] == ["2"]
 
 
-def test_a_save_that_fails_after_its_arrays_are_written_does_not_count(tmp_path):
+def test_a_save_that_fails_after_writing_its_arrays_does_not_count(tmp_path):
     with Checkpoints(tmp_path, keep=1, best_of=None) as checkpoints:
         checkpoints.save(1, {"w": np.ones(3)}, b"one")
         checkpoints.wait()

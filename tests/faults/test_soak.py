@@ -1,4 +1,4 @@
-"""A long run of a tiny network, with all that a run does on the way: nothing of it may grow."""
+"""A long run of a tiny network with logs, saves and evaluations: its resources must not grow."""
 
 import json
 import os
@@ -15,7 +15,7 @@ STEPS = 20_000
 
 
 def resources(pid):
-    """Resident memory in MB, open files and threads of a process, from the kernel."""
+    """Returns a process's resident memory in MB, open files and threads."""
     status = Path(f"/proc/{pid}/status").read_text()
     values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -23,7 +23,7 @@ def resources(pid):
 
 
 def newest_step(log):
-    """The step of the last whole line, without reading the rest; 0 without one."""
+    """Returns the step of the last complete line, 0 without one; reads only the end of the log."""
     if not log.exists():
         return 0
     with log.open("rb") as file:
@@ -33,16 +33,16 @@ def newest_step(log):
 
 
 def seconds(clock):
-    """Seconds of '1:02:03' or '2:03'."""
+    """Converts '1:02:03' or '2:03' to seconds."""
     return sum(int(part) * 60**i for i, part in enumerate(reversed(clock.split(":"))))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's /proc")
-def test_20000_steps_take_no_more_at_the_end_than_at_the_beginning(tmp_path):
-    workdir, said = tmp_path / "run", tmp_path / "said"
-    with said.open("w") as file:
+def test_20000_steps_use_no_more_resources_at_the_end(tmp_path):
+    workdir, output = tmp_path / "run", tmp_path / "output"
+    with output.open("w") as file:
         process = start(
             "train",
             *TINY,
@@ -63,12 +63,12 @@ def test_20000_steps_take_no_more_at_the_end_than_at_the_beginning(tmp_path):
         except (FileNotFoundError, KeyError):  # it has just ended
             break
         time.sleep(0.25)
-    assert process.wait() == 0, said.read_text()[-2000:]
+    assert process.wait() == 0, output.read_text()[-2000:]
     ended = time.monotonic()
 
     step, clock, *used = np.array(samples).T
     begin, end = (step > 2000) & (step <= 5000), (step > STEPS - 3000) & (step < STEPS)
-    # Medians, as saves and evaluations take memory, files and threads for a moment.
+    # Medians, because saves and evaluations briefly take memory, files and threads.
     figures = {
         name: [float(np.median(x[part])) for part in (begin, end)]
         for name, x in zip(("memory MB", "files", "threads"), used, strict=True)
@@ -76,9 +76,9 @@ def test_20000_steps_take_no_more_at_the_end_than_at_the_beginning(tmp_path):
     figures["ms a step"] = [
         1e3 * float(np.ptp(clock[part]) / np.ptp(step[part])) for part in (begin, end)
     ]
-    # The time left, as said half-way, and what it then took.
+    # The remaining time: the estimate at half the steps, and the actual value.
     half = STEPS // 2
-    left = re.search(rf"step {half}/{STEPS} .*  (\S+) left", said.read_text())
+    left = re.search(rf"step {half}/{STEPS} .*  (\S+) left", output.read_text())
     figures["left"] = [seconds(left[1]), float(ended - clock[np.searchsorted(step, half)])]
     print(figures)
     for name, allowed in {

@@ -1,4 +1,4 @@
-"""Mistyped command lines, and the line that suggests a correction."""
+"""Mistyped command lines and the suggested corrections."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.processes import ROOT
 FLAGS = ("config", "workdir", "insist")
 DIGITS = "--config=configs/digits.py"
 
-# Arguments of experiments.train, and a part of the error message.
+# Arguments of experiments.train and a part of the error message.
 TRAIN = {
     "a config without its flag": (
         ["configs/digits.py"],
@@ -77,9 +77,9 @@ def test_a_mistyped_argument_gets_a_suggestion(name, mains):
     assert message in mains.refusal("train", *arguments)
 
 
-@pytest.mark.parametrize("given", [[], ["--config="], ["--config", "--workdir=runs/a"]])
-def test_without_a_config_every_variant_is_listed_before_the_error(given, mains):
-    status, out, err = mains("train", *given)
+@pytest.mark.parametrize("arguments", [[], ["--config="], ["--config", "--workdir=runs/a"]])
+def test_without_a_config_every_variant_is_listed_before_the_error(arguments, mains):
+    status, out, err = mains("train", *arguments)
     *listed, empty, line = err.splitlines()
     assert (status, out, empty) == (2, "", "")
     example = "python -m experiments.train --config=configs/digits.py --workdir=runs/digits"
@@ -90,18 +90,18 @@ def test_without_a_config_every_variant_is_listed_before_the_error(given, mains)
 
 
 @pytest.mark.parametrize("main", ["evaluate", "show_data", "simple_models"])
-def test_other_programs_list_them_too(main, mains):
+def test_other_programs_list_the_variants_too(main, mains):
     _, _, err = mains(main)
     assert "\n  configs/modelnet40.py:small " in err
     assert f"as in: python -m experiments.{main} --config=" in err.splitlines()[-1]
 
 
-def test_a_subcommand_behind_the_flags(mains):
+def test_a_subcommand_after_the_flags_is_an_error(mains):
     line = mains.refusal("benchmark", DIGITS, "data")
     assert "a subcommand (forward, step, compile, memory, scaling, data) comes before" in line
 
 
-def test_a_program_that_takes_no_workdir_says_so(mains):
+def test_a_program_without_workdir_refuses_the_flag(mains):
     assert "unknown flag --workdir" in mains.refusal("model_table", DIGITS, "--workdir=runs/a")
 
 
@@ -121,14 +121,14 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("spec", CONFIGS)
-def test_a_config_by_another_name(spec, monkeypatch):
+def test_a_misspelled_config_gets_a_suggestion(spec, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(InputError) as raised:
         load_config(spec)
     assert CONFIGS[spec] in str(raised.value)
 
 
-def test_a_config_in_a_folder_with_spaces_is_taken(tmp_path):
+def test_a_config_in_a_folder_with_spaces_is_loaded(tmp_path):
     folder = tmp_path / "my configs"
     folder.mkdir()
     shutil.copy(ROOT / "configs" / "digits.py", folder / "mine.py")
@@ -138,7 +138,7 @@ def test_a_config_in_a_folder_with_spaces_is_taken(tmp_path):
     )
 
 
-def test_the_home_of_the_user_is_found_behind_an_equals_sign(mains):
+def test_a_tilde_after_an_equals_sign_is_expanded(mains):
     """A shell leaves this ~ unchanged."""
     home = Path("~").expanduser()
     folder = ["--config=configs/folder.py", "--config.data.dir=~/none/my pictures"]
@@ -149,7 +149,7 @@ def test_the_home_of_the_user_is_found_behind_an_equals_sign(mains):
     )
 
 
-def test_without_overrides_it_is_the_config_of_the_file():
+def test_without_overrides_the_config_is_that_of_the_file():
     loaded = overrides.load(f"{ROOT}/configs/digits.py", [])
     assert dict(flatten(loaded)) == dict(flatten(load_config(f"{ROOT}/configs/digits.py")))
     assert loaded.is_locked
@@ -157,13 +157,13 @@ def test_without_overrides_it_is_the_config_of_the_file():
 
 
 def test_overrides_keep_their_types_and_the_last_one_counts():
-    given = ["train.steps=3", "optimizer.learning_rate=1", "train.steps=4", "train.loss=sigmoid"]
-    loaded = overrides.load(f"{ROOT}/configs/digits.py", [f"--config.{x}" for x in given])
+    changes = ["train.steps=3", "optimizer.learning_rate=1", "train.steps=4", "train.loss=sigmoid"]
+    loaded = overrides.load(f"{ROOT}/configs/digits.py", [f"--config.{x}" for x in changes])
     assert (loaded.train.steps, loaded.train.loss) == (4, "sigmoid")
     assert type(loaded.optimizer.learning_rate) is float
 
 
-def test_choices_among_the_overrides_are_given_to_the_config(monkeypatch):
+def test_choices_among_the_overrides_are_passed_to_the_config(monkeypatch):
     """A choice may add another one: here only sgd has a schedule."""
 
     def load(spec, choices):
@@ -180,8 +180,8 @@ def test_choices_among_the_overrides_are_given_to_the_config(monkeypatch):
         "choice_keys",
         lambda config: [f"optimizer.{key}" for key in config.optimizer if key != "momentum"],
     )
-    given = ["factor=0.5", "schedule=step", "momentum=0.8", "name=sgd"]
-    loaded = overrides.load("mine.py", [f"--config.optimizer.{x}" for x in given])
+    changes = ["factor=0.5", "schedule=step", "momentum=0.8", "name=sgd"]
+    loaded = overrides.load("mine.py", [f"--config.optimizer.{x}" for x in changes])
     assert loaded.optimizer.to_dict() == dict(name="sgd", schedule="step", momentum=0.8, factor=0.5)
     with pytest.raises(InputError, match=r"unknown config key 'optimizer\.momentum'"):
         overrides.load("mine.py", ["--config.optimizer.momentum=0.8"])
@@ -197,7 +197,7 @@ def test_choices_among_the_overrides_are_given_to_the_config(monkeypatch):
         (["--workdir=w"], None),
     ],
 )
-def test_the_config_that_is_given(arguments, spec):
+def test_the_config_argument_is_found(arguments, spec):
     assert overrides.split(arguments)[1] == spec
 
 
@@ -216,12 +216,12 @@ def test_overrides_are_separated_from_other_arguments(arguments, changes):
     assert (rest, found) == (["--out=x"], changes)
 
 
-@pytest.mark.parametrize("given", ["--insist", "-insist", "--insist=true", "--insist=1"])
+@pytest.mark.parametrize("flag", ["--insist", "-insist", "--insist=true", "--insist=1"])
 @pytest.mark.parametrize("workdir", [["--workdir=w"], ["-workdir", "w"]])
-def test_flags_are_written_as_absl_has_them(given, workdir, monkeypatch):
+def test_flags_have_the_syntax_of_absl(flag, workdir, monkeypatch):
     monkeypatch.chdir(ROOT)
-    options = train.parser().parse([DIGITS, *workdir, given])
+    options = train.parser().parse([DIGITS, *workdir, flag])
     assert (options.insist, options.workdir) == (True, "w")
-    options = train.parser().parse([DIGITS, *workdir, given, "--noinsist"])
+    options = train.parser().parse([DIGITS, *workdir, flag, "--noinsist"])
     assert options.insist is False
     assert options.config_spec == "configs/digits.py"

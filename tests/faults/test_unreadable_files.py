@@ -1,4 +1,4 @@
-"""What can't be read: passed over in training up to a stated share, never in evaluation."""
+"""Unreadable files: training skips up to an allowed share of them, evaluation skips none."""
 
 import csv
 import dataclasses
@@ -25,7 +25,7 @@ from tests.data.streams import assert_same_batches, noisy_source, take
 from tests.experiments.small_data import point_clouds
 from tests.processes import run
 
-pytestmark = pytest.mark.usefixtures("kept_decoders")
+pytestmark = pytest.mark.usefixtures("open_decoders")
 
 CLOUDS = {"num_points": 16, "scale": (1.0, 1.0), "translation": 0.0, "rotation": "none"}
 
@@ -47,8 +47,8 @@ def test_a_picture_that_cannot_be_decoded_is_named(tmp_path, add_pictures, folde
     assert data.eval.name(2) in str(raised.value)
 
 
-def with_unreadable(source, unreadable):
-    """The same source, whose examples of these numbers fail as a damaged file does."""
+def with_damaged_examples(source, unreadable):
+    """Returns the source with examples that fail the way a damaged file does."""
 
     def example(index, seed):
         fine = tf.reduce_all(tf.constant(unreadable, tf.int64) != index)
@@ -58,10 +58,10 @@ def with_unreadable(source, unreadable):
     return dataclasses.replace(source, example=example, name=lambda index: f"file {index}")
 
 
-def test_training_passes_over_a_stated_share_of_damaged_files(capsys):
-    """The next readable example is shown in place of a damaged one; all else is as it was."""
+def test_training_skips_an_allowed_share_of_damaged_files(capsys):
+    """The next readable example replaces a damaged one; the others do not change."""
     whole = take(train_iterator(noisy_source(14), batch_size=4, seed=4), 14)
-    damaged = with_unreadable(noisy_source(14), [5, 6, 13])
+    damaged = with_damaged_examples(noisy_source(14), [5, 6, 13])
     iterator = train_iterator(damaged, batch_size=4, seed=4, max_unreadable=0.22)
     batches = take(iterator, 14)
     shown = {5: 7, 6: 7, 13: 0}
@@ -80,11 +80,11 @@ def test_training_passes_over_a_stated_share_of_damaged_files(capsys):
     assert warnings[-1].endswith("3 so far, 3 are allowed")
 
 
-@pytest.mark.parametrize("taken", [1, 4, 9])
-def test_a_run_that_passed_over_files_is_resumed_exactly(taken):
-    damaged = with_unreadable(noisy_source(14), [5, 6, 13])
+@pytest.mark.parametrize("batches", [1, 4, 9])
+def test_a_run_that_skipped_files_resumes_exactly(batches):
+    damaged = with_damaged_examples(noisy_source(14), [5, 6, 13])
     iterator = train_iterator(damaged, batch_size=4, seed=4, max_unreadable=0.5)
-    take(iterator, taken)
+    take(iterator, batches)
     state = iterator.state()
     expected = take(iterator, 8)
     fresh = train_iterator(damaged, batch_size=4, seed=4, max_unreadable=0.5)
@@ -93,21 +93,21 @@ def test_a_run_that_passed_over_files_is_resumed_exactly(taken):
 
 
 def test_more_damaged_files_than_allowed_end_the_training():
-    damaged = with_unreadable(noisy_source(14), [5, 6, 13])
+    damaged = with_damaged_examples(noisy_source(14), [5, 6, 13])
     iterator = train_iterator(damaged, batch_size=4, seed=4, max_unreadable=0.2)
     with pytest.raises(InputError, match=r"3 of 14 examples, 2 are allowed"):
         take(iterator, 14)
 
 
-def test_a_disk_that_fails_once_costs_nothing(tmp_path):
-    """The file is not there when it is first read; no example is passed over."""
+def test_a_read_that_fails_once_skips_no_example(tmp_path):
+    """The file is missing at the first read only; no example is skipped."""
     path = tmp_path / "late"
-    asked = []
+    reads = []
 
     def put(name):
-        asked.append(name)
-        if len(asked) == 2:
-            # At once: examples made ahead look for it meanwhile.
+        reads.append(name)
+        if len(reads) == 2:
+            # Atomically, because prefetched examples read it at the same time.
             path.with_suffix(".new").write_bytes(b"there")
             path.with_suffix(".new").replace(path)
         return name
@@ -121,8 +121,8 @@ def test_a_disk_that_fails_once_costs_nothing(tmp_path):
     np.testing.assert_array_equal(next(iterator)["image"], [[5]])
 
 
-def test_a_fault_that_is_no_examples_is_not_hidden():
-    """It fails in the pipeline each time, and never when looked at alone."""
+def test_an_error_of_the_pipeline_is_not_hidden():
+    """The example fails in every pipeline and never when it is read alone."""
 
     def example(index, seed):
         fine = tf.constant(tf.executing_eagerly())
@@ -135,26 +135,26 @@ def test_a_fault_that_is_no_examples_is_not_hidden():
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
-def test_a_share_that_cannot_be_is_refused(share):
+def test_an_invalid_share_is_refused(share):
     with pytest.raises(ValueError, match="max_unreadable is"):
         train_iterator(noisy_source(3), batch_size=1, seed=0, max_unreadable=share)
 
 
 def cut_short(file):
-    """As a download that was broken off leaves it."""
+    """Cuts a file in half, like an interrupted download, and returns it."""
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     return file
 
 
 def flip(file, place):
-    """As a bad disk leaves it."""
+    """Flips one bit of a file, like a bad disk."""
     damaged = bytearray(file.read_bytes())
     damaged[place] ^= 1
     file.write_bytes(damaged)
 
 
-def test_a_damaged_record_of_a_tfrecord_file_is_passed_over_or_refused(tmp_path, capsys):
+def test_a_damaged_tfrecord_is_skipped_in_training_and_refused_in_evaluation(tmp_path, capsys):
     path = tmp_path / "-a 'b'; c.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(8):
@@ -168,7 +168,7 @@ def test_a_damaged_record_of_a_tfrecord_file_is_passed_over_or_refused(tmp_path,
     source = Source(8, example, records.name)
     iterator = train_iterator(source, batch_size=4, seed=0, max_unreadable=0.125)
     shown = np.concatenate([batch["image"][:, 0] for batch in take(iterator, 2)])
-    assert sorted(shown) == [0, 1, 2, 4, 4, 5, 6, 7]  # the next one in place of number 3
+    assert sorted(shown) == [0, 1, 2, 4, 4, 5, 6, 7]  # record 4 replaces record 3
     (warning,) = capsys.readouterr().err.splitlines()
     assert f"passed over {path}: record 3, which cannot be read" in warning
     assert warning.endswith("1 so far, 1 are allowed")
@@ -179,15 +179,15 @@ def test_a_damaged_record_of_a_tfrecord_file_is_passed_over_or_refused(tmp_path,
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_damaged_hdf5_file_is_named_before_anything_is_learned(split, tmp_path):
-    """Clouds are read whole at the start, so that none of a file can be passed over unseen."""
+def test_a_damaged_hdf5_file_is_named_when_loading(split, tmp_path):
+    """Clouds are read completely at the start, so none is skipped."""
     point_clouds(tmp_path)
     cut_short(tmp_path / f"{split}0.h5")
     with pytest.raises(InputError, match=rf"{split}0\.h5 cannot be read \("):
         loader.load(dir=str(tmp_path), **CLOUDS)
 
 
-def test_damaged_point_files_are_named_before_anything_is_learned(tmp_path):
+def test_damaged_point_files_are_named_when_loading(tmp_path):
     (tmp_path / "a").mkdir()
     points = np.random.default_rng(0).normal(size=(40, 3))
     for number in range(4):
@@ -205,13 +205,13 @@ def test_damaged_point_files_are_named_before_anything_is_learned(tmp_path):
 
 
 def test_damaged_videos_and_sounds_are_counted_and_named(files, tmp_path, capsys):
-    """Real mp4 and ogg files, of which one each is cut short: half of the six can be had."""
+    """One real mp4 and one real ogg file of six are damaged."""
     sounds = sorted((files / "sounds").glob("*/*.ogg"))[:3]
     videos = [files / "videos" / f"{name}.mp4" for name in ("friday", "late", "mono")]
-    for split, taken in (("train", slice(0, 2)), ("val", slice(2, 3))):
+    for split, part in (("train", slice(0, 2)), ("val", slice(2, 3))):
         for name, files in (("sounds", sounds), ("videos", videos)):
             (tmp_path / "clips" / split / name).mkdir(parents=True)
-            for number, file in enumerate(files[taken]):
+            for number, file in enumerate(files[part]):
                 copy = tmp_path / "clips" / split / name / f"{number}{file.suffix}"
                 shutil.copyfile(file, copy)
     video = cut_short(tmp_path / "clips" / "train" / "videos" / "1.mp4")
@@ -243,7 +243,7 @@ def test_damaged_videos_and_sounds_are_counted_and_named(files, tmp_path, capsys
     assert f"train: 2 of 4 clips are left out; they are named in {table}" in capsys.readouterr().err
 
 
-# What this user may not read.
+# Files and folders without read permission.
 
 SQUARES = {
     "image_size": 8,
@@ -264,7 +264,7 @@ LOADERS = {
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_a_folder_that_may_not_be_read_is_named(name, public_folder, closed):
+def test_a_folder_without_read_permission_is_named(name, public_folder, closed):
     options = dict(LOADERS[name])
     if name == "clip_folder":
         options["prepared"] = str(public_folder / "prepared")
@@ -277,23 +277,23 @@ def test_a_folder_that_may_not_be_read_is_named(name, public_folder, closed):
 
 
 @pytest.mark.parametrize(
-    ("name", "what"),
+    ("name", "unreadable"),
     [
         *(("image_folder", below) for below in ("chair", "train/chair")),
         *(("point_folder", below) for below in ("chair", "train/chair", "chair/train")),
         *(("modelnet40", below) for below in ("chair", "chair/train")),
     ],
 )
-def test_a_class_that_may_not_be_read_is_named(name, what, public_folder, closed):
-    for folder in ("val/chair", what) if what.startswith("train") else (what,):
+def test_a_class_without_read_permission_is_named(name, unreadable, public_folder, closed):
+    for folder in ("val/chair", unreadable) if unreadable.startswith("train") else (unreadable,):
         (public_folder / folder).mkdir(parents=True)
-    with closed(public_folder / what), pytest.raises(InputError) as raised:
+    with closed(public_folder / unreadable), pytest.raises(InputError) as raised:
         registry.load(name, dir=str(public_folder), **LOADERS[name])
-    assert str(raised.value).startswith(f"{public_folder}/{what}")
+    assert str(raised.value).startswith(f"{public_folder}/{unreadable}")
     assert "cannot be read (Permission denied)" in str(raised.value)
 
 
-def test_a_file_that_may_not_be_read_is_named(public_folder, closed, folder_options):
+def test_a_file_without_read_permission_is_named(public_folder, closed, folder_options):
     (public_folder / "a").mkdir()
     for number in range(4):
         Image.new("RGB", (9, 9)).save(public_folder / "a" / f"{number}.png")
@@ -318,7 +318,7 @@ ARGUMENTS = [
 
 @pytest.fixture
 def pictures(tmp_path):
-    """16 of each of two classes to train on, 4 to evaluate."""
+    """A folder of two classes with 16 pictures for training and 4 for evaluation each."""
     draw = np.random.default_rng(0)
     for split, count in (("train", 16), ("val", 4)):
         for name in ("cat", "dog"):
@@ -329,10 +329,10 @@ def pictures(tmp_path):
     return tmp_path / "data"
 
 
-def test_training_passes_over_as_many_as_it_may(pictures, tmp_path):
+def test_train_skips_up_to_max_unreadable(pictures, tmp_path):
     damaged = cut_short(pictures / "train" / "cat" / "3.jpg")
     arguments = [*ARGUMENTS, f"--workdir={tmp_path}/run", f"--config.data.dir={pictures}"]
-    _, err = run("train", *arguments, status=2)  # one of 32 is more than a thousandth
+    _, err = run("train", *arguments, status=2)  # 1 of 32 exceeds the default of a thousandth
     (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
     assert str(damaged) in line
     assert "1 of 32 examples, 0 are allowed" in line
@@ -348,7 +348,7 @@ def test_training_passes_over_as_many_as_it_may(pictures, tmp_path):
 
 
 @pytest.mark.parametrize("number", [0, 2])
-def test_evaluation_passes_over_none(number, pictures, tmp_path):
+def test_evaluation_skips_no_file(number, pictures, tmp_path):
     damaged = cut_short(pictures / "val" / "cat" / f"{number}.jpg")
     _, err = run(
         "train",

@@ -1,4 +1,4 @@
-"""Mistakes of users: one line that says what to do, status 2, before anything compiles."""
+"""User errors: one line that says what to do, and status 2, before anything compiles."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ READABLE = [*FOLDER, "--config.data.dir={tmp}/readable"]
 NOT_SMOOTHED = ["--config.train.label_smoothing=0.0"]
 
 # Program, arguments, and parts of the error message. {tmp} is an empty folder.
-MISTAKES = {
+USER_ERRORS = {
     "no config": ("train", ["--workdir={tmp}/run"], ["--config is missing", "--config=configs/"]),
     "no workdir": ("train", DIGITS, ["--workdir is missing"]),
     "no such config": (
@@ -37,12 +37,12 @@ MISTAKES = {
         ["--config=configs/modelnet40.py:small_vit", "--config.model.num_latents=8"],
         ["model.num_latents", "did you mean"],
     ),
-    "half a block": (
+    "a fractional number of blocks": (
         "model_table",
         ["--config=configs/imagenet.py:resnet", "--config.model.blocks=(3, 4, 6, 1.5)"],
         ["config.model.blocks takes whole numbers, not 1.5"],
     ),
-    "a table of what can't be built": (
+    "a table of an impossible network": (
         "model_table",
         ["--config=configs/imagenet.py:vit", "--config.model.heads=7"],
         ["heads is 7, which does not divide channels, 768"],
@@ -68,7 +68,7 @@ MISTAKES = {
         ["wrkdir", "workdir"],
     ),
     "not a flag": ("train", [*DIGITS, "--workdir={tmp}/run", "now"], ["'now' is not a flag"]),
-    "words for numbers": (
+    "text for numbers": (
         "train",
         [*FOLDER, "--workdir={tmp}/run", "--config.data.crop_area=(0.5"],
         ["config.data.crop_area takes numbers", "not '(0.5'"],
@@ -108,17 +108,17 @@ MISTAKES = {
         ["--config=configs/modelnet40.py", "--workdir={tmp}/run", "--config.data.dir={tmp}/none"],
         ["{tmp}/none", "modelnet40_ply_hdf5_2048"],
     ),
-    "a batch that devices do not divide": (
+    "a batch size not divisible by the devices": (
         "train",
         [*DIGITS, "--workdir={tmp}/run", "--config.train.batch_size=12"],
         ["config.train.batch_size=12", "8 devices", "multiple of 8"],
     ),
-    "pairs of an odd batch": (
+    "mixing with an odd batch size": (
         "benchmark",
         ["data", *READABLE, "--config.train.batch_size=7", "--config.data.mixup_alpha=0.2"],
         ["batch_size is 7", "mixed in pairs", "even"],
     ),
-    "more unreadable files than there are": (
+    "a share of unreadable files above 1": (
         "show_data",
         [*READABLE, "--out={tmp}/sheet.png", "--config.train.max_unreadable=1.5"],
         ["max_unreadable is 1.5"],
@@ -128,12 +128,12 @@ MISTAKES = {
         [*READABLE, "--workdir={tmp}/run", "--config.train.loss=sigmoid", *NOT_SMOOTHED],
         ["'image_folder' gives image, label; the sigmoid loss takes labels"],
     ),
-    "a file in the place of the workdir": (
+    "a file as workdir": (
         "train",
         [*DIGITS, "--workdir={tmp}/file"],
         ["{tmp}/file is a file; give a folder"],
     ),
-    "a workdir of nobody": (
+    "a workdir of an unknown user": (
         "train",
         [*DIGITS, "--workdir=~nosuchuser/run"],
         ["--workdir=~nosuchuser/run", "give the folder's path"],
@@ -143,32 +143,32 @@ MISTAKES = {
         [*DIGITS, "--workdir=gs://bucket/run"],
         ["--workdir=gs://bucket/run is no folder; mount the storage"],
     ),
-    "evaluating what is not there": (
+    "evaluation without checkpoints": (
         "evaluate",
         [*DIGITS, "--workdir={tmp}/none"],
         ["{tmp}/none has no checkpoints"],
     ),
-    "a checkpoint that is none": (
+    "not a checkpoint": (
         "evaluate",
         [*DIGITS, "--workdir={tmp}", "--config.eval.checkpoint=last"],
         ["config.eval.checkpoint=last is not newest, best or a step"],
     ),
-    "a step in other digits": (
+    "a superscript digit as step": (
         "evaluate",
         [*DIGITS, "--workdir={tmp}", "--config.eval.checkpoint=²"],
         ["config.eval.checkpoint=² is not newest, best or a step"],
     ),
-    "evaluating by batches of none": (
+    "an empty evaluation batch": (
         "evaluate",
         [*DIGITS, "--workdir={tmp}", "--config.train.batch_size=0"],
         ["config.train.batch_size=0; give at least 1"],
     ),
-    "pictures of no size": (
+    "a negative picture size": (
         "model_table",
         [*DIGITS, "--config.data.image_size=-3"],
         ["config.data.image_size=-3; give at least 1"],
     ),
-    "overrides of nothing": (
+    "overrides without a config": (
         "model_table",
         ["--config.model.num_latents=3"],
         ["--config=FILE is missing"],
@@ -176,8 +176,8 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_answered_in_one_line(name, tmp_path, mains):
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_a_user_error_is_one_line(name, tmp_path, mains):
     for folder in ("cat", "dog"):
         (tmp_path / "pictures" / folder).mkdir(parents=True)
         (tmp_path / "readable" / folder).mkdir(parents=True)
@@ -185,7 +185,7 @@ def test_a_mistake_is_answered_in_one_line(name, tmp_path, mains):
             Image.new("RGB", (9, 9), (i, i, i)).save(tmp_path / "readable" / folder / f"{i}.png")
     (tmp_path / "pictures" / "dog" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "file").touch()
-    main, arguments, parts = MISTAKES[name]
+    main, arguments, parts = USER_ERRORS[name]
     line = mains.refusal(main, *(a.format(tmp=tmp_path) for a in arguments))
     for part in parts:
         assert part.format(tmp=tmp_path) in line
@@ -206,7 +206,7 @@ def test_help_shows_an_example(main, mains):
 
 @pytest.fixture
 def read_only(tmp_path):
-    """A file system that is read-only, also for root."""
+    """A file system that is read-only even for root."""
     folder = tmp_path / "read-only"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(folder)]
@@ -236,7 +236,7 @@ def test_a_workdir_of_another_user_is_refused(below, public_folder, mains):
     assert not list(theirs.iterdir())
 
 
-def test_a_picture_where_nothing_can_be_written_is_refused(read_only, mains):
+def test_an_output_on_a_read_only_disk_is_refused(read_only, mains):
     line = mains.refusal("show_data", *DIGITS, f"--out={read_only}/sheet.png")
     assert f"--out={read_only}/sheet.png can't be written: Read-only file system" in line
 

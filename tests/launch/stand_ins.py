@@ -1,8 +1,8 @@
 """Stand-ins for gcloud, srun, scontrol and the Python of a checkout, put first on PATH by tests.
 
-Each notes its arguments in $STAND_INS/calls.jsonl and then acts as far as the launch scripts can
-tell: a pod is a folder of workers' home folders, and ssh is a bash in one of them. As a program,
-the first argument says which one this is.
+Each logs its arguments in $STAND_INS/calls.jsonl and then behaves as the launch scripts expect: a
+pod is a folder with home folders of workers, and ssh is a bash in one of them. The first argument
+of this program selects the stand-in.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ NAMES = ("gcloud", "srun", "scontrol", "python3.11")
 
 
 def install(folder: Path) -> dict[str, str]:
-    """Writes the programs into a folder; returns the environment that finds them."""
+    """Writes the programs into a folder; returns environment variables to find them."""
     programs = folder / "programs"
     programs.mkdir(parents=True)
     for name in (*NAMES, "python-of-checkout"):
@@ -33,14 +33,14 @@ def install(folder: Path) -> dict[str, str]:
 
 
 def calls(folder: Path, name: str) -> list[list[str]]:
-    """The arguments of each call of a program so far."""
+    """Returns the arguments of each call of a program so far."""
     file = folder / "calls.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     return [argv for called, argv in map(json.loads, lines) if called == name]
 
 
 def end_all(processes: list[subprocess.Popen], folder: Path) -> None:
-    """Ends what a test left running: processes in sessions of their own, and workers' training."""
+    """Kills the processes of a test, each with its session, and the training of workers."""
     groups = [process.pid for process in processes if process.poll() is None]
     for lock in folder.rglob("perceiver-train/lock"):
         with lock.open() as file:
@@ -55,7 +55,7 @@ def end_all(processes: list[subprocess.Popen], folder: Path) -> None:
 
 
 def next_line(file: Path, default: str) -> str:
-    """Takes the first line off a file; its last one stays."""
+    """Removes and returns the first line of a file; the last line is not removed."""
     try:
         lock = file.open("r+")
     except FileNotFoundError:
@@ -71,7 +71,7 @@ def next_line(file: Path, default: str) -> str:
 
 
 def gcloud(argv: list[str]) -> int:
-    """A pod of two workers, in the states that the file `states` lists, one for each look."""
+    """Acts as gcloud with a pod of two workers; each query returns the next line of `states`."""
     *_, kind, verb = argv[:4]
     plain = [word for word in argv[4:] if not word.startswith("--")]
     flags = dict(word.split("=", 1) for word in argv[4:] if word.startswith("--") and "=" in word)
@@ -93,37 +93,37 @@ def gcloud(argv: list[str]) -> int:
         for worker in workers:
             shutil.copy(plain[0], worker / plain[1].partition(":")[2])
     elif verb == "ssh":
-        asked = workers if flags["--worker"] == "all" else [workers[int(flags["--worker"])]]
-        command = " ".join(flags["--command"].split(" "))  # which is what gcloud does
+        targets = workers if flags["--worker"] == "all" else [workers[int(flags["--worker"])]]
+        command = " ".join(flags["--command"].split(" "))  # gcloud does the same
         statuses = [
             subprocess.run(
                 ["bash", "-c", command], cwd=home, env=os.environ | {"HOME": str(home)}, check=False
             ).returncode
-            for home in asked
+            for home in targets
         ]
         return next(filter(None, statuses), 0)
     return 0
 
 
 def python_of_checkout(argv: list[str]) -> int:
-    """Training that ends as the file `ends` says, one line a start; `wait` is until a signal.
+    """Acts as training; each start takes a line of the file `ends`, and `wait` waits for a signal.
 
-    A number is a status; a step before it, as in 40:137, is a checkpoint that it leaves.
+    A number is the exit status; 40:137 also leaves a checkpoint of step 40.
     """
     if argv[:2] != ["-m", "experiments.train"]:
         return 0
     end = next_line(FOLDER / "ends", "0")
     if end == "wait":
-        heard = []
+        received = []
         for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, lambda number, _: heard.append(number))
+            signal.signal(number, lambda number, _: received.append(number))
         (FOLDER / "waiting").touch()
         deadline = time.monotonic() + 60
-        while not heard and time.monotonic() < deadline:
+        while not received and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(0.2)  # a second signal would be heard
-        note("heard", [signal.Signals(number).name for number in heard])
-        return 75 if len(heard) == 1 else 1
+        time.sleep(0.2)  # a second signal would be received
+        log("signals", [signal.Signals(number).name for number in received])
+        return 75 if len(received) == 1 else 1
     step, _, status = end.rpartition(":")
     if step:
         workdir = next(word for word in argv if word.startswith("--workdir=")).partition("=")[2]
@@ -132,7 +132,7 @@ def python_of_checkout(argv: list[str]) -> int:
 
 
 def srun(argv: list[str]) -> int:
-    """Two processes of the command; SIGUSR1 goes on to them, SIGTERM kills them, as with srun."""
+    """Runs the command in two processes; like srun, passes on SIGUSR1 and kills at SIGTERM."""
     while argv[0].startswith("--"):
         argv = argv[1:]
     tasks = []
@@ -143,19 +143,19 @@ def srun(argv: list[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, pass_on)
-    kept = ("JAX_LOCAL_DEVICE_IDS", "SRUN_CPUS_PER_TASK")
-    note("environment", [f"{key}={os.environ[key]}" for key in kept if key in os.environ])
+    logged = ("JAX_LOCAL_DEVICE_IDS", "SRUN_CPUS_PER_TASK")
+    log("environment", [f"{key}={os.environ[key]}" for key in logged if key in os.environ])
     tasks += [subprocess.Popen(argv) for _ in range(2)]
     return max(status if status >= 0 else 128 - status for status in (t.wait() for t in tasks))
 
 
-def note(name: str, argv: list[str]) -> None:
+def log(name: str, argv: list[str]) -> None:
     with (FOLDER / "calls.jsonl").open("a") as file:
         file.write(json.dumps([name, argv]) + "\n")
 
 
 def main(name: str, argv: list[str]) -> int:
-    note(name, argv)
+    log(name, argv)
     if name == "scontrol":
         return int(next_line(FOLDER / "scontrol", "0"))
     programs = {"gcloud": gcloud, "srun": srun, "python-of-checkout": python_of_checkout}

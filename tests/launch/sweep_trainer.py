@@ -1,7 +1,7 @@
-"""A stand-in for experiments.train, in a checkout of its own: flags, files and statuses as it has.
+"""A quick stand-in for experiments.train with the same flags, files and exit statuses.
 
-It takes moments, and does what --config.train.act says: 'train', 'fail' (status 1), 'fail_once',
-'refuse' (status 2), 'stop_once' (status 75), 'die_once' (SIGKILL) or 'wait', until it is signalled.
+--config.train.act selects what it does: 'train', 'fail' (status 1), 'fail_once', 'refuse'
+(status 2), 'stop_once' (status 75), 'die_once' (SIGKILL) or 'wait' for a signal.
 """
 
 import json
@@ -32,7 +32,7 @@ for word in sys.argv[1:]:
     else:
         rest[name] = value
 if "help" in rest:
-    sys.exit(1)  # as absl does
+    sys.exit(1)  # like absl
 
 workdir = Path(rest["workdir"])
 workdir.mkdir(parents=True, exist_ok=True)
@@ -69,6 +69,6 @@ if act == "die":
 while act == "wait" and not (workdir.parent / "go on").exists():
     time.sleep(0.02)
 time.sleep(0.3)
-reached = {"step": 4, "loss": 1 / values["model.num_latents"], "num_examples": 9}
-reached["top1"] = 1 - 1 / values["model.num_latents"]
-(workdir / "eval.json").write_text(json.dumps(reached))
+result = {"step": 4, "loss": 1 / values["model.num_latents"], "num_examples": 9}
+result["top1"] = 1 - 1 / values["model.num_latents"]
+(workdir / "eval.json").write_text(json.dumps(result))

@@ -1,4 +1,4 @@
-"""Starts sweeps as users do, of the real trainer or of one that takes moments."""
+"""Starts sweeps on the command line, with the real trainer or a quick stand-in."""
 
 import json
 import shutil
@@ -10,17 +10,22 @@ _TRAINER = Path(__file__).parent / "sweep_trainer.py"
 
 
 def write(path, points, **values):
-    about = {"about": "of a test", "config": "configs/digits.py", "overrides": {}, "points": points}
-    path.write_text(json.dumps(about | values))
+    sweep_file = {
+        "about": "of a test",
+        "config": "configs/digits.py",
+        "overrides": {},
+        "points": points,
+    }
+    path.write_text(json.dumps(sweep_file | values))
     return path
 
 
 def checkout(folder):
-    """A checkout in which experiments.train is the stand-in of sweep_trainer.py."""
+    """Makes a checkout in which experiments.train is sweep_trainer.py."""
     shutil.copytree(ROOT / "launch", folder / "launch")
     shutil.copy(ROOT / "pyproject.toml", folder)
-    for room in ("configs", "experiments"):
-        (folder / room).mkdir()
+    for package in ("configs", "experiments"):
+        (folder / package).mkdir()
     (folder / "configs" / "digits.py").write_text("def get_config(variant=''):\n    ...\n")
     shutil.copy(_TRAINER, folder / "experiments" / "train.py")
     return folder
@@ -42,11 +47,11 @@ def start(*arguments, root=ROOT, python_options=(), environment=(), **options):
 
 
 def sweep(*arguments, status=0, **options):
-    """Runs a sweep to its end and returns what it printed."""
+    """Runs a sweep to its end; returns stdout and stderr."""
     return finish(start(*arguments, **options), status)
 
 
 def tries(folder):
-    """What the stand-in noted at each of its starts in a folder: time, process id and GPUs."""
+    """Returns (time, process ID, GPUs) of each start of the stand-in in a folder."""
     lines = (folder / "tries").read_text().splitlines()
     return [(float(at), int(pid), gpus) for at, pid, gpus in map(str.split, lines)]

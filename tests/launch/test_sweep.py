@@ -1,6 +1,6 @@
-"""Sweeps as a user runs them: real processes, real signals, and what is left in the workdir.
+"""Sweeps as real processes with real signals, and the files that they leave.
 
-The trainer is a stand-in that takes moments, but for one test.
+The trainer is a quick stand-in in all tests but one.
 """
 
 import csv
@@ -19,12 +19,12 @@ from tests.processes import TINY, wait_for
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
-    """A checkout whose trainer takes moments."""
+    """A checkout with a quick stand-in for the trainer."""
     return checkout(tmp_path_factory.mktemp("checkout"))
 
 
 def acts(path, **points):
-    """A sweep of points that each do something of their own."""
+    """Writes a sweep with one point per name, which does what --config.train.act says."""
     return write(path, {name: {"train.act": act} for name, act in points.items()})
 
 
@@ -34,7 +34,7 @@ def rows(folder):
 
 
 def test_a_grid_of_real_runs(tmp_path):
-    """From another folder, and after a flag that doesn't exist, which starts nothing."""
+    """The sweep runs from another folder; an unknown flag starts nothing."""
     more = [flag for flag in TINY if not flag.startswith("--config=")]
     more += ["--config.data.held_out=0.25", "--config.train.eval_every=0"]
     line = "model.num_latents=1,2;model.inputs.image.max_resolution=(4.0, 4.0)"
@@ -51,7 +51,7 @@ def test_a_grid_of_real_runs(tmp_path):
     folders = sorted(path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     found = rows(tmp_path / "runs")
     assert [path.name for path in folders] == sorted(found)
-    reached = []
+    results = []
     for folder, latents in zip(folders, (1, 2), strict=True):
         assert re.fullmatch(
             rf"num_latents={latents},max_resolution=_4.0_4.0_~\w{{10}}", folder.name
@@ -64,14 +64,14 @@ def test_a_grid_of_real_runs(tmp_path):
         row = found[folder.name]
         assert (row["status"], row["step"]) == ("done", "12")
         assert (row["model.num_latents"], float(row["top1"])) == (str(latents), values["top1"])
-        reached.append((folder.name, f"{values['top1']:.2%}", f"{values['loss']:.4f}"))
+        results.append((folder.name, f"{values['top1']:.2%}", f"{values['loss']:.4f}"))
     printed = re.findall(r"^(\S+) +([\d.]+%) top1 held-out  loss ([\d.]+)$", out, re.MULTILINE)
-    assert printed == sorted(reached, key=lambda x: (-float(x[1][:-1]), float(x[2])))
+    assert printed == sorted(results, key=lambda x: (-float(x[1][:-1]), float(x[2])))
     assert (tmp_path / "runs" / "sweep.png").stat().st_size > 1000
 
 
 class TestPoints:
-    def test_one_that_fails_is_tried_again_then_passed_over(self, stand_in, tmp_path):
+    def test_a_failed_point_is_retried_then_skipped(self, stand_in, tmp_path):
         file = acts(tmp_path / "sweep.json", bad="fail", killed="die_once", good="train")
         arguments = (f"--sweep={file}", f"--workdir={tmp_path}/runs")
         out, err = sweep(*arguments, root=stand_in, status=1)
@@ -85,27 +85,27 @@ class TestPoints:
             "good": "done",
         }
         assert [len(tries(tmp_path / "runs" / name)) for name in found] == [2, 2, 1]
-        assert found["bad"]["step"] == "1"  # as far as it came
+        assert found["bad"]["step"] == "1"  # its last step
 
         out, _ = sweep(*arguments, "--retries=2", root=stand_in, status=1)
         assert "[3/3] good is done: 75.00% top1  loss 0.2500" in out
         assert [len(tries(tmp_path / "runs" / name)) for name in found] == [5, 2, 1]
 
-    def test_one_that_saved_and_ended_is_started_again(self, stand_in, tmp_path):
+    def test_a_stopped_point_is_started_again(self, stand_in, tmp_path):
         file = acts(tmp_path / "sweep.json", a="stop_once")
         arguments = (f"--sweep={file}", f"--workdir={tmp_path}", "--retries=0")
         out, _ = sweep(*arguments, root=stand_in)
         assert "a ended with status 75: step 1 is saved; run again to go on; it is start" in out
         assert "[1/1] a is done" in out
 
-    def test_only_trains_one(self, stand_in, tmp_path):
+    def test_only_trains_the_selected_point(self, stand_in, tmp_path):
         file = acts(tmp_path / "sweep.json", a="train", b="train")
         out, _ = sweep(f"--sweep={file}", f"--workdir={tmp_path}/x", "--only=1", root=stand_in)
         assert {path.name for path in (tmp_path / "x").iterdir()} == {"b", "sweep.csv"}
         assert "[1/1] b: train.act=train" in out
 
-    def test_each_has_its_overrides(self, stand_in, tmp_path):
-        """A point's own win over flags behind --, which win over those of all."""
+    def test_precedence_of_overrides(self, stand_in, tmp_path):
+        """Overrides of a point take precedence over flags behind --, and these over common ones."""
         common = {"train.seed": 1, "model.num_latents": 1, "model.dtype": "a; touch x"}
         file = write(tmp_path / "s.json", {"a": {"train.seed": 3}}, overrides=common)
         more = ("--", "--config.train.seed=2", "--config.model.num_latents=2")
@@ -114,8 +114,8 @@ class TestPoints:
         assert config["train"]["seed"] == 3
         assert config["model"] == {"num_latents": 2, "dtype": "a; touch x"}
 
-    def test_so_many_run_at_once(self, stand_in, tmp_path):
-        """Each has its share of the GPUs. Without a second place the first would wait for ever."""
+    def test_parallel_points_share_the_gpus(self, stand_in, tmp_path):
+        """Each point gets its share of the GPUs. Points run two at a time."""
         file = acts(tmp_path / "sweep.json", a="wait", b="wait", c="train")
         arguments = (f"--sweep={file}", f"--workdir={tmp_path}/runs", "--parallel=2")
         gpus = {"CUDA_VISIBLE_DEVICES": "4,5,6,7"}
@@ -130,8 +130,8 @@ class TestPoints:
         _, err = sweep(*arguments[:2], "--parallel=3", environment=gpus, status=2)
         assert "--parallel=3 does not divide the 4 GPUs" in err
 
-    def test_a_mistake_that_all_may_share_ends_the_sweep(self, stand_in, tmp_path):
-        """But not once another point trains."""
+    def test_a_user_error_in_the_first_point_ends_the_sweep(self, stand_in, tmp_path):
+        """Once another point has trained, the sweep continues instead."""
         file = acts(tmp_path / "sweep.json", a="refuse", b="refuse", c="train")
         arguments = (f"--sweep={file}", f"--workdir={tmp_path}/runs")
         _, err = sweep(*arguments, "--parallel=2", root=stand_in, status=2)
@@ -141,19 +141,19 @@ class TestPoints:
         sweep(*arguments, "--only=c", root=stand_in)
         _, err = sweep(*arguments, root=stand_in, status=1)
         assert err.splitlines() == ["error: 2 of 3 points failed: a (status 2), b (status 2)"]
-        assert len(tries(tmp_path / "runs" / "a")) == 2  # once a sweep
+        assert len(tries(tmp_path / "runs" / "a")) == 2  # once per sweep
 
-    def test_results_of_other_flags_are_refused(self, stand_in, tmp_path):
+    def test_results_with_other_flags_are_refused(self, stand_in, tmp_path):
         file = acts(tmp_path / "sweep.json", a="train")
         arguments = (f"--sweep={file}", f"--workdir={tmp_path}")
         sweep(*arguments, "--", "--distributed=alone", root=stand_in)
-        sweep(*arguments, root=stand_in)  # where a point ran is no matter
+        sweep(*arguments, root=stand_in)  # --distributed does not change results
         _, err = sweep(*arguments, "--", "--config.train.seed=3", root=stand_in, status=2)
         (line,) = err.splitlines()
         assert line.startswith(f"error: {tmp_path}/a is done, but with other flags: nothing then")
         assert "--config.train.seed=3 now" in line
 
-    def test_a_file_in_the_place_of_a_folder_is_named(self, tmp_path):
+    def test_a_file_in_place_of_a_folder_is_named(self, tmp_path):
         (tmp_path / "b").touch()
         file = acts(tmp_path / "sweep.json", a="train", b="train")
         _, err = sweep(f"--sweep={file}", f"--workdir={tmp_path}", status=2)
@@ -167,7 +167,7 @@ class TestStopping:
         ("number", "group", "status"),
         [
             (signal.SIGTERM, False, EXIT_STOPPED),
-            (signal.SIGTERM, True, 75),  # as `timeout` sends it
+            (signal.SIGTERM, True, 75),  # like `timeout`
             (signal.SIGINT, False, 130),
         ],
     )
@@ -176,9 +176,9 @@ class TestStopping:
     ):
         file = acts(tmp_path / "sweep.json", a="wait", b="wait", c="train")
         arguments = (f"--sweep={file}", f"--workdir={tmp_path}/runs", "--parallel=2")
-        # What the tests' own shell ignores, the sweep would too.
-        heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
-        process = start(*arguments, root=stand_in, start_new_session=True, preexec_fn=heard)
+        # The sweep inherits ignored signals from the shell of the tests.
+        restore = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+        process = start(*arguments, root=stand_in, start_new_session=True, preexec_fn=restore)
         logs = [tmp_path / "runs" / name / "output.log" for name in "ab"]
         wait_for(lambda: all(log.exists() and "step 1/4" in log.read_text() for log in logs))
         (os.killpg if group else os.kill)(process.pid, number)
@@ -192,8 +192,8 @@ class TestStopping:
         sweep(*arguments, root=stand_in)
         assert {row["status"] for row in rows(tmp_path / "runs").values()} == {"done"}
 
-    def test_a_sweep_that_was_killed_waits_for_what_it_left_behind(self, stand_in, tmp_path):
-        """kill -9, while a point trains on: it is not trained twice at once."""
+    def test_a_sweep_waits_for_points_of_a_killed_sweep(self, stand_in, tmp_path):
+        """After kill -9 a point goes on training; it is not trained twice at once."""
         file = acts(tmp_path / "sweep.json", a="wait", b="train")
         arguments = (f"--sweep={file}", f"--workdir={tmp_path}/runs")
         process = start(*arguments, root=stand_in)

@@ -1,4 +1,4 @@
-"""The command of a sweep: what it answers to a mistake, and what it prints without training."""
+"""The command line of sweeps: errors, and output without training."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.launch.sweeps import sweep, write
 from tests.processes import ROOT
 
 POINTS = {"base": {}, "wide": {"model.latent_channels": 128}}
-MISTAKES = {
+USER_ERRORS = {
     "no such file": (None, ["--list"], ["sweep.json'", "launch/sweeps/digits.json", "KEY=VALUES"]),
     "not JSON": ("{", ["--list"], ["is not a sweep", "line 1 column 2"]),
     "not a sweep": ("[]", ["--list"], ["give an object of about, config"]),
@@ -23,7 +23,7 @@ MISTAKES = {
     "key of another type": ({"overrides": []}, ["--list"], ["'overrides' is []"]),
     "no points": ({"points": {}}, ["--list"], ["'points' is empty"]),
     "unknown config": ({"config": "configs/digit.py"}, ["--list"], ["'configs/digits.py'"]),
-    "no config but what they share": (
+    "the base of all configs": (
         {"config": "configs/base.py"},
         ["--list"],
         ["unknown config 'configs/base.py'"],
@@ -36,7 +36,7 @@ MISTAKES = {
         ["--list"],
         ["point a", "'--config.train.steps'", "as in train.steps"],
     ),
-    "a value of no flag": (
+    "a null value": (
         {"points": {"a": {"train.steps": None}}},
         ["--list"],
         ["point a", "train.steps=null"],
@@ -46,30 +46,30 @@ MISTAKES = {
     "an empty workdir": ({}, ["--workdir="], ["--workdir=DIR is missing"]),
     "no workdir": ({}, [], ["--workdir=DIR is missing"]),
     "unknown flag": ({}, ["--onyl=base"], ["--onyl=base", "--help"]),
-    "its own flag behind --": (
+    "a flag of the sweep behind --": (
         {},
         ["--workdir={tmp}/runs", "--", "--workdir=x"],
         ["--workdir=x is the sweep's to give"],
     ),
-    "a file in the place of the workdir": (
+    "a file as workdir": (
         {},
         ["--workdir={tmp}/sweep.json"],
         ["--workdir={tmp}/sweep.json can't be written"],
     ),
-    "key of another spelling": (
+    "a misspelled flag": (
         None,
         ["--sweep=model.num_latents=8", "--config=configs/digits.py", "--list", "--drws=1"],
         ["--drws=1"],
     ),
     "a line without a config": (None, ["--sweep=model.num_latents=8", "--list"], ["--config=FILE"]),
-    "a point that sets what is swept": (
+    "a point that sets a swept key": (
         {"points": {"a": {"train.seed": 1}}, "grid": {"train.seed": [1, 2]}},
         ["--list"],
         ["point a sets train.seed"],
     ),
     "a value twice": ({"grid": {"train.seed": [1, "1"]}}, ["--list"], ["has the value 1 twice"]),
     "a grid of one value": ({"grid": {"train.seed": 3}}, ["--list"], ["train.seed", "[8, 16]"]),
-    "a list that is to be drawn": (
+    "a list in place of a distribution": (
         {"random": {"train.seed": "1,2"}, "draws": 2},
         ["--list"],
         ["train.seed is '1,2'", "'uniform(0,1)'"],
@@ -79,26 +79,30 @@ MISTAKES = {
         ["--list"],
         ["--draws=N is missing"],
     ),
-    "draws of nothing": ({}, ["--list", "--draws=3"], ["nothing to draw"]),
+    "draws without a distribution": ({}, ["--list", "--draws=3"], ["nothing to draw"]),
     "no draws": ({"draws": 0}, ["--list"], ["'draws' is 0"]),
     "too many points": ({"grid": {"a.b": "1..6000"}}, ["--list"], ["12,000 points are more than"]),
-    "none at once": ({}, ["--workdir=x", "--parallel=0"], ["--parallel=0"]),
-    "fewer tries than none": ({}, ["--workdir=x", "--retries=-1"], ["--retries=-1"]),
-    "another launcher": ({}, ["--workdir=x", "--launcher=ssh"], ["'ssh'", "'slurm'"]),
-    "pods of another launcher": ({}, ["--workdir=x", "--pods=a"], ["--pods=a is for"]),
+    "no parallel points": ({}, ["--workdir=x", "--parallel=0"], ["--parallel=0"]),
+    "negative retries": ({}, ["--workdir=x", "--retries=-1"], ["--retries=-1"]),
+    "unknown launcher": ({}, ["--workdir=x", "--launcher=ssh"], ["'ssh'", "'slurm'"]),
+    "pods with another launcher": ({}, ["--workdir=x", "--pods=a"], ["--pods=a is for"]),
     "no pods": ({}, ["--workdir=x", "--launcher=tpu"], ["--pods=", "as in --pods=one,two"]),
     "more points at once than pods": (
         {},
         ["--workdir=x", "--launcher=tpu", "--pods=a,b", "--parallel=3"],
         ["each of 2 pods"],
     ),
-    "flags of sbatch for another": ({}, ["--workdir=x", "--sbatch=--gpus=1"], ["--sbatch=--gpus"]),
+    "sbatch flags with another launcher": (
+        {},
+        ["--workdir=x", "--sbatch=--gpus=1"],
+        ["--sbatch=--gpus"],
+    ),
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_answered_in_one_line(name, tmp_path):
-    content, arguments, said = MISTAKES[name]
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_a_user_error_is_one_line(name, tmp_path):
+    content, arguments, messages = USER_ERRORS[name]
     file = tmp_path / "sweep.json"
     if isinstance(content, dict):
         write(file, **({"points": POINTS} | content))
@@ -109,14 +113,14 @@ def test_a_mistake_is_answered_in_one_line(name, tmp_path):
     out, err = sweep(*(a.format(tmp=tmp_path) for a in arguments), status=2, cwd=tmp_path)
     (line,) = err.splitlines()
     assert line.startswith("error: ")
-    for words in said:
+    for words in messages:
         assert words.format(tmp=tmp_path) in line
     assert not out
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_python_without_jax_is_told_once(tmp_path):
-    """-S leaves out what is installed."""
+def test_a_python_without_jax_is_one_line(tmp_path):
+    """-S hides the installed packages."""
     file = write(tmp_path / "sweep.json", POINTS)
     arguments = (f"--sweep={file}", f"--workdir={tmp_path}/runs")
     _, err = sweep(*arguments, python_options=("-S",), status=2)
@@ -141,7 +145,7 @@ def test_a_shipped_sweep_is_found_from_another_folder(tmp_path):
     assert "of a test" in sweep("--sweep=own.json", "--list", cwd=tmp_path)[0]
 
 
-def test_only_configs_are_offered(tmp_path):
+def test_suggestions_are_configs(tmp_path):
     file = write(tmp_path / "sweep.json", POINTS)
     _, err = sweep(f"--sweep={file}", "--list", "--config=zzz", status=2)
     offered = re.findall(r"'(configs/\w+\.py)'", err)

@@ -1,4 +1,4 @@
-"""What a sweep shows in a terminal, by a real one: a pseudo terminal of 24 rows and 80 columns."""
+"""The display of a sweep in a pseudo-terminal of 24 rows and 80 columns."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ from tests.processes import wait_for
 
 
 def screen(written):
-    """The lines on a terminal, by the few codes that the table is drawn with."""
+    """Returns the lines on a terminal, for the control codes that the table uses."""
     lines, row, column = [""], 0, 0
     for part in re.split(r"(\x1b\[\d*[A-Z]|\r?\n)", written):
         if part.endswith("\n"):
@@ -65,7 +65,7 @@ def test_a_table_is_redrawn_in_place(tmp_path):
     while True:
         try:
             shown()
-        except OSError:  # as Linux says that the other end is closed
+        except OSError:  # on Linux: the other end is closed
             break
     process.communicate()
     lines = screen(written)
@@ -80,7 +80,7 @@ def run(tmp_path):
     return PointProcess(Point(0, "a", {}), tmp_path, [], state=RUNNING)
 
 
-def test_a_line_that_is_being_written_is_left_out(run, tmp_path):
+def test_an_incomplete_line_is_left_out(run, tmp_path):
     lines = [
         '{"step": 5, "split": "train", "loss": 2.0}',
         '{"step": 5, "split": "eval", "mAP": 0.5, "loss": 9.0}',
@@ -94,7 +94,7 @@ def test_a_line_that_is_being_written_is_left_out(run, tmp_path):
     assert found == {"step": 10, "mAP": 0.5, "last": 90}
 
 
-def test_of_many_points_those_that_run_are_shown(tmp_path):
+def test_running_points_are_shown_first_of_many(tmp_path):
     runs = [PointProcess(Point(n, f"p{n}", {}), tmp_path, []) for n in range(1000)]
     runs[700].state = RUNNING
     lines = table_lines(runs, most=20, width=99)

@@ -1,9 +1,8 @@
-"""The sweeps of launch/sweeps, found by looking: every point's command, parsed and built."""
+"""Parses and builds every point of the sweeps in launch/sweeps."""
 
 import functools
 import json
 import shlex
-import subprocess
 import sys
 
 import numpy as np
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict, config_flags
 
 from experiments.cli.config_files import flatten, load_config
 from experiments.run.from_config import from_config
+from tests.launch.sweeps import sweep
 from tests.processes import ROOT
 
 FILES = {path.stem: path for path in sorted((ROOT / "launch" / "sweeps").glob("*.json"))}
@@ -21,15 +21,8 @@ NAMED = [(file, name) for file in FILES for name in json.loads(FILES[file].read_
 
 @functools.cache
 def commands(file) -> dict[str, list[str]]:
-    """The arguments of experiments.train for each point, as the sweep prints its commands."""
-    out = subprocess.check_output(
-        [
-            *(sys.executable, "-m", "launch.sweep"),
-            *(f"--sweep={FILES[file]}", "--workdir=/runs", "--dry-run"),
-        ],
-        cwd=ROOT,
-        text=True,
-    )
+    """Returns the arguments of experiments.train by point, as printed by --dry-run."""
+    out, _ = sweep(f"--sweep={FILES[file]}", "--workdir=/runs", "--dry-run")
     lines = [shlex.split(line) for line in out.splitlines()]
     assert all(line[:3] == [sys.executable, "-m", "experiments.train"] for line in lines)
     workdirs = [flag for line in lines for flag in line if flag.startswith("--workdir=/runs/")]
@@ -41,7 +34,7 @@ def commands(file) -> dict[str, list[str]]:
 
 @functools.cache
 def configured(file, name) -> ConfigDict:
-    """The config that the flags give, by the parser that experiments.train has."""
+    """Returns the config of a point, parsed by the flags of ml_collections."""
     values = flags.FlagValues()
     argv = ["train", *commands(file)[name]]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
@@ -51,7 +44,7 @@ def configured(file, name) -> ConfigDict:
 
 
 def changes(file, name) -> dict[str, object]:
-    """The keys in which a point differs from the base point, with its values."""
+    """Returns the values of a point that differ from the base point."""
     base = dict(flatten(configured(file, "base")))
     return {k: v for k, v in flatten(configured(file, name)) if v != base[k]}
 
@@ -61,9 +54,9 @@ def points(file) -> list[str]:
 
 
 def axis(file, key) -> list:
-    """The values that a sweep has of a key, over the points that differ from the base in no other.
+    """Returns the values of a key over the points that differ from the base in this key alone.
 
-    Cross-attends are counted with the towers that follow each.
+    The numbers of cross-attends and towers count as one key.
     """
     together = {"model.num_cross_attends", "model.num_towers"}
     alone = [changes(file, name) for name in points(file)]
@@ -71,7 +64,7 @@ def axis(file, key) -> list:
     return sorted(x.get(key, dict(flatten(configured(file, "base")))[key]) for x in alone)
 
 
-def test_the_papers_sweeps_are_there():
+def test_sweeps_of_the_paper_exist():
     assert {"figure5", "figure6", "digits"} <= FILES.keys()
 
 
@@ -81,16 +74,16 @@ def test_every_point_builds_at_full_size(file, name):
     spec = next(x for x in commands(file)[name] if x.startswith("--config="))
     known = dict(flatten(load_config(spec.removeprefix("--config="))))
     for key, value in flatten(config):
-        if isinstance(value, tuple) and known[key]:  # flags take any tuple for any other
+        if isinstance(value, tuple) and known[key]:  # flags accept tuples of any type
             assert [type(x) for x in value] == [type(x) for x in known[key]], key
     from_config(config)
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_each_point_is_another_and_the_base_is_there_once(file):
-    seen = [json.dumps(changes(file, name), sort_keys=True) for name in points(file)]
-    assert seen.count("{}") == 1
-    assert len(set(seen)) == len(seen)
+def test_points_are_distinct_and_the_base_is_there_once(file):
+    differences = [json.dumps(changes(file, name), sort_keys=True) for name in points(file)]
+    assert differences.count("{}") == 1
+    assert len(set(differences)) == len(differences)
 
 
 def test_points_are_in_the_order_of_the_file():
@@ -104,8 +97,8 @@ def test_figure_5_is_the_papers_base_and_four_axes_around_it():
     assert (base.train.batch_size, base.train.steps) == (64, 5_000_000)
     assert (base.model.share_towers, base.model.share_cross_attends) == (False, False)
     assert base.model.self_heads == 8
-    # By the counts of a cross-attend and a self-attend, 2,776,395 and 6,301,696 at 1,024 channels,
-    # worked out again by hand for 512: 932,683 and 1,577,984; and latents and head.
+    # Parameters of a cross-attend and a self-attend with 512 channels, by hand, and of latents and
+    # head. With 1,024 channels they have 2,776,395 and 6,301,696.
     parts = 2 * 932_683 + 2 * 4 * 1_577_984 + 512 * 512 + (512 * 1000 + 1000)
     assert from_config(base).total_cost.parameters == parts == 15_264_382
     for key, value in {
@@ -125,8 +118,8 @@ def test_figure_5_is_the_papers_base_and_four_axes_around_it():
 
 
 def test_figure_6_is_the_papers_network_and_its_scales_and_features():
-    """App. B: the full network at batch 256; the scales 0.02, 0.1 and those of 1 or more, which may
-    be unstable; bands of both spacings."""
+    """App. B: the full network at batch 256, scales 0.02, 0.1 and at least 1 (may be unstable), and
+    bands of both spacings."""
     base = configured("figure6", "base")
     assert base.train.batch_size == 256
     assert from_config(base).total_cost.parameters == 44_912_254
@@ -139,14 +132,14 @@ def test_figure_6_is_the_papers_network_and_its_scales_and_features():
         if changes("figure6", name).keys() <= features:
             values = configured("figure6", name).model.inputs.image
             found[values.spacing].append((values.bands, values.max_resolution))
-    assert sorted(found["linear"]) == sorted(found["log"])  # the same of both
+    assert sorted(found["linear"]) == sorted(found["log"])  # the same for both spacings
     assert (64, (224.0, 224.0)) in found["log"]
     assert {bands for bands, _ in found["log"]} == {4, 8, 16, 32, 64}
     assert {sizes[0] for _, sizes in found["log"]} == {32.0, 64.0, 128.0, 224.0, 448.0}
 
 
 def test_the_digits_are_compared_on_a_held_out_part():
-    """So that the test split is no part of the choice."""
+    """The test split must not influence the choice of a point."""
     for name in points("digits"):
         assert configured("digits", name).data.held_out == 0.2
     assert 4 <= len(points("digits")) <= 6

@@ -1,6 +1,6 @@
-"""Sweeps by SLURM and on TPU pods, with stand-ins for sbatch, scancel and launch/tpu_pod.sh.
+"""Sweeps with SLURM and on TPU pods, with stand-ins for sbatch, scancel and launch/tpu_pod.sh.
 
-Each notes what it was called with, and trains by the stand-in trainer.
+Each stand-in logs its arguments; training is the stand-in of sweep_trainer.py.
 """
 
 import json
@@ -22,7 +22,7 @@ with open("{calls}", "a") as file:
 END
 {then}
 """
-# What comes behind the batch script, or behind --, are the trainer's flags.
+# The trainer's flags follow the batch script, or --.
 SBATCH = """
 for word; do [[ $word == --output=* ]] && log=${{word#*=}}; done
 while [[ $1 != launch/slurm.sbatch ]]; do shift; done
@@ -43,7 +43,7 @@ exec {python} -m experiments.train "$@"
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A checkout whose folder is on PATH, with the calls of its programs."""
+    """A checkout with stand-ins on PATH, options of sweeps in it, and the calls of stand-ins."""
     root = checkout(tmp_path / "100% ours")
     python, calls = sys.executable, root / "calls"
 
@@ -64,7 +64,7 @@ def cluster(tmp_path):
     return root, options, called
 
 
-def test_a_job_a_point(cluster):
+def test_each_point_is_a_job(cluster):
     root, options, called = cluster
     file = write(root / "sweep.json", {"a": {"model.num_latents": 2, "model.dtype": "a b;$(c)'"}})
     arguments = (f"--sweep={file}", "--workdir=runs", "--launcher=slurm", "--sbatch=--gpus=8")
@@ -74,7 +74,7 @@ def test_a_job_a_point(cluster):
     assert not err
     ((program, wait, job, single, output, mode, *words),) = called()
     assert (program, wait) == (f"{root}/bin/sbatch", "--wait")
-    assert single == "--dependency=singleton"  # with the name of the folder's other jobs
+    assert single == "--dependency=singleton"  # jobs of one folder share a name
     assert job.startswith("--job-name=sweep-")
     log = f"{root}/runs/a/output.log"
     assert (output, mode) == (f"--output={log.replace('%', '%%')}", "--open-mode=append")
@@ -92,7 +92,7 @@ def test_a_job_a_point(cluster):
     assert "a is done: 50.00% top1  loss 0.5000" in out
 
 
-def test_jobs_are_in_the_queue_together_and_are_stopped(cluster):
+def test_jobs_are_queued_together_and_stopped(cluster):
     root, options, called = cluster
     file = write(root / "sweep.json", {"a": {"train.act": "wait"}, "b": {"train.act": "wait"}})
     arguments = (f"--sweep={file}", "--workdir=runs", "--launcher=slurm", "--parallel=2")
@@ -103,8 +103,8 @@ def test_jobs_are_in_the_queue_together_and_are_stopped(cluster):
     assert process.returncode == 75, out + err
     assert "a ended with status 75: step 1 is saved" in out
     name = called()[0][2].replace("--job-name=", "--name=")
-    asked = sorted(call[1:] for call in called()[1:])
-    assert asked == [
+    cancelled = sorted(call[1:] for call in called()[1:])
+    assert cancelled == [
         ["--batch", "--signal=TERM", "--state=RUNNING", name],
         ["--state=PENDING", name],
     ]
@@ -117,25 +117,25 @@ def test_jobs_are_in_the_queue_together_and_are_stopped(cluster):
     assert len(jobs) == 2
 
 
-def test_a_point_at_a_time_on_each_pod(cluster):
+def test_each_pod_trains_one_point_at_a_time(cluster):
     root, options, called = cluster
     points = {name: {"train.seed": number} for number, name in enumerate("abcd")}
     file = write(root / "sweep.json", points)
     arguments = (f"--sweep={file}", "--workdir=runs", "--launcher=tpu", "--pods=one,two")
     out, _ = sweep(*arguments, **options)
-    trained = [call[1:] for call in called()]
-    assert sorted(call[1] for call in trained) == ["one", "one", "two", "two"]
-    for call in trained:
+    trainings = [call[1:] for call in called()]
+    assert sorted(call[1] for call in trainings) == ["one", "one", "two", "two"]
+    for call in trainings:
         assert (call[0], call[2:5]) == ("train", ["--watch", "--", "--config=configs/digits.py"])
-    # Two of one pod never at once: the stand-in takes 0.3 s.
+    # Points of one pod do not overlap: the stand-in takes 0.3 s.
     for pod in ("one", "two"):
-        names = [call[5].rpartition("/")[2] for call in trained if call[1] == pod]
+        names = [call[5].rpartition("/")[2] for call in trainings if call[1] == pod]
         first, second = sorted(tries(root / "runs" / name)[0][0] for name in names)
         assert second - first > 0.3
     assert out.count(" is done: ") == 4
 
 
-def test_pods_are_asked_to_stop(cluster):
+def test_pods_are_stopped(cluster):
     root, options, called = cluster
     file = write(root / "sweep.json", {"a": {"train.act": "wait"}})
     arguments = (f"--sweep={file}", "--workdir=runs", "--launcher=tpu", "--pods=one")

@@ -1,4 +1,4 @@
-"""What points reached: in the table, sweep.csv and the plots, and where files are damaged."""
+"""Results of points in the table, sweep.csv and the plots, and damaged result files."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from tests.launch.sweeps import sweep, write
 
 
 def test_a_point_that_diverged_comes_last(tmp_path):
-    """experiments.train writes null for what is not finite."""
+    """experiments.train writes null for values that are not finite."""
     figures = {
         "lost": (None, None),
         "worse": (0.25, 1.5),
@@ -36,7 +36,7 @@ def test_a_point_that_diverged_comes_last(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "said"),
+    ("file", "content", "message"),
     [
         ("config.json", "[1]", "is no JSON object"),
         ("config.json", "{}", "does not have the command of a run"),
@@ -49,7 +49,7 @@ def test_a_point_that_diverged_comes_last(tmp_path):
         ("eval.json", None, "can't be read: Is a directory"),
     ],
 )
-def test_results_of_another_shape_are_named(file, content, said, tmp_path):
+def test_malformed_results_are_named(file, content, message, tmp_path):
     folder = tmp_path / "base"
     folder.mkdir()
     (folder / "config.json").write_text('{"command": ["train", "--config=configs/digits.py"]}')
@@ -63,14 +63,14 @@ def test_results_of_another_shape_are_named(file, content, said, tmp_path):
     _, err = sweep(f"--sweep={sweep_file}", f"--workdir={tmp_path}", status=2)
     (line,) = err.splitlines()
     assert line.startswith(f"error: {folder}/{file} ")
-    assert said in line
+    assert message in line
 
 
 def test_the_table_of_a_sweep_has_every_key_and_every_number(tmp_path):
-    """Where a point leaves a key alone its config says the value."""
-    reached = {"base": {"top1": 0.5, "loss": 1}, "b": {"mAP": 0.25, "loss": None, "late": 2}}
+    """A key that a point does not set has the value in the point's config."""
+    results = {"base": {"top1": 0.5, "loss": 1}, "b": {"mAP": 0.25, "loss": None, "late": 2}}
     own = {"base": {}, "b": {"model.num_latents": 8, "data.size": [8.0, 8.0]}}
-    for name, numbers in reached.items():
+    for name, numbers in results.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "eval.json").write_text(json.dumps({"step": 7, "held_out": numbers}))
     config = {"model": {"num_latents": 32}, "data": {"size": []}}
@@ -95,25 +95,25 @@ def row(figure, **values):
 
 @pytest.fixture
 def panels(monkeypatch):
-    """The panels of the figures that are drawn, by what is below them."""
+    """The axes of the drawn figures by the label of their x-axis."""
     drawn = {}
     save = Figure.savefig
 
-    def keep(figure, *arguments, **options):
+    def record(figure, *arguments, **options):
         save(figure, *arguments, **options)
         drawn.update((axes.get_xlabel(), axes) for axes in figure.axes)
 
-    monkeypatch.setattr(Figure, "savefig", keep)
+    monkeypatch.setattr(Figure, "savefig", record)
     return drawn
 
 
 def points(axes):
-    """The points of each line, as they are joined."""
+    """Returns the points of each line in order."""
     return sorted([tuple(map(float, point)) for point in line.get_xydata()] for line in axes.lines)
 
 
 class TestPlots:
-    def test_lines_join_what_differs_in_one_key_alone(self, panels, tmp_path):
+    def test_lines_join_points_that_differ_in_one_key(self, panels, tmp_path):
         rows = [
             row(0.1, a="1", b="2"),
             row(0.4, a="100", b="3"),
@@ -130,7 +130,7 @@ class TestPlots:
         assert "2 more have no figure" in panels["a"].figure.get_suptitle()
         assert matplotlib.image.imread(tmp_path / "x.png").std() > 0
 
-    def test_what_was_drawn_is_not_joined(self, panels, tmp_path):
+    def test_random_points_are_not_joined(self, panels, tmp_path):
         rows = [row(n / 40, a=str(n + 1), b="1") for n in range(30)]
         assert draw_sweep(tmp_path / "x.png", rows, ["k.a", "k.b"], join=False)
         (line,) = panels["a"].lines
@@ -139,7 +139,7 @@ class TestPlots:
         ticks = [text.get_text() for text in panels["a"].get_xticklabels()]
         assert {"1", "2", "5", "10", "20"} <= set(ticks)
 
-    def test_words_are_in_their_order(self, panels, tmp_path):
+    def test_words_are_in_the_order_of_the_sweep(self, panels, tmp_path):
         rows = [row(0.1, a="sgd"), row(0.2, a="lamb"), row(0.3, a="$x$ & $y_")]
         assert draw_sweep(tmp_path / "x.png", rows, ["k.a"], join=True)
         assert points(panels["a"]) == [[(0.0, 0.1), (1.0, 0.2), (2.0, 0.3)]]

@@ -1,4 +1,4 @@
-"""What is written behind a swept key, and the names that points get from it."""
+"""The values of swept keys, and the names of points."""
 
 import json
 import math
@@ -21,7 +21,7 @@ def line(text, **options):
     ("text", "values"),
     [
         ("8,16,32", ["8", "16", "32"]),
-        ("1e-3, 0.010", ["1e-3", "0.010"]),  # untouched
+        ("1e-3, 0.010", ["1e-3", "0.010"]),  # unchanged
         ("lamb,sgd", ["lamb", "sgd"]),
         ("(8.0,8.0),(16.0,16.0)", ["(8.0,8.0)", "(16.0,16.0)"]),
         ("../a,..", ["../a", ".."]),
@@ -41,7 +41,7 @@ def test_lists_and_ranges(text, values):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("8,,16", "a.b=8,,16: a value is missing"),
         ("", "a value is missing"),
@@ -59,17 +59,17 @@ def test_lists_and_ranges(text, values):
         ("choice(a,a)", "each once"),
     ],
 )
-def test_a_mistake_is_one_line(text, said):
+def test_a_user_error_is_one_line(text, message):
     with pytest.raises(SweepError) as error:
         read_values(text, "a.b")
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 class TestDraws:
-    def test_they_are_spread_as_their_names_say(self):
-        """Against the uniform distribution: of 2,000 draws the largest gap of the distribution
-        function is under 1.95 / sqrt(2000), but for one seed in a thousand (Kolmogorov)."""
+    def test_draws_have_the_named_distribution(self):
+        """The largest gap of the distribution function of 2,000 uniform draws is below
+        1.95 / sqrt(2000) for all but one seed in a thousand (Kolmogorov)."""
 
         def gap(draw, transform):
             values = sorted(transform(float(draw.value(0, n, "a.b"))) for n in range(2000))
@@ -80,14 +80,14 @@ class TestDraws:
         assert gap(Draw("loguniform", ("1e-4", "1")), lambda x: math.log10(x) / 4 + 1) < limit
         assert gap(Draw("uniform", ("0", "1")), lambda x: x**2) > limit  # the test can fail
 
-    def test_whole_numbers_and_words_are_all_drawn(self):
+    def test_all_whole_numbers_and_words_are_drawn(self):
         drawn = {Draw("integers", ("2", "5")).value(0, n, "a.b") for n in range(100)}
         assert drawn == {"2", "3", "4", "5"}
         drawn = {Draw("choice", ("lamb", "sgd")).value(0, n, "a.b") for n in range(100)}
         assert drawn == {"lamb", "sgd"}
 
-    def test_they_are_a_function_of_seed_number_and_key(self):
-        """The literal values hold from one Python, and one release, to the next."""
+    def test_draws_are_a_function_of_seed_number_and_key(self):
+        """The literal values are the same in every version of Python."""
         text = "optimizer.learning_rate=loguniform(0.001,0.1)"
         random.seed(1)
         few = line(text, draws=2)
@@ -100,7 +100,7 @@ class TestDraws:
         other = line(text, draws=2, seed=1)
         assert other[0].overrides != few[0].overrides
 
-    def test_a_point_that_is_drawn_twice_is_there_once(self):
+    def test_a_point_drawn_twice_is_included_once(self):
         points = line("model.num_latents=integers(1,3)", draws=50)
         assert sorted(point.name for point in points) == [f"num_latents={n}" for n in (1, 2, 3)]
         assert [point.number for point in points] == [0, 1, 2]
@@ -139,7 +139,7 @@ class TestPoints:
         assert len(read_sweep(str(file), config=CONFIG, draws=3).points) == 18
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("model.a=1;model.a=2", "model.a is there twice"),
             ("a.b=1;c", "'c' is no KEY=VALUES"),
@@ -149,14 +149,14 @@ class TestPoints:
             (";=", "has the key ''"),
         ],
     )
-    def test_a_mistake_in_a_line(self, text, said):
+    def test_a_user_error_in_a_line(self, text, message):
         with pytest.raises(SweepError) as error:
             line(text)
-        assert said in str(error.value)
+        assert message in str(error.value)
 
 
 class TestNames:
-    def test_keys_are_as_short_as_can_be(self):
+    def test_keys_are_as_short_as_possible(self):
         keys = ["model.num_latents", "model.image.bands", "model.sound.bands", "a.b", "x.a.b"]
         assert short_keys(keys) == {
             "model.num_latents": "num_latents",
@@ -166,13 +166,13 @@ class TestNames:
             "x.a.b": "x.a.b",
         }
 
-    def test_what_is_safe_is_as_it_is(self):
+    def test_safe_values_are_unchanged(self):
         overrides = {"optimizer.learning_rate": "0.004", "model.num_latents": 16, "a.b": "-1e-5"}
         expected = "wide,learning_rate=0.004,num_latents=16,b=-1e-5"
         assert names([("wide", overrides)]) == [expected]
 
-    def test_names_are_safe_short_and_each_another(self):
-        """Values made to look like others' names, and to hurt a shell or a file system."""
+    def test_names_are_safe_short_and_unique(self):
+        """The values imitate other names or are hostile to a shell or a file system."""
         values = ["a/b", "a_b", "a b", "../x", "$(touch y)", "-", "ü", "a\nb", "L", "l", "", "a~b"]
         values += ["x" * 300, "x" * 301, "1,b=2", "1"]
         pairs = [{"k.a": a, "k.b": b} for a in values for b in [*values, "2,b=2", "2"]]

@@ -1,7 +1,6 @@
-"""launch/tpu_pod.sh with a stand-in for gcloud, whose pod is two home folders on this machine.
+"""Runs launch/tpu_pod.sh with a stand-in for gcloud, whose pod is two home folders.
 
-What the script sends over ssh runs there in a real bash, down to a stand-in for the workers'
-Python.
+Commands that the script sends over ssh run in a real bash, with a stand-in for Python.
 """
 
 import os
@@ -26,7 +25,7 @@ def site(tmp_path):
 
 
 class TestCommands:
-    def test_create_asks_for_the_pod_and_waits_until_it_is_there(self, site):
+    def test_create_requests_the_pod_and_waits_until_it_is_active(self, site):
         (site.folder / "comes").write_text("WAITING_FOR_RESOURCES PROVISIONING ACTIVE")
         _, err = site.run("create", "--spot", "--project=p 1", "--gcloud=--network=mine")
         (create,) = site.calls()
@@ -41,8 +40,8 @@ class TestCommands:
             "--spot",
             "--network=mine",
         ]
-        said = [line.rpartition(": ")[2] for line in err.splitlines()]
-        assert said == ["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"]
+        states = [line.rpartition(": ")[2] for line in err.splitlines()]
+        assert states == ["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"]
 
     @pytest.mark.parametrize(
         ("kind", "runtime"),
@@ -52,21 +51,21 @@ class TestCommands:
             ("v4-32", "tpu-ubuntu2204-base"),
         ],
     )
-    def test_the_workers_system_is_what_google_lists_for_the_type(self, site, kind, runtime):
+    def test_the_runtime_is_the_one_that_google_lists_for_the_type(self, site, kind, runtime):
         out, _ = site.run("create", f"--type={kind}", "--dry-run")
         assert f"--runtime-version={runtime}" in shlex.split(out)
 
-    def test_a_pod_that_will_not_come_is_an_error(self, site):
+    def test_a_pod_that_fails_is_an_error(self, site):
         (site.folder / "comes").write_text("WAITING_FOR_RESOURCES FAILED")
         _, err = site.run("create", status=1)
         assert err.splitlines()[-1] == "launch/tpu_pod.sh: pod is FAILED, and will not come"
 
-    def test_setup_sends_the_last_commit_and_keeps_what_is_beside_it(self, site):
+    def test_setup_sends_the_last_commit_and_preserves_other_files(self, site):
         site.ready()
         worker = site.folder / "worker1" / "perceiver-jax"
         assert (worker / ".venv/bin/python").exists()
         (worker / "runs").mkdir()
-        (worker / "launch" / "gone.sh").touch()  # as a file would be that a commit removed
+        (worker / "launch" / "gone.sh").touch()  # stands in for a file that a commit removed
         (site.checkout / "Makefile").write_text(MAKEFILE + "# changed\n")
         _, err = site.run("setup", "--mount=touch mounted")
         assert "1 uncommitted changes stay here" in err
@@ -78,25 +77,25 @@ class TestCommands:
         installed = calls(site.folder, "python-of-checkout")
         assert [c[-4:] for c in installed] == [["-e", ".[train,tpu]", "-c", "constraints.txt"]] * 4
 
-    def test_flags_arrive_word_for_word_on_every_worker(self, site):
+    def test_every_worker_gets_the_flags_unchanged(self, site):
         site.ready()
         site.run("train", "--", *flags(site))
         site.until(lambda: site.status() == ["done", "done"])
-        assert site.trained() == [["--distributed=cluster", *flags(site)]] * 2
+        assert site.trainings() == [["--distributed=cluster", *flags(site)]] * 2
         assert not list(site.folder.rglob("taken"))
 
-    def test_stop_saves_and_training_does_not_start_again(self, site):
+    def test_stop_saves_and_ends_training(self, site):
         site.ends("wait")
         site.ready()
         site.run("train", "--", *flags(site))
-        site.until(lambda: len(site.trained()) == 2 and (site.folder / "waiting").exists())
+        site.until(lambda: len(site.trainings()) == 2 and (site.folder / "waiting").exists())
         time.sleep(0.2)
         assert site.status() == ["running", "running"]
         out, _ = site.run("stop")
         assert out.count("has stopped: status 75") == 2
-        assert calls(site.folder, "heard") == [["SIGTERM"]] * 2
+        assert calls(site.folder, "signals") == [["SIGTERM"]] * 2
         assert site.status() == ["stopped", "stopped"]
-        assert len(site.trained()) == 2
+        assert len(site.trainings()) == 2
 
     def test_logs_follow_the_first_worker(self, site):
         out, _ = site.run("logs", "--dry-run")
@@ -104,7 +103,7 @@ class TestCommands:
         assert "--worker=0" in words
         assert words[-1] == "--command=tail -n 200 -F perceiver-train/log"
 
-    def test_delete_says_what_it_deletes_and_asks_nothing(self, site):
+    def test_delete_reports_what_it_deletes_without_a_question(self, site):
         site.run("create")
         _, err = site.run("delete")
         assert err == (
@@ -119,8 +118,8 @@ class TestCommands:
         ]
 
 
-def test_what_a_dry_run_prints_is_what_is_run(site):
-    """To the word, but for the temporary file that setup sends; and it runs nothing."""
+def test_a_dry_run_prints_the_commands_that_are_run(site):
+    """A dry run itself runs nothing. The temporary file that setup sends may differ."""
     site.ends("wait")
     for command in ("create", "setup", "train", "status", "stop", "delete"):
         arguments = ["--", *flags(site)] if command == "train" else []
@@ -137,45 +136,45 @@ def test_what_a_dry_run_prints_is_what_is_run(site):
         assert printed == run, command
 
 
-def test_what_a_dry_run_prints_can_be_pasted(site):
+def test_the_output_of_a_dry_run_is_valid_shell(site):
     site.ready()
     out, _ = site.run("train", "--dry-run", "--", *flags(site))
-    assert not site.trained()
+    assert not site.trainings()
     subprocess.run(["bash", "-c", out], env=site.environment, check=True, capture_output=True)
     site.until(lambda: site.status() == ["done", "done"])
-    assert site.trained() == [["--distributed=cluster", *flags(site)]] * 2
+    assert site.trainings() == [["--distributed=cluster", *flags(site)]] * 2
 
 
 TRAIN = ["--", "--workdir=/mnt/a"]
-MISTAKES = {
+USER_ERRORS = {
     "no command": ([], ["say what to do: create"]),
     "unknown command": (["make", "pod"], ["'make' is no command"]),
     "no name": (["create"], ["NAME"]),
-    "a name that is none": (["create", "My Pod"], ["'My Pod' can't name a pod"]),
+    "an invalid name": (["create", "My Pod"], ["'My Pod' can't name a pod"]),
     "a name like a flag": (["create", "-x"], ["unknown option -x"]),
-    "a word too many": (["stop", "pod", "now"], ["'now' is one word too many"]),
+    "an extra word": (["stop", "pod", "now"], ["'now' is one word too many"]),
     "training's flags without --": (
         ["train", "pod", "--config=configs/digits.py"],
         ["unknown option --config=configs/digits.py", "behind --"],
     ),
     "flags behind -- of another command": (["setup", "pod", "--", "--x=1"], ["which has --x=1"]),
     "no workdir": (["train", "pod", "--", "--x=1"], ["--workdir=''"]),
-    "a workdir of each worker's own": (
+    "a workdir that workers do not share": (
         ["train", "pod", "--", "--workdir", "runs/a"],
         ["--workdir='runs/a'", "share"],
     ),
     "a bucket": (["train", "pod", "--", "--workdir=gs://b/a"], ["--workdir='gs://b/a'"]),
-    "a watch without a mount": (["train", "pod", "--watch", *TRAIN], ["--mount=COMMAND"]),
-    "a watch of another command": (["stop", "pod", "--watch"], ["--watch belongs to train"]),
+    "--watch without a mount": (["train", "pod", "--watch", *TRAIN], ["--mount=COMMAND"]),
+    "--watch with another command": (["stop", "pod", "--watch"], ["--watch belongs to train"]),
     "no zone": (["stop", "pod", "--zone="], ["--zone=ZONE (or TPU_POD_ZONE) is missing"]),
     "no type": (["create", "pod", "--type="], ["--type=TYPE (or TPU_POD_TYPE) is missing"]),
-    "no number": (["create", "pod", "--poll=soon"], ["--poll=soon is no number"]),
+    "not a number": (["create", "pod", "--poll=soon"], ["--poll=soon is no number"]),
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_answered_in_one_line(name, tmp_path):
-    arguments, said = MISTAKES[name]
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_a_user_error_is_one_line(name, tmp_path):
+    arguments, messages = USER_ERRORS[name]
     environment = stand_ins.install(tmp_path) | POD
     done = subprocess.run(
         [ROOT / "launch" / "tpu_pod.sh", *arguments],
@@ -187,13 +186,13 @@ def test_a_mistake_is_answered_in_one_line(name, tmp_path):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("launch/tpu_pod.sh: ")
-    for words in said:
+    for words in messages:
         assert words in line
     assert not done.stdout
     assert not calls(tmp_path, "gcloud")
 
 
-def test_a_machine_without_gcloud_is_told(tmp_path):
+def test_a_machine_without_gcloud_is_an_error(tmp_path):
     environment = POD | {"PATH": str(tmp_path)}
     for tool in ("bash", "dirname", "mktemp", "rm"):
         (tmp_path / tool).symlink_to(shutil.which(tool))

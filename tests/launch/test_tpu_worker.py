@@ -1,4 +1,4 @@
-"""launch/tpu_worker.sh, the loop that keeps a run going on a worker, with a stand-in for Python."""
+"""Runs launch/tpu_worker.sh, the loop that restarts training, with a stand-in for Python."""
 
 import os
 import shutil
@@ -46,8 +46,8 @@ class Worker:
     def status(self):
         return self.run("status")[0].removeprefix("perceiver-train: ").strip()
 
-    def settled(self):
-        """The status once nothing runs."""
+    def final_status(self):
+        """Returns the status once nothing runs."""
         self.until(lambda: self.status() != "running")
         return self.status()
 
@@ -76,16 +76,20 @@ def worker(tmp_path):
         (["0"], 1, "done"),
         (["2"], 1, "failed 2"),
         (["75", "137", "1", "0"], 4, "done"),  # saved; killed for memory; failed; done
-        (["75"] * 7 + ["0"], 8, "done"),  # a stop is no crash, however often
+        (["75"] * 7 + ["0"], 8, "done"),  # stops do not count as crashes
         (["75", "2"], 2, "failed 2"),
-        (["137"], 5, "failed 137"),  # every time, at the same checkpoint
-        (["10:1", "1", "1", "1", "20:1", "1", "1", "1", "30:1", "0"], 10, "done"),  # it gets on
+        (["137"], 5, "failed 137"),  # every time at the same checkpoint
+        (
+            ["10:1", "1", "1", "1", "20:1", "1", "1", "1", "30:1", "0"],
+            10,
+            "done",
+        ),  # with progress between crashes
     ],
 )
 def test_training_is_started_again_until_it_is_done(worker, ends, starts, status):
     worker.ends(*ends)
     worker.run("start", *worker.flags)
-    assert worker.settled() == status
+    assert worker.final_status() == status
     assert worker.starts() == [worker.flags] * starts
     log = (worker.folder / "perceiver-train" / "log").read_text()
     assert log.count("ended with status") == starts
@@ -104,48 +108,48 @@ class TestWhileTraining:
         worker.run("start", *worker.flags)
         worker.until((worker.folder / "waiting").exists)
 
-    def test_the_same_start_is_no_second_one(self, worker):
+    def test_a_repeated_start_has_no_effect(self, worker):
         out, _ = worker.run("start", *worker.flags)
         assert "already trains this" in out
         assert len(worker.starts()) == 1
 
-    def test_another_run_and_another_setup_are_refused(self, worker):
+    def test_another_run_and_a_setup_are_refused(self, worker):
         _, err = worker.run("start", "--workdir=/other", status=2)
         assert err.count("\n") == 1
         assert "already trains, with --workdir=" in err
         assert "stop it first" in worker.run("idle", status=2)[1]
         assert worker.status() == "running"
 
-    def test_a_signal_to_all_as_when_the_machine_goes_down(self, worker):
-        """Training hears of it once, saves, and is not started on a machine that goes."""
+    def test_a_shutdown_of_the_machine_saves_and_ends_training(self, worker):
+        """Training gets the signal once, saves, and is not started again."""
         os.killpg(worker.group(), signal.SIGTERM)
-        assert worker.settled() == "interrupted"
-        assert calls(worker.folder, "heard") == [["SIGTERM"]]
+        assert worker.final_status() == "interrupted"
+        assert calls(worker.folder, "signals") == [["SIGTERM"]]
         assert len(worker.starts()) == 1
 
-    def test_after_kill_9_it_can_be_started_again(self, worker):
-        """The lock went with the processes."""
+    def test_training_can_be_started_again_after_kill_9(self, worker):
+        """The kernel releases the lock of killed processes."""
         os.killpg(worker.group(), signal.SIGKILL)
-        assert worker.settled() == "idle"
+        assert worker.final_status() == "idle"
         worker.ends("0")
         worker.run("start", *worker.flags)
-        assert worker.settled() == "done"
+        assert worker.final_status() == "done"
 
-    def test_stop_waits_for_the_end(self, worker):
+    def test_stop_waits_for_the_end_of_training(self, worker):
         out, _ = worker.run("stop")
         assert "has stopped: status 75" in out
         assert worker.status() == "stopped"
         assert len(worker.starts()) == 1
 
 
-def test_without_an_environment(worker):
+def test_a_missing_environment_is_an_error(worker):
     (worker.folder / "perceiver-jax/.venv/bin/python").unlink()
     _, err = worker.run("start", *worker.flags, status=2)
     assert err.count("\n") == 1
     assert "run setup first" in err
 
 
-def test_unknown_command(worker):
+def test_an_unknown_command_is_an_error(worker):
     _, err = worker.run("begin", status=2)
     assert "'begin' is no command" in err
     assert err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""A checkout with the TPU launchers, and a stand-in for gcloud: its pod is two folders beside."""
+"""A checkout with the TPU launchers, and a stand-in for gcloud whose pod is two folders."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBr
 
 
 class Site:
-    """A committed checkout with the launch scripts, and a gcloud that makes pods beside it."""
+    """A committed checkout with the launch scripts, and a gcloud that makes pods next to it."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -64,10 +64,10 @@ class Site:
         self.run("setup")
 
     def calls(self):
-        """Verb and arguments of each call of gcloud but the looks at the pod's state."""
+        """Returns verb and arguments of each call of gcloud, without queries of the pod's state."""
         return [argv[3:] for argv in calls(self.folder, "gcloud") if argv[3] != "describe"]
 
-    def trained(self):
+    def trainings(self):
         return [c[2:] for c in calls(self.folder, "python-of-checkout") if "pip" not in c]
 
     def ends(self, *lines):

@@ -139,7 +139,7 @@ class Fixture:
 
 class TestNetworkOfAConfig:
     def test_drops_video_as_the_paper_does(self):
-        """In training, the logits of about 30% of examples do not depend on the video."""
+        """The logits of about 30% of training examples do not depend on the video."""
         fixture = Fixture()
         assert fixture.config.model.inputs.video.dropout == 0.3
         keys = jax.random.split(jax.random.key(0), 4)

@@ -64,8 +64,8 @@ def test_package_is_marked_as_typed(python, tmp_path):
     assert Path(run_code(python, code, tmp_path).strip()).is_file()
 
 
-def test_examples_of_the_page_on_the_library(python, tmp_path):
-    assert sum("sklearn" in code for code in CODE) == 1  # all others run
+def test_examples_of_the_library_page_run(python, tmp_path):
+    assert sum("sklearn" in code for code in CODE) == 1  # all other examples run
     run("train", *TINY, f"--workdir={tmp_path}/runs/digits")
     checks = """
 assert untrained.inputs["image"].shape == (224, 224, 3)

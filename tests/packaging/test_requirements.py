@@ -46,15 +46,15 @@ def imports(node, inside_function=False):
         yield from imports(child, inside_function or in_function)
 
 
-@pytest.mark.parametrize("room", ["perceiver", "experiments", "configs"])
-def test_every_import_is_declared(room):
+@pytest.mark.parametrize("package", ["perceiver", "experiments", "configs"])
+def test_every_import_is_declared(package):
     core, train = names(CORE), names(CORE + EXTRAS["train"])
     optional = train.union(*map(names, EXTRAS.values()))
     known = {*sys.stdlib_module_names, "perceiver", "experiments", "configs"}
     undeclared = []
-    for path in sorted((ROOT / room).rglob("*.py")):
+    for path in sorted((ROOT / package).rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        always = core if room == "perceiver" and not name.startswith(NEED_TRAIN) else train
+        always = core if package == "perceiver" and not name.startswith(NEED_TRAIN) else train
         for module, inside_function in imports(ast.parse(path.read_text())):
             distribution = canonicalize_name(DISTRIBUTIONS.get(module, module))
             allowed = optional if inside_function else always
@@ -94,18 +94,18 @@ def test_every_requirement_has_one_pin_in_its_range(python):
 
 def test_dependencies_of_requirements_are_pinned():
     pinned = pins()
-    waiting = [(requirement, "") for requirement in applicable(CORE + EXTRAS["train"])]
-    waiting += [(requirement, "") for requirement in applicable(EXTRAS["dev"])]
-    seen = set()
-    while waiting:
-        requirement, extra = waiting.pop()
+    pending = [(requirement, "") for requirement in applicable(CORE + EXTRAS["train"])]
+    pending += [(requirement, "") for requirement in applicable(EXTRAS["dev"])]
+    visited = set()
+    while pending:
+        requirement, extra = pending.pop()
         name = canonicalize_name(requirement.name)
         assert name in pinned
         # A version other than the pinned one may have other dependencies.
-        if (name, extra) not in seen and metadata.version(name) == pinned[name]:
-            seen.add((name, extra))
+        if (name, extra) not in visited and metadata.version(name) == pinned[name]:
+            visited.add((name, extra))
             for needed in applicable(metadata.requires(name) or [], extra=extra):
-                waiting += [(needed, needed_extra) for needed_extra in ("", *needed.extras)]
+                pending += [(needed, needed_extra) for needed_extra in ("", *needed.extras)]
 
 
 def test_jaxlib_and_the_accelerator_extras_have_the_range_of_jax():
@@ -120,7 +120,7 @@ def test_jaxlib_and_the_accelerator_extras_have_the_range_of_jax():
         assert requirement.specifier == ranges["jax"]
 
 
-def test_pythons_tested_are_those_supported():
+def test_tested_pythons_are_the_supported_ones():
     supported = SpecifierSet(PROJECT["requires-python"])
     assert [f"3.{n}" for n in range(100) if supported.contains(f"3.{n}")] == PYTHONS
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()

@@ -1,7 +1,7 @@
 """Tests make and launch/local.sh.
 
-Each make is a real process. Its PATH has a few tools and stand-ins for Python, which report the
-version that a test chooses and install nothing.
+Each make is a real process. Its PATH has a few tools and stand-ins for Python, which report a
+version chosen by the test and install nothing.
 """
 
 import os
@@ -83,9 +83,9 @@ class Checkout:
         """Returns the error line of the recipe; make itself prints one more line."""
         done = self.make(*arguments)
         assert done.returncode == 2
-        of_recipe, of_make = done.stderr.splitlines()
-        assert of_make.startswith((f"{MAKE}: ***", "make: ***"))
-        return of_recipe
+        recipe_line, make_line = done.stderr.splitlines()
+        assert make_line.startswith((f"{MAKE}: ***", "make: ***"))
+        return recipe_line
 
 
 @pytest.fixture
@@ -99,34 +99,34 @@ def test_plain_make_lists_every_target(checkout):
         assert f"make {target} " in shown
 
 
-def test_no_python(checkout):
+def test_missing_python_is_an_error(checkout):
     line = checkout.error("train")
     assert "no python3" in line
     assert "apt install python3" in line
 
 
-def test_python_too_old(checkout):
+def test_too_old_python_is_an_error(checkout):
     checkout.add_python((3, 9, 18), "python3")
     line = checkout.error("test")
     assert "python3 is Python 3.9.18" in line
     assert "3.11, 3.12 or 3.13" in line
 
 
-def test_python_newer_than_the_pinned_libraries_support(checkout):
+def test_too_new_python_is_an_error(checkout):
     checkout.add_python((3, 14, 0), "python3")
     assert "python3 is Python 3.14.0" in checkout.error("env")
 
 
-@pytest.mark.parametrize("lacking", ["venv", "ensurepip"])
-def test_python_without_venv_or_pip(checkout, lacking):
-    checkout.add_python((3, 12, 1), "python3", hide=[lacking])
+@pytest.mark.parametrize("module", ["venv", "ensurepip"])
+def test_python_without_venv_or_pip_is_an_error(checkout, module):
+    checkout.add_python((3, 12, 1), "python3", hide=[module])
     line = checkout.error("env")
     assert "python3-venv" in line
     assert "python3.12-venv" in line
     assert not (checkout.folder / ".venv").exists()
 
 
-def test_default_python_too_old_and_another_supported(checkout):
+def test_another_supported_python_replaces_a_too_old_default(checkout):
     checkout.add_python((3, 9, 18), "python3")
     checkout.add_python((3, 12, 1), "python3.12")
     done = checkout.make("env")
@@ -183,7 +183,7 @@ def test_incomplete_installation_is_repeated(checkout):
     assert len(checkout.calls("-m venv")) == 3
 
 
-def test_path_of_python_with_spaces(checkout):
+def test_path_of_python_may_have_spaces(checkout):
     python = checkout.add_python((3, 13, 0), "my pythons/python3")
     done = checkout.make("env", f"PYTHON={python}")
     assert done.returncode == 0, done.stderr
@@ -217,7 +217,7 @@ def test_local_launcher_passes_arguments_unchanged(checkout):
     assert arguments == ["<-m>", "<experiments.train>", *(f"<{word}>" for word in AWKWARD)]
 
 
-def test_local_launcher_without_environment(checkout):
+def test_local_launcher_without_environment_is_an_error(checkout):
     done = checkout.run(checkout.folder / "launch/local.sh")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

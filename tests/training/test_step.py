@@ -96,7 +96,7 @@ def test_randomness_depends_on_seed_and_step_only():
 
 
 def test_average_covers_parameters_and_state_but_not_integers():
-    """At step 0 the warm-up of the decay keeps 1/10 of the old values."""
+    """The warm-up of the decay keeps 1/10 of the old values at step 0."""
     start = first_state(ema=True)
     state = steps(start, [batch()], ema_decay=0.99)
     old, new = start.variables, state.variables

@@ -14,7 +14,7 @@ from perceiver.data.clips import clip_folder
 from perceiver.data.stream.batches import eval_batches, train_iterator
 from perceiver.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("kept_decoders")
+pytestmark = pytest.mark.usefixtures("open_decoders")
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
 

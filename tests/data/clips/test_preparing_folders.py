@@ -14,7 +14,7 @@ from perceiver.data.clips.preparation.decoder_process import ListedClip
 from perceiver.data.clips.preparation.prepare import prepare_folder
 from perceiver.data.clips.preparation.runners import run_in_threads
 
-pytestmark = pytest.mark.usefixtures("kept_decoders")
+pytestmark = pytest.mark.usefixtures("open_decoders")
 
 
 def test_a_folder_of_classes(files, tmp_path):

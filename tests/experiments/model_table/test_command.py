@@ -1,4 +1,4 @@
-"""The table of sizes against the numbers in the paper."""
+"""Compares the table of model sizes with the numbers in the paper."""
 
 import json
 
@@ -28,7 +28,7 @@ def test_overrides_change_the_sizes():
     assert "707.198" in out
 
 
-def test_all_configs():
+def test_all_configs_are_listed():
     out, _ = run("model_table")
     for name, _ in all_configs():
         assert name in out
@@ -36,19 +36,19 @@ def test_all_configs():
     assert everything.keys() == dict(all_configs()).keys()
 
 
-def test_papers_tables():
-    """Every size in Tables 2, 5, 6 and 7 agrees, except the slip in Table 6."""
+def test_tables_of_the_paper():
+    """Every size in Tables 2, 5, 6 and 7 agrees except the error in Table 6."""
     out, _ = run("model_table", "--paper")
     lines = out.splitlines()
-    (slip,) = [line for line in lines if "DIFFERS" in line]
-    assert slip.split()[:4] == ["6", "1", "(at", "start)"]
-    assert "42,135,859    41.1M  404.3B   404.3B" in slip
-    assert "a slip" in slip
+    (differing,) = [line for line in lines if "DIFFERS" in line]
+    assert differing.split()[:4] == ["6", "1", "(at", "start)"]
+    assert "42,135,859    41.1M  404.3B   404.3B" in differing
+    assert "a slip" in differing
     assert sum(line.endswith("  agrees") for line in lines) == 3 + 7 + 2 + 5
     assert lines[-1] == "30 of 31 printed sizes agree to the last printed digit"
 
 
-def test_papers_tables_as_json():
+def test_tables_of_the_paper_as_json():
     rows = json.loads(run("model_table", "--paper", "--format=json")[0])
     by_row = {(row["table"], row["row"], row["metric"]): row for row in rows}
     unshared = by_row[7, "No weight sharing", "top-1"]
@@ -80,9 +80,9 @@ def test_papers_tables_as_json():
     assert wrong == ["1 (at start)"]
 
 
-def test_incompatible_flags():
+def test_incompatible_flags_are_errors():
     config = "--config=configs/digits.py"
-    for arguments, said in (
+    for arguments, message in (
         (["--paper", config], "--paper is about all configs; leave --config out"),
         (["--format=markdown", config], "--format=markdown is about all configs"),
         (["--format=config_reference", config], "--format=config_reference is about all configs"),
@@ -90,4 +90,4 @@ def test_incompatible_flags():
     ):
         _, err = run("model_table", *arguments, status=2)
         (line,) = err.splitlines()
-        assert line.startswith(f"error: {said}")
+        assert line.startswith(f"error: {message}")

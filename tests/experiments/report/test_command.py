@@ -1,4 +1,4 @@
-"""The report as a command: names, damaged runs, mistakes, pictures."""
+"""Runs the report: special names, damaged runs, user errors and pictures."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from experiments.report.__main__ import main
-from tests.experiments.report_runs import cells, finished, here
+from tests.experiments.report.runs import cells, here, write_finished_run
 from tests.processes import TINY, exit_status, run, start
 
 __all__ = ["here"]
@@ -29,7 +29,7 @@ HOSTILE = [
 
 def test_names_with_special_characters_are_text(here, capfd):
     for number, name in enumerate(HOSTILE):
-        finished(here / "s" / name, [0.99 - number / 100], model={"n": name})
+        write_finished_run(here / "s" / name, [0.99 - number / 100], model={"n": name})
     before = sorted(here.iterdir())
     assert main(["s"]) == 0
     lines = capfd.readouterr().out.splitlines()
@@ -59,7 +59,7 @@ def test_names_with_special_characters_are_text(here, capfd):
 DAMAGED = {
     "a number for config.json": ("config.json", "[1]", "has [1] where an object belongs"),
     "a config of another program": ("config.json", '{"hidden_size": 8}', "has no config"),
-    "words for parameters": (
+    "text for parameters": (
         "config.json",
         '{"config": {}, "parameters": "many"}',
         'parameters "many", which',
@@ -68,8 +68,8 @@ DAMAGED = {
     "bytes for a config": ("config.json", b"\xff\x00", "is damaged, it is not JSON"),
     "a list for eval.json": ("eval.json", "[1]", "has [1] where an object belongs"),
     "half a result": ("eval.json", '{"step": 1', "is damaged"),
-    "words for a metric": ("eval.json", '{"step": 5, "top1": "good"}', 'top1 "good", which is no'),
-    "words for a step": ("eval.json", '{"step": "5", "top1": 0.5}', 'step "5", which is no num'),
+    "text for a metric": ("eval.json", '{"step": 5, "top1": "good"}', 'top1 "good", which is no'),
+    "text for a step": ("eval.json", '{"step": "5", "top1": 0.5}', 'step "5", which is no num'),
     "a number for a part": ("eval.json", '{"held_out": 1}', "has 1 where an object belongs"),
     "a folder for eval.json": ("eval.json", None, "can't be read: Is a directory"),
     "a folder for metrics": ("metrics.jsonl", None, "can't be read: Is a directory"),
@@ -78,7 +78,7 @@ DAMAGED = {
         '{"step": 7, "split": "train", "top1": 0.5}\n',
         "step 7 in training has no loss",
     ),
-    "a line of words": (
+    "text in a line": (
         "metrics.jsonl",
         '{"step": 7, "split": "train", "loss": "low"}\n',
         "line 1 has loss 'low', which is no number",
@@ -107,7 +107,7 @@ def test_a_damaged_run_is_named_and_the_rest_is_shown(name, here, capsys):
     assert [found["run"] for found in json.loads(out)["runs"]] == ["a"]
 
 
-MISTAKES = {
+USER_ERRORS = {
     "no runs": ([], "[NAME=]DIR"),
     "not a PNG": (["a", "--output=x.pdf"], "--output=x.pdf is not the name of a PNG"),
     "no such folder": (["a", "none"], "none does not exist"),
@@ -115,18 +115,21 @@ MISTAKES = {
     "a folder without runs": (["a", "empty"], "empty has no run in it"),
     "no name": (["=a"], "'=a' is no run; give DIR or NAME=DIR"),
     "no folder": (["x="], "'x=' is no run; give DIR or NAME=DIR"),
-    "one name twice": (["x=a", "x=lr=0.1"], "'x' names two runs"),
+    "a repeated name": (["x=a", "x=lr=0.1"], "'x' names two runs"),
     "an unknown format": (["a", "--format=html"], "invalid choice: 'html'"),
-    "a file for a folder": (["a", "--output=a/metrics.jsonl/x.png"], "can't be written: Not a dir"),
-    "another's picture": (["a", "--output=a/curves.png"], "a/curves.png is there, not made by"),
+    "a file as folder": (["a", "--output=a/metrics.jsonl/x.png"], "can't be written: Not a dir"),
+    "a picture of another program": (
+        ["a", "--output=a/curves.png"],
+        "a/curves.png is there, not made by",
+    ),
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_an_error_of_one_line(name, here, capsys):
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_a_user_error_is_one_line(name, here, capsys):
     (here / "empty").mkdir()
     (here / "a" / "curves.png").write_bytes(b"\x89PNG of another program")
-    arguments, message = MISTAKES[name]
+    arguments, message = USER_ERRORS[name]
     assert exit_status(main, arguments) == 2
     out, err = capsys.readouterr()
     (line,) = err.splitlines()
@@ -145,9 +148,9 @@ def test_a_picture_of_the_report_is_replaced(here):
     assert (here / "fresh.png").read_bytes() == last
 
 
-def test_more_runs_than_can_be_told_apart(here, capsys):
+def test_the_picture_has_at_most_28_runs(here, capsys):
     for number in range(29):
-        finished(here / "s" / f"{number:02}", [number / 100])
+        write_finished_run(here / "s" / f"{number:02}", [number / 100])
     assert main(["s"]) == 0
     out, err = capsys.readouterr()
     assert cells(out)[1][:2] == ["28", "28.00%"]
@@ -155,7 +158,7 @@ def test_more_runs_than_can_be_told_apart(here, capsys):
     assert err == "report.png has the first 28 of 29 runs\n"
 
 
-def test_as_a_user_starts_it(here, monkeypatch, capsys):
+def test_command_with_an_ascii_terminal(here, monkeypatch, capsys):
     (here / "a").rename(here / "実験")
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     out, err = run("report", f"{here}/実験", f"--output={here}/x.png", status=0)
@@ -168,16 +171,16 @@ def test_as_a_user_starts_it(here, monkeypatch, capsys):
     assert "example: python -m experiments.report runs/a fourier=runs/b" in out
 
 
-def test_a_reader_that_closes_the_pipe(here):
+def test_a_closed_pipe_ends_the_report_silently(here):
     process = start("report", str(here), "--format=csv")
-    process.stdout.close()  # as `| head` does
+    process.stdout.close()  # like `| head`
     assert process.stderr.read() == ""
     assert process.wait() == -signal.SIGPIPE
 
 
 @pytest.mark.slow
-def test_real_runs(tmp_path):
-    """Parameters agree with the table of sizes, accuracies with the output of training."""
+def test_report_of_real_runs(tmp_path):
+    """Parameters agree with the model table, accuracies with the output of training."""
     printed = {}
     for seed in (0, 1):
         arguments = [*TINY, f"--config.train.seed={seed}", f"--workdir={tmp_path}/seed{seed}"]
@@ -186,13 +189,13 @@ def test_real_runs(tmp_path):
     sizes = json.loads(run("model_table", *network, "--format=json")[0])
     out, _ = run("report", str(tmp_path), "--format=json", f"--output={tmp_path}/both.png")
     found = json.loads(out)
-    for each in found["runs"]:
-        assert each["step"] == 12
-        assert each["state"] == "done"
-        assert each["parameters"] == sizes["total"]["parameters"]
-        assert f"reached, at step 12: top-1 {each['last']:.2%}" in printed[each["run"]]
-        assert each["examples_per_second"] > 0
-        assert each["seconds"] > 0
+    for row in found["runs"]:
+        assert row["step"] == 12
+        assert row["state"] == "done"
+        assert row["parameters"] == sizes["total"]["parameters"]
+        assert f"reached, at step 12: top-1 {row['last']:.2%}" in printed[row["run"]]
+        assert row["examples_per_second"] > 0
+        assert row["seconds"] > 0
     assert found["differences"] == {"train.seed": {"seed0": 0, "seed1": 1}}
     assert found["seeds"][0]["seeds"] == ["0", "1"]
     assert imread(tmp_path / "both.png").size

@@ -1,9 +1,7 @@
-"""The benchmark of the data: what it counts."""
+"""Tests the benchmark of data loading."""
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -13,13 +11,13 @@ from PIL import Image
 from experiments.benchmark import data
 from perceiver.data.dataset import Source
 from perceiver.data.tensorflow_cpu import tf
-from tests.processes import ROOT, run
+from tests.processes import finish, run, start_python
 
 QUICK = ["--seconds=0.2", "--repeats=3"]
 
 
 def batches(seconds, *, busy):
-    """Batches of 5, the last one padding, that take so long to make."""
+    """Yields batches of 5 examples, one of them padding, that take `seconds` to make."""
     while True:
         began = time.monotonic()
         while busy and time.monotonic() - began < seconds:
@@ -29,19 +27,19 @@ def batches(seconds, *, busy):
         yield {"index": np.arange(5), "mask": np.array([1, 1, 1, 1, 0], np.float32)}
 
 
-def test_waiting_takes_no_processor():
+def test_waiting_counts_no_cpu_time():
     runs = data.timed(batches(0.02, busy=False), seconds=0.2, repeats=2)
     assert len(runs) == 2  # the first is not counted
-    for one in runs:
-        assert one.examples / one.seconds == pytest.approx(4 / 0.02, rel=0.25)
-        assert one.seconds >= 0.2
-        assert one.cpu_seconds < 0.1 * one.seconds
+    for timed_run in runs:
+        assert timed_run.examples / timed_run.seconds == pytest.approx(4 / 0.02, rel=0.25)
+        assert timed_run.seconds >= 0.2
+        assert timed_run.cpu_seconds < 0.1 * timed_run.seconds
 
 
-def test_work_takes_a_processor():
-    for one in data.timed(batches(0.01, busy=True), seconds=0.2, repeats=2):
-        # Beside other programs, some of the time is theirs.
-        assert 0.3 * one.seconds < one.cpu_seconds < 1.1 * one.seconds
+def test_work_counts_cpu_time():
+    for timed_run in data.timed(batches(0.01, busy=True), seconds=0.2, repeats=2):
+        # Other programs may use part of the time.
+        assert 0.3 * timed_run.seconds < timed_run.cpu_seconds < 1.1 * timed_run.seconds
 
 
 @pytest.mark.parametrize(
@@ -49,27 +47,27 @@ def test_work_takes_a_processor():
     [
         (64, 150_528, 64),
         (1024, 150_528, 128),  # pictures of 224 x 224
-        (64, 4_816_896, 54),  # 32 frames of them: 55 take 256 MB, and pairs are even
+        (64, 4_816_896, 54),  # 32 frames: 55 take 256 MB, and mixing needs an even number
         (64, 77_070_336, 2),  # 16 windows
     ],
 )
-def test_batches_are_of_a_sensible_size(wanted, bytes_of_one, fits):
+def test_batches_fit_into_memory(wanted, bytes_of_one, fits):
     assert data.fitting(wanted, bytes_of_one) == fits
 
 
 @pytest.mark.parametrize("batch_size", [2, 5])
-def test_evaluation_goes_through_the_split_over_and_over(monkeypatch, batch_size):
+def test_evaluation_repeats_the_split(monkeypatch, batch_size):
     monkeypatch.setattr(data, "_SHORTEST_PASS", 7)  # of 9 examples, so it ends
     source = Source(3, lambda index, seed: {"label": tf.cast(index, tf.int32) + 10})
-    stream = data.evaluation_batches(source, None, batch_size)
-    seen = []
-    while len(seen) < 27:
+    stream = data.evaluation_batches(None, source, batch_size=batch_size)
+    found = []
+    while len(found) < 27:
         batch = next(stream)
-        seen += list(batch["label"][batch["mask"] == 1])
-    assert seen[:27] == [10, 11, 12] * 9
+        found += list(batch["label"][batch["mask"] == 1])
+    assert found[:27] == [10, 11, 12] * 9
 
 
-def test_figures_of_a_config():
+def test_json_of_a_config():
     out, _ = run("benchmark", "data", "--config=configs/digits.py", "--format=json", *QUICK)
     result = json.loads(out)
     assert result["config"] == "configs/digits.py"
@@ -79,19 +77,19 @@ def test_figures_of_a_config():
     assert (train["num_examples"], evaluation["num_examples"]) == (1437, 360)
     assert (train["config_batch_size"], train["batch_size"]) == (64, 64)
     assert (evaluation["config_batch_size"], evaluation["batch_size"]) == (360, 128)
-    assert train["batch_bytes"] == 64 * (8 * 8 + 4 + 4)  # pixels, label, number
+    assert train["batch_bytes"] == 64 * (8 * 8 + 4 + 4)  # pixels, label, index
     assert evaluation["batch_bytes"] == 128 * (8 * 8 + 4 + 4 + 4)  # and mask
     assert train["features"]["image"] == "uint8 [8, 8, 1]"
     for split in (train, evaluation):
         rate, cores = split["examples_per_second"], split["cores_busy"]
         assert 0 < rate["min"] <= rate["median"] <= rate["max"]
-        assert rate["median"] > 100  # 64 pixels out of the memory
+        assert rate["median"] > 100  # 64 pixels from memory
         per_core = split["examples_per_second_per_core"]["median"]
         assert per_core * result["cores"] == pytest.approx(rate["median"])
         assert 0 < cores["median"] <= result["cores"] * 1.1
 
 
-def test_a_table_to_read_of_ones_own_pictures(tmp_path):
+def test_table_for_pictures_of_a_folder(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         for i in range(5):
@@ -106,15 +104,9 @@ def test_a_table_to_read_of_ones_own_pictures(tmp_path):
     assert float(rows["examples a second"][0].replace(",", "")) > 0
 
 
-def test_it_touches_no_device():
-    """JAX would end the program if it were asked for one."""
-    command = [sys.executable, "-m", "experiments.benchmark", "data", "--config=configs/digits.py"]
-    done = subprocess.run(
-        [*command, "--seconds=0.05", "--repeats=1"],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "no_such_platform"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_no_device_is_used():
+    """With this platform, JAX would fail at the first use of a device."""
+    command = ["-m", "experiments.benchmark", "data", "--config=configs/digits.py"]
+    environment = {"JAX_PLATFORMS": "no_such_platform"}
+    quick = ["--seconds=0.05", "--repeats=1"]
+    finish(start_python(*command, *quick, environment=environment))

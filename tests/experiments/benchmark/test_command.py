@@ -1,4 +1,4 @@
-"""The benchmarks as users start them: what they print, without TensorFlow, and their mistakes."""
+"""Runs the benchmarks: their output, without TensorFlow, and user errors."""
 
 import json
 
@@ -14,7 +14,7 @@ QUICK = ["--seconds=0.02", "--repeats=2"]
 
 @pytest.fixture
 def _without_tensorflow(tmp_path, monkeypatch):
-    """Processes, and those that they start, fail where they import TensorFlow."""
+    """Makes imports of TensorFlow fail in processes and their children."""
     for name in ("tensorflow", "tensorflow_datasets"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('TensorFlow is not wanted here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -26,12 +26,13 @@ def assert_spread(values):
 
 @pytest.mark.usefixtures("_without_tensorflow")
 @pytest.mark.slow
-def test_a_step_against_the_plain_form():
-    """The FLOPs are worked out for N=4, D=8, one layer, 2 towers, 64 inputs of 1 + 18 channels.
+def test_step_against_the_plain_implementation():
+    """Computes FLOPs by hand for N=4, D=8, one layer, 2 towers, 64 inputs of 1 + 18 channels.
 
-    Multiply-accumulates: a cross-attend has queries 4*8*8, keys and values 2*64*19*8, logits and
-    sum 2*4*64*8, output 4*8*8 and dense block 2*4*8*8, and 3 FLOPs for each of 4*64 logits; a
-    self-attend 6 products 4*8*8 and 2*4*4*8, and 3 FLOPs for each of 2*4*4 logits; the head 8*10.
+    Multiply-accumulates of a cross-attend: queries 4*8*8, keys and values 2*64*19*8, logits and
+    weighted sum 2*4*64*8, output 4*8*8, dense block 2*4*8*8; of a self-attend: 6 products 4*8*8,
+    logits and weighted sum 2*4*4*8; of the head: 8*10. In addition, a cross-attend has 3 FLOPs for
+    each of 4*64 logits and a self-attend for each of 2*4*4 logits.
     """
     arguments = [*NETWORK, *QUICK, "--batch=8", "--against=plain", "--format=json"]
     result = json.loads(run("benchmark", "step", *arguments, optimised=True)[0])
@@ -43,21 +44,21 @@ def test_a_step_against_the_plain_form():
     rate = max(result["matrix_flops_per_second"].values())
     own, plain = result["forms"]
     assert (own["form"], plain["form"]) == ("config", "plain")
-    assert own["peak_memory_bytes"] > 1e8  # an interpreter with JAX takes as much
+    assert own["peak_memory_bytes"] > 1e8  # Python with JAX takes as much
     assert plain["peak_memory_bytes"] is None
-    for form in (own, plain):
-        assert form["first_call_seconds"] > form["seconds"]["max"]  # it compiles
+    for variant in (own, plain):
+        assert variant["first_call_seconds"] > variant["seconds"]["max"]  # it compiles
         for key in ("seconds", "examples_per_second", "flops_per_second", "share_of_matrix_rate"):
-            assert_spread(form[key])
-        assert form["examples_per_second"]["max"] == pytest.approx(8 / form["seconds"]["min"])
-        flops = result["flops_per_example"] * form["examples_per_second"]["max"]
-        assert form["flops_per_second"]["max"] == pytest.approx(flops)
-        assert form["share_of_matrix_rate"]["max"] == pytest.approx(flops / rate)
+            assert_spread(variant[key])
+        assert variant["examples_per_second"]["max"] == pytest.approx(8 / variant["seconds"]["min"])
+        flops = result["flops_per_example"] * variant["examples_per_second"]["max"]
+        assert variant["flops_per_second"]["max"] == pytest.approx(flops)
+        assert variant["share_of_matrix_rate"]["max"] == pytest.approx(flops / rate)
     assert_spread(result["times_as_fast"])
 
 
 @pytest.mark.usefixtures("_without_tensorflow")
-def test_a_forward_pass_against_another_value():
+def test_forward_pass_against_another_value():
     arguments = [*TINIEST, *QUICK, "--against=config.model.remat=block"]
     out, _ = run("benchmark", "forward", *arguments, optimised=True)
     lines = out.splitlines()
@@ -83,8 +84,8 @@ def test_memory():
     for one in (forward, step):
         assert 1e8 < one["before_bytes"] < one["peak_bytes"] < 5e9
         assert one["xla"]["temporary_bytes"] > 0
-    # A step gives its state back in the memory of the last: parameters, their average, LAMB's two.
-    parameters = forward["xla"]["argument_bytes"] - 360 * (8 * 8 + 4)  # pictures, their numbers
+    # A step reuses the memory of its state: parameters, their average, and two moments of LAMB.
+    parameters = forward["xla"]["argument_bytes"] - 360 * (8 * 8 + 4)  # pictures and indices
     assert 4 * parameters <= step["xla"]["aliased_bytes"] < 6 * parameters
     assert forward["xla"]["aliased_bytes"] == 0
 
@@ -113,7 +114,7 @@ def test_scaling(tmp_path):
         assert_spread(point["seconds"])
         assert point["before_bytes"] < point["peak_bytes"]
     for exponents in result["exponents"].values():
-        assert exponents["planned memory"] == pytest.approx(1, abs=0.25)  # and not 2
+        assert exponents["planned memory"] == pytest.approx(1, abs=0.25)  # not 2
     assert "gradient of 96 x 96 pixels: " in err
     with Image.open(picture) as drawn:
         assert drawn.format == "PNG"
@@ -121,7 +122,7 @@ def test_scaling(tmp_path):
 
 @pytest.mark.slow
 def test_several_devices():
-    """Each takes its share of the batch, and the matrix rate is that of both."""
+    """The matrix rate is that of both devices."""
     arguments = [*TINIEST, *QUICK, "--batch=6", "--format=json"]
     result = json.loads(run("benchmark", "step", *arguments, optimised=True, devices=2)[0])
     assert result["surroundings"]["devices"] == 2
@@ -132,15 +133,15 @@ def test_several_devices():
 
 
 DIGITS = "--config=configs/digits.py"
-MISTAKES = {
-    "nothing": (
+USER_ERRORS = {
+    "no arguments": (
         [],
         "a subcommand (forward, step, compile, memory, scaling, data) comes before the flags, as "
         "in: python -m experiments.benchmark",
     ),
     "no subcommand": ([DIGITS], "data) comes before the flags"),
-    "another": (["dta", DIGITS], "unknown subcommand 'dta': did you mean 'data'?"),
-    "one too many": (["data", "now", DIGITS], "'now' is not a flag"),
+    "unknown subcommand": (["dta", DIGITS], "unknown subcommand 'dta': did you mean 'data'?"),
+    "an extra argument": (["data", "now", DIGITS], "'now' is not a flag"),
     "no config": (["data"], "--config is missing, as in: python -m experiments.benchmark"),
     "no time": (["data", DIGITS, "--seconds=0"], "--seconds=0"),
     "no run": (["data", DIGITS, "--repeats=0"], "--repeats=0"),
@@ -153,8 +154,11 @@ MISTAKES = {
         "{tmp}/none",
     ),
     "no batch": (["step", DIGITS, "--batch=0"], "--batch=0"),
-    "another's flag": (["step", DIGITS, "--sizes=8"], "--sizes is not for step; it is for scaling"),
-    "an unknown form": (
+    "a flag of another subcommand": (
+        ["step", DIGITS, "--sizes=8"],
+        "--sizes is not for step; it is for scaling",
+    ),
+    "an unknown variant": (
         ["step", DIGITS, "--against=dense"],
         "--against=dense; give plain, or config.KEY=VALUE",
     ),
@@ -162,7 +166,7 @@ MISTAKES = {
         ["forward", "--config=configs/modelnet40.py:vit_8", "--against=plain"],
         "--against=plain is a Perceiver; config.model.name=vit",
     ),
-    "a form that is refused in a process of its own": (
+    "a variant that is refused in a fresh process": (
         ["memory", DIGITS, "--against=config.model.self_heads=5"],
         "self_heads is 5, which does not divide latent_channels, 64",
     ),
@@ -174,19 +178,19 @@ MISTAKES = {
     ),
     "no folder": (["scaling", DIGITS, "--plot={tmp}/none/a.png"], "--plot={tmp}/none/a.png: "),
 }
-_SLOW = ("a form that is refused in a process of its own", "no data", "no time", "no run")
+_SLOW = ("a variant that is refused in a fresh process", "no data", "no time", "no run")
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(x, marks=pytest.mark.slow) if x in _SLOW else x for x in MISTAKES],
+    [pytest.param(x, marks=pytest.mark.slow) if x in _SLOW else x for x in USER_ERRORS],
 )
-def test_a_mistake_is_answered_in_one_line(name, tmp_path):
-    arguments, said = MISTAKES[name]
-    given = [argument.format(tmp=tmp_path) for argument in arguments]
-    _, err = finish(start("benchmark", *given), status=2)
+def test_a_user_error_is_one_line(name, tmp_path):
+    arguments, message = USER_ERRORS[name]
+    arguments = [argument.format(tmp=tmp_path) for argument in arguments]
+    _, err = finish(start("benchmark", *arguments), status=2)
     (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
-    assert said.format(tmp=tmp_path) in line
+    assert message.format(tmp=tmp_path) in line
     assert "Traceback" not in err
 
 

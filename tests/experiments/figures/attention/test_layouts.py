@@ -1,4 +1,4 @@
-"""Maps show the logits of the network, each at the position of its input."""
+"""Attention maps show each logit of a network at the position of its input."""
 
 import numpy as np
 import pytest
@@ -20,10 +20,10 @@ from tests.experiments.attention_networks import clips, example, expected_logits
 NETWORKS = {
     "pictures": lambda: network("digits.py"),
     "several heads": lambda: network("digits.py", cross_heads=3),
-    "one order for all": lambda: network("digits.py", permutation="fixed", permutation_seed=5),
-    "an order for each": lambda: network("digits.py", permutation="random", permutation_seed=5),
+    "a fixed permutation": lambda: network("digits.py", permutation="fixed", permutation_seed=5),
+    "a random permutation": lambda: network("digits.py", permutation="random", permutation_seed=5),
     "sound and video": clips,
-    "sound and video in another order": lambda: clips(permutation="fixed"),
+    "permuted sound and video": lambda: clips(permutation="fixed"),
 }
 
 
@@ -35,7 +35,7 @@ def logits_of(classifier, inputs, **latents):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_maps_equal_numpy(name):
-    """Inputs in NumPy are never permuted, so the order of ours must be restored."""
+    """Inputs in NumPy are not permuted, so the maps must restore the order."""
     classifier = NETWORKS[name]()
     inputs = example(classifier)
     wanted = expected_logits(classifier, inputs)
@@ -85,7 +85,7 @@ def test_weights_of_large_logits_are_finite():
     np.testing.assert_allclose(weights, [[0.5, 0, 0.5]])
 
 
-def test_the_effective_number_of_inputs():
+def test_effective_number_of_inputs():
     weights = np.float32([[0.25] * 4, [0.5, 0, 0.5, 0], [0, 1, 0, 0]])
     np.testing.assert_allclose(effective_inputs(weights), [4, 2, 1])
     assert list(most_selective(weights)) == [2, 1, 0]
@@ -107,8 +107,8 @@ def test_the_order_of_permuted_inputs_is_restored(permutation):
     assert list(np.flatnonzero(change > 1e-4)) == [2 * 8 + 5]
 
 
-def test_the_grids_of_the_paper():
-    """Sec. 4.2 and App. E: 480 runs of 128 samples, 60 x 80 cells, patches of 2 x 8 x 8."""
+def test_grids_of_the_paper():
+    """Sec. 4.2 and App. E: 480 patches of 128 samples, 60 x 80 cells, patches of 2 x 8 x 8."""
     sound = network("audioset.py:sound_video")
     assert [part.grid for part in input_grids(sound)] == [(480,), (16, 28, 28)]
     assert [part.grid for part in input_grids(network("audioset.py:mel"))] == [(60, 80)]
@@ -141,11 +141,11 @@ def test_every_other_frame_is_drawn():
 
 @pytest.mark.parametrize("up", ["x", "y", "z"])
 def test_points_have_the_same_view_as_the_cloud(up):
-    """A point up on the axis is above, one down on it is below, and near points hide far ones."""
+    """Points higher on the axis are higher in the picture; near points hide far ones."""
     axis = "xyz".index(up)
     points = np.zeros((4, 3), np.float32)
     points[0, axis], points[1, axis] = 1, -1
-    toward = [0.0, 0.0, 0.0]  # towards the viewer: 55 degrees to the right, 22 above
+    toward = [0.0, 0.0, 0.0]  # towards the viewer, 55 degrees to the right and 22 above
     across = [(axis + 1) % 3, (axis + 2) % 3]
     view = np.radians([-55, 22])
     toward[across[0]] = np.cos(view[1]) * np.cos(view[0])

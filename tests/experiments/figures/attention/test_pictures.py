@@ -1,4 +1,4 @@
-"""Attention maps as pictures: an input with a high value is bright at its position."""
+"""Pictures of attention maps: an input with a high value is bright at its position."""
 
 import io
 
@@ -36,40 +36,46 @@ BRIGHT = np.round(255 * np.array(colormaps["viridis"](1.0)[:3])).astype(int)
 DARK = np.round(255 * np.array(colormaps["viridis"](0.0)[:3])).astype(int)
 
 
-def hot(part, number):
+def one_high_value(part, number):
     values = np.zeros(part.num_inputs, np.float32)
     values[number] = 3
     return values
 
 
-def drawn(modality, values, palette=LOGITS, sizes=LARGE):
-    """Returns the axes in which a map is drawn."""
+def axes_of_map(modality, values, palette=LOGITS, sizes=LARGE):
+    """Returns the axes that show a map."""
     maps = [Map("latent 0", values, palette, palette.limits(values))]
     figure = draw_panels("a map", PARTS[modality], INPUTS[modality], maps, SCALES, sizes)
     return figure.axes[1]
 
 
-def where(picture, colour):
+def bounds(picture, colour):
     """Returns top, bottom, left and right of the pixels of a colour."""
     rows, columns = np.nonzero((np.abs(picture.astype(int) - colour) <= 1).all(-1))
     return rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
 
 
 class TestLarge:
-    def test_a_pixel_of_a_picture(self):
+    def test_position_of_a_pixel(self):
         """Row 3, column 5 of 16, each 28 pixels large."""
-        picture = drawn("image", hot(PARTS["image"], 3 * 16 + 5)).images[0].get_array()
+        picture = (
+            axes_of_map("image", one_high_value(PARTS["image"], 3 * 16 + 5)).images[0].get_array()
+        )
         assert picture.shape == (448, 448, 3)
-        assert where(picture, BRIGHT) == (84, 112, 140, 168)
+        assert bounds(picture, BRIGHT) == (84, 112, 140, 168)
 
-    def test_a_patch_of_a_video(self):
-        """Time step 2 of 4, row 1, column 3 of 4; a frame is 112 pixels large, then 2 are white."""
-        picture = drawn("video", hot(PARTS["video"], (2 * 4 + 1) * 4 + 3)).images[0].get_array()
+    def test_position_of_a_patch_of_video(self):
+        """Time step 2 of 4, row 1, column 3 of 4; frames have 112 pixels and gaps of 2 pixels."""
+        picture = (
+            axes_of_map("video", one_high_value(PARTS["video"], (2 * 4 + 1) * 4 + 3))
+            .images[0]
+            .get_array()
+        )
         assert picture.shape == (112, 4 * 114 - 2, 3)
-        assert where(picture, BRIGHT) == (28, 56, 2 * 114 + 84, 2 * 114 + 112)
+        assert bounds(picture, BRIGHT) == (28, 56, 2 * 114 + 84, 2 * 114 + 112)
 
-    def test_the_frames_beside_it_are_the_first_of_their_patches(self):
-        maps = [Map("", hot(PARTS["video"], 0), LOGITS, (0, 3))]
+    def test_the_shown_frame_is_the_first_of_its_patch(self):
+        maps = [Map("", one_high_value(PARTS["video"], 0), LOGITS, (0, 3))]
         figure = draw_panels("", PARTS["video"], INPUTS["video"], maps, SCALES, LARGE)
         strip = figure.axes[0].images[0].get_array()
         for step in range(4):
@@ -78,24 +84,24 @@ class TestLarge:
         labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
         assert labels == ["0.00 s", "0.08 s", "0.16 s", "0.24 s"]
 
-    def test_a_cell_of_a_spectrogram(self):
+    def test_position_of_a_cell_of_a_spectrogram(self):
         """Column 15 of time begins after 15 hops of 1024 samples; bin 70 is high up."""
-        axes = drawn("spectrogram", hot(PARTS["spectrogram"], 15 * 80 + 70))
+        axes = axes_of_map("spectrogram", one_high_value(PARTS["spectrogram"], 15 * 80 + 70))
         (image,) = axes.images
         assert np.argwhere(image.get_array() == 3).tolist() == [[70, 15]]
         assert image.origin == "lower"
         assert axes.get_xlim() == pytest.approx((0, 60 * 1024 / 48_000))
 
-    def test_a_run_of_samples(self):
-        """Run 90 of 120 is heard from 0.24 to 0.2427 s."""
-        axes = drawn("audio", hot(PARTS["audio"], 90))
+    def test_position_of_a_patch_of_samples(self):
+        """Patch 90 of 120 is at 0.24 to 0.2427 s."""
+        axes = axes_of_map("audio", one_high_value(PARTS["audio"], 90))
         x, y = axes.collections[0].get_paths()[0].vertices.T
         assert y.max() == 3
         assert 90 * 128 / 48_000 <= x[y.argmax()] <= 91 * 128 / 48_000
         assert axes.get_xlim() == pytest.approx((0, 0.32))
 
-    def test_a_point(self):
-        axes = drawn("points", hot(PARTS["points"], 7))
+    def test_position_of_a_point(self):
+        axes = axes_of_map("points", one_high_value(PARTS["points"], 7))
         values = axes.collections[0].get_array()
         alone = draw_panels(
             "",
@@ -109,7 +115,7 @@ class TestLarge:
         np.testing.assert_allclose(place, alone.collections[0].get_offsets()[0])
         assert sorted(values)[-2:] == [0, 3]
 
-    def test_the_colour_bar_shows_the_lowest_and_the_highest(self):
+    def test_the_colour_bar_shows_the_limits(self):
         values = np.linspace(-2.5, 7.25, 256, dtype=np.float32)
         part = PARTS["image"]
         for palette, shown in ((LOGITS, ("-2.5", "7.25")), (WEIGHTS, ("0%", "7.2e+02%"))):
@@ -161,31 +167,31 @@ class TestOverview:
             ),
         ],
     )
-    def test_each_latents_map_is_at_its_place(self, modality, number, size, place):
-        """Of four maps the third alone is hot at `number`; the others at the last input."""
+    def test_position_of_the_map_of_a_latent(self, modality, number, size, place):
+        """The third of four maps has its high value at `number`, the others at the last input."""
         part = PARTS[modality]
-        values = np.stack([hot(part, part.num_inputs - 1)] * 4)
-        values[2] = hot(part, number)
+        values = np.stack([one_high_value(part, part.num_inputs - 1)] * 4)
+        values[2] = one_high_value(part, number)
         picture = self.grid(modality, values)
         height, width = size
         columns = (picture.shape[1] + 3) // (width + 3)
         row, column = divmod(2, columns)
         y, x = row * (height + 3), column * (width + 3)
         tile = picture[y : y + height, x : x + width]
-        assert where(tile, BRIGHT) == place
+        assert bounds(tile, BRIGHT) == place
         other = picture[:height, :width]
-        assert where(other, BRIGHT) != place
+        assert bounds(other, BRIGHT) != place
 
     def test_a_point_is_bright(self):
-        values = np.stack([hot(PARTS["points"], 7), hot(PARTS["points"], 8)])
+        values = np.stack([one_high_value(PARTS["points"], 7), one_high_value(PARTS["points"], 8)])
         picture = self.grid("points", values)
-        boxes = [where(tile, BRIGHT) for tile in (picture[:, :128], picture[:, 131:])]
+        boxes = [bounds(tile, BRIGHT) for tile in (picture[:, :128], picture[:, 131:])]
         assert boxes[0] != boxes[1]
         for top, bottom, left, right in boxes:
             assert (bottom - top, right - left) == (2, 2)
 
     def test_512_latents_are_16_rows_of_32(self):
-        """As in Fig. 3."""
+        """This is the layout of Fig. 3."""
         part = InputGrid("image", (224, 224), (1, 1))
         values = np.broadcast_to(DRAW.normal(size=(1, 50_176)).astype(np.float32), (512, 50_176))
         figure = draw_overview("all", part, None, values, LOGITS, SCALES, num_inputs=50_176)
@@ -211,7 +217,7 @@ class TestOverview:
 
 @pytest.mark.parametrize("modality", PARTS)
 @pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
-def test_nothing_is_cut_off(modality, sizes):
+def test_texts_and_axes_are_within_the_figure(modality, sizes):
     values = DRAW.normal(size=PARTS[modality].num_inputs).astype(np.float32)
     maps = [Map(f"latent {n}: to 1,234", values, LOGITS, LOGITS.limits(values)) for n in range(5)]
     part, inputs = PARTS[modality], INPUTS[modality]
@@ -245,9 +251,9 @@ def test_pictures_are_enlarged_and_reduced_by_whole_factors():
 
 
 def test_an_animation_has_each_frame_and_its_patch():
-    """The hot patch is of time step 2: it is bright in frames 4 and 5 of 8."""
+    """The patch of time step 2 is bright in frames 4 and 5 of 8."""
     part = PARTS["video"]
-    maps = [("latent 0", hot(part, 2 * 16 + 6))]
+    maps = [("latent 0", one_high_value(part, 2 * 16 + 6))]
     gif = Image.open(io.BytesIO(draw_gif("a", part, INPUTS["video"], maps, LOGITS, SCALES)))
     assert gif.n_frames == 8
     bright = []
@@ -269,7 +275,7 @@ def test_a_summary_has_a_small_picture_of_each_modality():
         assert picture.width <= 900
 
 
-def test_a_summary_of_a_network_without_maps():
+def test_a_summary_of_a_network_without_maps_is_an_error():
     resnet = network("folder.py:resnet", dict(image_size=32))
     with pytest.raises(ValueError, match="resnet"):
         summary(resnet, example(resnet), cross_attend=0)

@@ -1,4 +1,4 @@
-"""Simple models against direct calls of scikit-learn, and features against values by hand."""
+"""Compares simple models with direct calls of scikit-learn, and features with values by hand."""
 
 import json
 import tracemalloc
@@ -31,7 +31,7 @@ from tests.processes import finish, run, start
 
 
 def test_digits_against_direct_calls_of_scikit_learn(tmp_path):
-    """Uses the split of perceiver/data/digits.py; its factor of 8 cancels in standardisation."""
+    """Uses the split of perceiver/data/digits.py, whose scale cancels in standardisation."""
     data = load_digits()
     train, held, y, truth = train_test_split(
         data.data, data.target, test_size=360, stratify=data.target, random_state=0
@@ -44,8 +44,8 @@ def test_digits_against_direct_calls_of_scikit_learn(tmp_path):
         360,
         64,
     )
-    near = KNeighborsClassifier(1).fit(train, y).score(held, truth)
-    assert found["nearest neighbour"]["top1"] == pytest.approx(near)
+    nearest = KNeighborsClassifier(1).fit(train, y).score(held, truth)
+    assert found["nearest neighbour"]["top1"] == pytest.approx(nearest)
     strength = float(found["linear"]["note"].removeprefix("C = "))
     model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
     with threadpool_limits(1):
@@ -59,7 +59,7 @@ def test_digits_against_direct_calls_of_scikit_learn(tmp_path):
 
 
 def test_shares_of_points_by_hand():
-    """Cells are 0.25 wide from -1; the first coordinate counts 64, the second 8, the third 1."""
+    """Cells are 0.25 wide, from -1; their strides are 64, 8 and 1."""
     low, high, middle = [-1, -1, -1], [1, 1, 1], [0, 0, 0]  # 1 is in the last cell, 0 in the fifth
     other = [-0.74, -0.76, 0.3]  # cells 1, 0, 5
     points = np.array([[low, high, middle, middle], [other, other, other, high]], np.float32)
@@ -78,9 +78,9 @@ def test_statistics_of_a_spectrogram_by_hand():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_a_tone_is_in_its_band():
-    """10 kHz at 48 kHz: bands are 375 Hz wide. By Parseval the power of a sine of amplitude 1/2 is
-    n/16 at its frequency, over the 480 frequencies of a band of 61,440 samples."""
+def test_power_of_a_tone_by_hand():
+    """Bands are 375 Hz wide and have 480 frequencies of 61,440 samples. By Parseval's theorem, a
+    sine of amplitude 1/2 has the power n/16 at its frequency."""
     time = np.arange(61_440) / 48_000
     tone = np.round(2**14 * np.sin(2 * np.pi * 10_000 * time)).astype(np.int16)
     (found,) = features("audio", tone[None], windows=False)
@@ -113,7 +113,7 @@ def test_features_are_averaged_over_windows_and_joined_over_modalities():
         return {"image": own, "other": own[:, :1] * 10, "label": labels[index]}
 
     split = read_features(Source(5, example, eval_windows=3), ["image", "other"], num_classes=3)
-    # Of example i the windows begin with 6 i, 6 i + 2 and 6 i + 4.
+    # The windows of example i begin with 6 i, 6 i + 2 and 6 i + 4.
     i = 6 * np.arange(5)
     np.testing.assert_array_equal(split.features, np.stack([i + 2, i + 3, 10 * i + 20], axis=1))
     np.testing.assert_array_equal(split.labels, np.eye(3)[[0, 1, 1, 0, 2]])
@@ -121,10 +121,11 @@ def test_features_are_averaged_over_windows_and_joined_over_modalities():
 
 
 def test_nearest_neighbours_weigh_modalities_equally():
-    """Unscaled, the second modality's 1,000 would decide."""
+    """Without scaling, the second modality's 1,000 would dominate."""
     train = LabelledFeatures(np.float32([[0, 0], [2, 1000]]), np.uint8([[1, 0], [0, 1]]), (1, 1))
     scores, _ = nearest_neighbour(train, np.float32([[0.1, 600], [2.1, 400]]))
-    # In deviations, 1 and 500: distances are (0.1, 1.2) to (1.9, 0.8), and (2.1, 0.8) to (0.1, 1.2)
+    # Standard deviations are 1 and 500, so the distances of the first example are (0.1, 1.2) and
+    # (1.9, 0.8), and those of the second (2.1, 0.8) and (0.1, 1.2).
     np.testing.assert_array_equal(scores, [[1, 0], [0, 1]])
 
 
@@ -177,7 +178,7 @@ def test_data_that_does_not_fit_into_memory_is_refused():
 
 
 def test_fitting_takes_four_times_the_features():
-    """The error message says so; NumPy reports its allocations to tracemalloc."""
+    """The error message states this. NumPy reports its allocations to tracemalloc."""
     draw = np.random.default_rng(0)
     features = draw.normal(size=(1000, 2000)).astype(np.float32)
     features[:, 0] += 4 * (np.arange(1000) % 2)
@@ -189,7 +190,7 @@ def test_fitting_takes_four_times_the_features():
     assert 3.5 < (features.nbytes + most) / features.nbytes < 4.2
 
 
-def test_mistakes_are_errors_of_one_line(tmp_path):
+def test_a_user_error_is_one_line(tmp_path):
     for arguments, message in (
         (["--config=configs/folder.py", f"--config.data.dir={tmp_path}/none"], f"{tmp_path}/none"),
         (["--config=configs/digits.py", "--config.train.loss=sigmoid"], "label_smoothing"),
@@ -202,8 +203,8 @@ def test_mistakes_are_errors_of_one_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_real_clouds(real_data):
-    """Shares of cells classify ModelNet10 far better than its largest class, 11%."""
+def test_real_clouds_are_classified(real_data):
+    """Shares of cells classify ModelNet10 well; its largest class has 11% of examples."""
     out, _ = run(
         "simple_models",
         "--config=configs/modelnet40.py:small",

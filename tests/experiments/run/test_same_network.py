@@ -1,4 +1,4 @@
-"""A workdir's checkpoints and a config: networks of the same arrays are not the same network."""
+"""Compares the network of a workdir's checkpoints with a config, beyond shapes of arrays."""
 
 import json
 import shutil
@@ -12,16 +12,16 @@ from tests.processes import TINY, run
 
 
 @pytest.fixture
-def trained(tmp_path):
-    """A workdir as a run leaves it, and its config."""
+def finished_run(tmp_path):
+    """The workdir of a run with checkpoints, and its config."""
     config = load_config("configs/audioset.py:mel_video")
     write_run(tmp_path, config, parameters=1, class_names=["a", "b"])
     (tmp_path / "checkpoints" / "10").mkdir(parents=True)
     return tmp_path, config
 
 
-def test_the_same_and_what_changes_training_or_arithmetic_alone(trained):
-    workdir, config = trained
+def test_changes_of_training_or_arithmetic_are_accepted(finished_run):
+    workdir, config = finished_run
     check_same_network(workdir, config)
     config.model.dtype = "bfloat16"
     config.model.remat = "block"
@@ -32,38 +32,38 @@ def test_the_same_and_what_changes_training_or_arithmetic_alone(trained):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("permutation", "fixed", "config.model.permutation=fixed, but"),
         ("self_heads", 4, "was trained with 8; take that value or another workdir"),
         ("inputs.video.patch", (2, 4, 4), "config.model.inputs.video.patch=[2, 4, 4], but"),
     ],
 )
-def test_another_network(trained, key, value, said):
-    workdir, config = trained
+def test_another_network_is_an_error(finished_run, key, value, message):
+    workdir, config = finished_run
     config.update_from_flattened_dict({f"model.{key}": value})
     with pytest.raises(InputError) as refused:
         check_same_network(workdir, config)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_without_checkpoints_any_network_may_begin(tmp_path):
+def test_without_checkpoints_any_network_is_accepted(tmp_path):
     config = load_config("configs/digits.py")
     write_run(tmp_path, config, parameters=1, class_names=["a", "b"])
     config.model.num_latents = 5
     check_same_network(tmp_path, config)
 
 
-def test_a_damaged_config(trained):
-    workdir, config = trained
+def test_a_damaged_config_is_an_error(finished_run):
+    workdir, config = finished_run
     for text in ("{", "[1]", json.dumps({"config": 3})):
         (workdir / "config.json").write_text(text)
         with pytest.raises(InputError, match=r"config\.json is damaged; remove it"):
             check_same_network(workdir, config)
 
 
-def test_both_programs_refuse_it(tmp_path, tiny_run):
-    """By a network whose arrays are the same: other figures would come of it, silently."""
+def test_train_and_evaluate_refuse_another_network(tmp_path, tiny_run):
+    """The arrays of both networks have the same shapes, so results would differ silently."""
     shutil.copytree(tiny_run, tmp_path / "run")
     for main in ("train", "evaluate"):
         other = [*TINY, f"--workdir={tmp_path}/run", "--config.model.permutation=random"]

@@ -1,4 +1,4 @@
-"""`python -m experiments.attention_maps` as users start it."""
+"""Runs `python -m experiments.attention_maps`."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def pictures(out):
 
 
 def test_all_latents_of_an_example(digits, tmp_path):
-    """The pixels have the colours of logits from NumPy, for the first digit of the evaluation."""
+    """Pixels have the colours of logits from NumPy, for the first example of evaluation."""
     classifier, file = digits
     maps = tmp_path / "new" / "maps"
     arguments = [f"--workdir={file}", "--example=0", "--cross_attends=2", f"--out={maps}"]
@@ -36,7 +36,7 @@ def test_all_latents_of_an_example(digits, tmp_path):
     assert pictures(out) == [f"{maps}/cross_attend_2_image_{name}" for name in names]
     assert len(list(maps.iterdir())) == 3
 
-    # 6 maps of 8 x 8 inputs, each 16 pixels large, 3 pixels apart: 3 columns, from the corner.
+    # 6 maps of 8 x 8 inputs of 16 x 16 pixels, with gaps of 3 pixels, in 3 columns.
     shown = np.asarray(Image.open(maps / f"cross_attend_2_image_{names[1]}").convert("RGB"))
     top = len(shown) - 12 - 2 * 128 - 3
     tiles = [
@@ -84,11 +84,14 @@ def test_sound_and_video_of_a_clip(files, tmp_path):
     assert Image.open(tmp_path / "maps" / "latent_1_video_after_softmax.gif").n_frames == 4
 
 
-MISTAKES = {
-    "nothing to show": ([], "give either --input=FILE or --example=NUMBER"),
-    "two things to show": (["--example=0", "--input=a.png"], "give either --input"),
-    "no number": (["--example=0", "--latents=1,x"], "--latents=1,x is not a list of whole numbers"),
-    "a file for a folder": (["--example=0", "--out={tmp}/file/maps"], "{tmp}/file/maps can't be"),
+USER_ERRORS = {
+    "no input": ([], "give either --input=FILE or --example=NUMBER"),
+    "two inputs": (["--example=0", "--input=a.png"], "give either --input"),
+    "not a number": (
+        ["--example=0", "--latents=1,x"],
+        "--latents=1,x is not a list of whole numbers",
+    ),
+    "a file as folder": (["--example=0", "--out={tmp}/file/maps"], "{tmp}/file/maps can't be"),
     "no such run": (["--example=0", "--workdir={tmp}/none"], "{tmp}/none"),
     "no such cross-attend": (
         ["--example=0", "--cross_attends=1,0"],
@@ -107,23 +110,23 @@ MISTAKES = {
 }
 
 
-def mistakes():
-    """Yields the mistakes, marked as slow if they are found only after data is loaded."""
-    for name in MISTAKES:
+def user_errors():
+    """Yields the names of errors, marked as slow if found only after data is loaded."""
+    for name in USER_ERRORS:
         marks = [pytest.mark.slow] if name in ("no such example", "no such file") else []
         yield pytest.param(name, marks=marks)
 
 
-@pytest.mark.parametrize("name", list(mistakes()))
-def test_a_mistake_is_an_error_of_one_line(name, digits, tmp_path):
-    given, message = MISTAKES[name]
+@pytest.mark.parametrize("name", list(user_errors()))
+def test_a_user_error_is_one_line(name, digits, tmp_path):
+    arguments, message = USER_ERRORS[name]
     (tmp_path / "file").touch()
     if name == "a baseline":
         resnet = network("folder.py:resnet", dict(image_size=32))
         write_safetensors(resnet, tmp_path / "resnet.safetensors")
-    given = [argument.format(tmp=tmp_path) for argument in given]
+    arguments = [argument.format(tmp=tmp_path) for argument in arguments]
     usual = [f"--workdir={digits[1]}", f"--out={tmp_path}/maps"]
-    _, err = finish(start("attention_maps", *usual, *given), status=2)
+    _, err = finish(start("attention_maps", *usual, *arguments), status=2)
     (line,) = [x for x in err.splitlines() if x.startswith("error: ")]
     assert message.format(tmp=tmp_path) in line
     assert "Traceback" not in err

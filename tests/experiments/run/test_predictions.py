@@ -1,4 +1,4 @@
-"""What is kept of each example in evaluation, against NumPy; on many devices; and its file."""
+"""Compares the predictions of evaluation with NumPy, on several devices and in their file."""
 
 import json
 
@@ -23,7 +23,7 @@ E, CLASSES = 23, 12
 
 
 def scores(classes=CLASSES):
-    """Logits float64 [E, classes], label [E] and labels [E, classes]."""
+    """Returns logits float64 [E, classes], label [E] and labels [E, classes]."""
     draw = np.random.default_rng(0)
     labels = (draw.random((E, classes)) < 0.2).astype(np.uint8)
     labels[:, 3] = 0  # a class without positives
@@ -32,11 +32,11 @@ def scores(classes=CLASSES):
 
 
 def evaluated(loss, logits, *, batch_size=4, **labels):
-    """Results and predictions of a network that gives these logits."""
+    """Returns results and predictions of a network with these logits."""
 
     def example(index, seed):
-        of_one = {name: tf.gather(tf.constant(value), index) for name, value in labels.items()}
-        return {"points": tf.gather(tf.constant(np.float32(logits)), index), **of_one}
+        targets = {name: tf.gather(tf.constant(value), index) for name, value in labels.items()}
+        return {"points": tf.gather(tf.constant(np.float32(logits)), index), **targets}
 
     devices = DataParallel()
     evaluate = Evaluator(
@@ -46,7 +46,7 @@ def evaluated(loss, logits, *, batch_size=4, **labels):
         devices,
         batch_size,
     )
-    return evaluate.with_predictions(devices.replicate({"one": np.float32(1)}))
+    return evaluate(devices.replicate({"one": np.float32(1)}))
 
 
 def softmax(x):
@@ -69,8 +69,8 @@ def test_one_label_against_numpy(classes):
     assert results["top1"] == pytest.approx((p.argmax(axis=1) == label).mean())
 
 
-def test_of_equals_the_label_is_last_and_a_score_that_is_no_number_is_wrong():
-    """As the top-1 accuracy counts them."""
+def test_among_equal_scores_the_label_is_last_and_nan_is_wrong():
+    """The top-1 accuracy counts them in the same way."""
     logits = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [2.0, 1.0, 0.0], [np.nan, 1.0, 0.0]])
     results, found = evaluated("softmax", logits, label=np.int32([0, 1, 0, 1]))
     assert found.classes[:3].tolist() == [[1, 0, 2], [0, 1, 2], [0, 1, 2]]
@@ -100,7 +100,7 @@ def test_many_labels_against_numpy():
     assert results["mAP"] == pytest.approx(np.nanmean(found.average_precision))
 
 
-# As `evaluated`, in one of several processes; prints what it found.
+# Calls `evaluated` in one of several processes and prints the predictions.
 PROGRAM = """
 import json, sys
 import jax
@@ -109,7 +109,7 @@ import numpy as np
 index, count, address = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 if count > 1:
     jax.distributed.initialize(address, count, index)
-from tests.experiments.test_predictions import evaluated, scores
+from tests.experiments.run.test_predictions import evaluated, scores
 
 logits, label, labels = scores()
 _, one = evaluated("softmax", logits, batch_size=6, label=np.int32(label))
@@ -121,13 +121,13 @@ print("found", json.dumps({name: np.asarray(x).tolist() for name, x in found.ite
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
-def test_every_example_once_on_the_devices_of_all_processes(count):
+def test_processes_count_every_example_once(count):
     processes = on_four_devices(PROGRAM, count)
     logits, label, labels = scores()
     _, one = evaluated("softmax", logits, label=np.int32(label))
     _, many = evaluated("sigmoid", logits, labels=labels)
     expected = {**one._asdict(), **{f"many_{k}": v for k, v in many._asdict().items()}}
-    for process in processes:  # the same in all
+    for process in processes:  # all have the same predictions
         out, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
         found = json.loads(out.partition("found ")[2])
@@ -137,10 +137,10 @@ def test_every_example_once_on_the_devices_of_all_processes(count):
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
-def test_what_is_written_is_read(loss, tmp_path):
+def test_written_predictions_are_read_unchanged(loss, tmp_path):
     logits, label, labels = scores()
-    given = {"label": np.int32(label)} if loss == "softmax" else {"labels": labels}
-    _, found = evaluated(loss, logits, **given)
+    targets = {"label": np.int32(label)} if loss == "softmax" else {"labels": labels}
+    _, found = evaluated(loss, logits, **targets)
     assert predictions.read(tmp_path) is None
     predictions.write(tmp_path, 7, "held_out", found)
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.npz"]
@@ -183,10 +183,10 @@ def test_a_damaged_file_is_named(name, tmp_path):
     predictions.write(tmp_path, 7, "eval", evaluated("softmax", logits, label=np.int32(label))[1])
     path = tmp_path / "predictions.npz"
     if name in DAMAGED:
-        change, said = DAMAGED[name]
+        change, message = DAMAGED[name]
         path.write_bytes(change(path.read_bytes()))
     else:
-        change, said = CHANGED[name]
+        change, message = CHANGED[name]
         with np.load(path) as file:
             arrays = dict(file)
         change(arrays)
@@ -194,13 +194,13 @@ def test_a_damaged_file_is_named(name, tmp_path):
     with pytest.raises(InputError) as caught:
         predictions.read(tmp_path)
     assert str(path) in str(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
-def test_training_and_evaluation_write_the_same(tmp_path):
-    """And their top-1 accuracy is that of eval.json; the part that was set apart says so."""
+def test_train_and_evaluate_write_predictions(tmp_path):
+    """Their top-1 accuracy is that of eval.json, and they name the split."""
     arguments = [*TINY, f"--workdir={tmp_path}", "--config.data.held_out=0.2"]
     run("train", *arguments)
     saved = predictions.read(tmp_path)

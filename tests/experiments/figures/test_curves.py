@@ -1,4 +1,4 @@
-"""Pictures of curves are written whole and show the metrics that were logged."""
+"""Curves show the logged metrics, and their pictures are written completely."""
 
 import io
 
@@ -16,7 +16,7 @@ from perceiver.training.logging.metrics import MetricLog, read_metrics
 
 @pytest.fixture
 def figures(monkeypatch):
-    """The figures that are drawn."""
+    """A list of the drawn figures."""
     drawn = []
 
     class RecordedFigure(Figure):
@@ -35,7 +35,7 @@ def log(workdir, *writes):
 
 
 def panels(figure):
-    """{title: {first word of the label: (steps, values)}}."""
+    """Returns {title: {label up to the first comma: (steps, values)}}."""
     return {
         axes.get_title(loc="left"): {
             line.get_label().split(",")[0]: line.get_data()
@@ -46,7 +46,7 @@ def panels(figure):
     }
 
 
-def test_three_panels_of_what_was_logged(tmp_path, figures):
+def test_panels_show_the_logged_metrics(tmp_path, figures):
     log(
         tmp_path,
         (10, "train", {"loss": 2.0, "top1": 0.1, "learning_rate": 1e-3}),
@@ -67,7 +67,7 @@ def test_three_panels_of_what_was_logged(tmp_path, figures):
     np.testing.assert_array_equal(shown["Learning rate"]["train"], [[10, 20], [1e-3, 1e-4]])
 
 
-def test_one_point_without_evaluation_or_accuracy(tmp_path, figures):
+def test_missing_metrics_are_marked_in_their_panels(tmp_path, figures):
     log(tmp_path, (1, "train", {"loss": float("nan")}))
     draw_curves(tmp_path, tmp_path / "other.png")
     assert imread(tmp_path / "other.png").size
@@ -77,7 +77,7 @@ def test_one_point_without_evaluation_or_accuracy(tmp_path, figures):
     assert [text.get_text() for text in figures[0].axes[1].texts] == ["not logged"]
 
 
-def test_many_points_get_a_running_mean(tmp_path, figures):
+def test_many_points_have_a_running_mean(tmp_path, figures):
     steps = np.arange(1, 401)
     noise = np.random.default_rng(0).normal(size=400)
     log(tmp_path, *((s, "train", {"loss": 3 + n}) for s, n in zip(steps, noise, strict=True)))
@@ -89,7 +89,7 @@ def test_many_points_get_a_running_mean(tmp_path, figures):
     np.testing.assert_allclose(mean.get_xdata(), np.arange(4.5, 397))
 
 
-def test_the_picture_is_replaced_whole(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     log(tmp_path, (1, "train", {"loss": 1.0}))
     (tmp_path / "curves.png").write_bytes(b"old")
 
@@ -106,7 +106,7 @@ def test_the_picture_is_replaced_whole(tmp_path, monkeypatch):
     assert imread(io.BytesIO((tmp_path / "curves.png").read_bytes())).size
 
 
-def test_missing_metrics_are_an_error(tmp_path):
+def test_a_run_without_metrics_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="working directory"):
         draw_curves(tmp_path)
     MetricLog(tmp_path, resume_step=0).close()
@@ -118,7 +118,7 @@ def test_missing_metrics_are_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("steps", "expected"), [([1], ["1"]), ([1, 2], ["1", "2"]), ([0, 2_000_000], ["0", "1M", "2M"])]
 )
-def test_steps_are_whole(tmp_path, figures, steps, expected):
+def test_ticks_are_whole_steps(tmp_path, figures, steps, expected):
     log(tmp_path, *((step, "train", {"loss": 1.0}) for step in steps))
     draw_curves(tmp_path)
     axes = figures[0].axes[-1]
@@ -143,7 +143,7 @@ def run_of(folder, name, *writes):
     return read_metrics(folder / name)
 
 
-def test_runs_are_drawn_over_each_other(tmp_path, figures):
+def test_runs_share_panels(tmp_path, figures):
     noise = np.random.default_rng(0).normal(size=400)
     noisy = [(s + 1, "train", {"loss": 3 + n}) for s, n in enumerate(noise)]
     runs = {
@@ -193,8 +193,8 @@ def test_each_metric_has_its_own_panel(tmp_path, figures):
     np.testing.assert_array_equal(shown["Mean average precision, evaluation"]["a"], [[1], [0.25]])
     assert [text.get_text() for text in figures[0].axes[1].texts] == ["not logged"]
     test = run_of(tmp_path, "b", (1, "eval", {"loss": 1.0, "top1": 0.5}))
-    apart = run_of(tmp_path, "c", (2, "eval", {"loss": 1.0, "top1": 0.75}))
-    draw_comparison({"a": sounds, "b": test, "c": apart}, tmp_path / "all.png", held_out=["c"])
+    held_out = run_of(tmp_path, "c", (2, "eval", {"loss": 1.0, "top1": 0.75}))
+    draw_comparison({"a": sounds, "b": test, "c": held_out}, tmp_path / "all.png", held_out=["c"])
     shown = panels(figures[1])
     assert {title: list(lines) for title, lines in shown.items()} == {
         "Mean average precision, evaluation": ["a"],
@@ -205,7 +205,7 @@ def test_each_metric_has_its_own_panel(tmp_path, figures):
     }
 
 
-def test_the_legend_shows_special_characters_as_they_are(tmp_path, figures):
+def test_the_legend_shows_special_characters_unchanged(tmp_path, figures):
     names = ["_hidden", "$\\frac{$", "-x; $(touch y)", "a" * 99 + "b" * 99]
     drawn = {name: [{"step": 1, "split": "train", "loss": 1.0}] for name in names}
     draw_comparison(drawn, tmp_path / "names.png")
@@ -234,7 +234,7 @@ TO_XYZ = [
 
 
 def lab(colour, eye):
-    """CIE L*a*b* of a colour as an eye perceives it."""
+    """Returns CIE L*a*b* of a colour as an eye perceives it."""
     rgb = np.asarray(to_rgb(colour))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     perceived = np.clip(eye @ linear, 0, 1)
@@ -243,14 +243,14 @@ def lab(colour, eye):
 
 
 @pytest.mark.parametrize("eye", [np.eye(3), PROTANOPIA, DEUTERANOPIA])
-def test_colour_blind_eyes_tell_runs_apart(tmp_path, figures, eye):
-    """A difference of 2.3 is the smallest visible one between colours that touch."""
+def test_colour_blind_eyes_distinguish_runs(tmp_path, figures, eye):
+    """Adjacent colours can be distinguished from a difference of 2.3."""
     runs = {f"run {i}": [{"step": 1, "split": "train", "loss": 1.0}] for i in range(MOST_RUNS)}
     draw_comparison(runs, tmp_path / "all.png")
     lines = figures[0].legends[0].get_lines()
-    looks = [(line.get_color(), line.get_linestyle()) for line in lines]
-    assert len(set(looks)) == MOST_RUNS
-    colours = sorted({colour for colour, _ in looks})
+    styles = [(line.get_color(), line.get_linestyle()) for line in lines]
+    assert len(set(styles)) == MOST_RUNS
+    colours = sorted({colour for colour, _ in styles})
     for i, one in enumerate(colours):
         for other in colours[:i]:
             assert np.linalg.norm(lab(one, eye) - lab(other, eye)) > 4 * 2.3

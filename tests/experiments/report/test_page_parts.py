@@ -1,4 +1,4 @@
-"""Parts of the web page: choice of examples, counts (against sklearn) and charts."""
+"""Parts of the web page: choice of examples, counts (compared with sklearn) and charts."""
 
 import io
 import re
@@ -12,10 +12,10 @@ from experiments.figures.contact_sheets import Scales
 from experiments.report import charts, elements, examples, results
 from experiments.run import predictions
 from perceiver.training.logging.metric_kinds import LEARNING_RATE, LOSS, TOP1
-from tests.experiments.report_runs import one_label
+from tests.experiments.report.runs import one_label
 
 
-def test_the_confusion_matrix_against_sklearn():
+def test_confusion_matrix_against_sklearn():
     draw = np.random.default_rng(0)
     label, predicted = draw.integers(7, size=(2, 500))
     found = one_label(label, predicted)
@@ -31,7 +31,7 @@ def test_the_confusion_matrix_against_sklearn():
 def test_many_classes_are_shown_as_confused_pairs():
     label = np.repeat(np.arange(60), 4)
     predicted = label.copy()
-    predicted[8:11] = 59  # three of the four of class 2
+    predicted[8:11] = 59  # three of the four examples of class 2
     predicted[0] = 1
     found = one_label(label, predicted, k=5)
     heading, content = results.classes(found, results.Names(()))
@@ -45,7 +45,7 @@ def test_many_classes_are_shown_as_confused_pairs():
 
 
 def many_labels():
-    """Three examples of 4 classes with the two likeliest classes; the second has no label."""
+    """Returns predictions of 3 examples with their 2 most likely of 4 classes."""
     return predictions.ManyLabels(
         index=np.arange(3, dtype=np.int32),
         classes=np.array([[1, 0], [2, 3], [3, 1]], np.int32),
@@ -57,7 +57,7 @@ def many_labels():
     )
 
 
-def test_losses_by_hand_and_the_examples_chosen_by_them():
+def test_losses_and_chosen_examples_by_hand():
     found = one_label([0, 0, 1, 2], [0, 1, 1, 0], probability=0.5)
     np.testing.assert_allclose(examples.losses(found), -np.log([0.5, 0.25, 0.5, 0.25]))
     assert examples.choose(found) == ([0, 2], [3, 1])
@@ -66,7 +66,7 @@ def test_losses_by_hand_and_the_examples_chosen_by_them():
     assert examples.choose(broken) == ([0], [2, 3, 1])
     many = many_labels()
     by_hand = [
-        -np.log(0.9) - np.log(1 - 0.5),  # its class, and the other likely class
+        -np.log(0.9) - np.log(1 - 0.5),  # its label, and the other likely class
         -2 * np.log(1 - 0.1),
         -np.log(0.2) - np.log(0.8) - np.log(1 - 0.4),
     ]
@@ -93,8 +93,8 @@ def test_average_precisions_of_several_labels():
     assert shown[2] == [str(i) for i in range(30)]
 
 
-def test_a_chart_has_its_points_where_they_belong():
-    """A value of 0.25 is a quarter up between 0 and 1; a NaN makes a gap."""
+def test_positions_of_points_in_a_chart():
+    """The points have linear positions, and NaN makes a gap."""
     points = [(0, 0.0), (50, 1.0), (75, float("nan")), (100, 0.25)]
     svg = charts.chart("Top-1", [charts.Curve("a <b>", points, 0, "eval")], TOP1)
     places = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*><title>', svg)
@@ -107,7 +107,7 @@ def test_a_chart_has_its_points_where_they_belong():
     assert "ends at 25.00%" in svg
 
 
-def test_a_chart_of_values_far_apart_is_logarithmic_but_not_for_the_end_of_a_cosine():
+def test_charts_of_decaying_values_are_logarithmic_except_for_a_cosine():
     step = np.arange(101)
     decay = 10.0 ** -(step // 25)
     cosine = (1 + np.cos(np.pi * np.minimum(step, 99.99) / 100)) / 2
@@ -145,7 +145,7 @@ def test_a_long_noisy_line_is_drawn_as_a_running_mean_of_few_points():
         ("video", (16, 32, 32, 3), np.uint8),
     ],
 )
-def test_an_input_of_every_modality_is_drawn(name, shape, dtype):
+def test_inputs_of_every_modality_are_drawn(name, shape, dtype):
     draw = np.random.default_rng(0)
     array = draw.uniform(-1, 1, shape) if name == "points" else draw.integers(0, 255, shape)
     data = examples.draw_input(name, array.astype(dtype), Scales(48_000, 25, mel_hop=480))

@@ -1,4 +1,4 @@
-"""What a config asks for and can't be had: refused by name, with one look at the data at most."""
+"""Impossible configs, and data that does not fit a config, are refused by name."""
 
 import pytest
 from ml_collections import ConfigDict
@@ -19,7 +19,7 @@ DIGITS, MEL, VIDEO, POINTS, BOTH, RESNET, VIT = (
     "configs/modelnet40.py:small_vit",
 )
 
-# Config, a key and its value, and what the line must say.
+# Config, key, value, and a part of the error.
 REFUSED = [
     (DIGITS, "train.batch_size", 0, "config.train.batch_size=0; give at least 1"),
     (DIGITS, "train.accumulate", 0, "config.train.accumulate=0; give at least 1"),
@@ -61,18 +61,18 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "key", "value", "said"), REFUSED, ids=str)
-def test_values_that_nothing_can_be_made_of(spec, key, value, said):
+@pytest.mark.parametrize(("spec", "key", "value", "message"), REFUSED, ids=str)
+def test_an_invalid_value_is_an_error(spec, key, value, message):
     config = load_config(spec)
     with config.ignore_type():
         config.update_from_flattened_dict({key: value})
     with pytest.raises(InputError) as refused:
         from_config(config)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize("permutation", ["fixed", "random"])
-def test_a_seed_of_a_permutation_is_named(permutation):
+def test_a_negative_permutation_seed_is_an_error(permutation):
     config = load_config(DIGITS)
     config.model.permutation, config.model.permutation_seed = permutation, -1
     with pytest.raises(InputError, match="permutation_seed is -1"):
@@ -80,7 +80,7 @@ def test_a_seed_of_a_permutation_is_named(permutation):
 
 
 @pytest.mark.parametrize("seed", [-(2**63), 2**63 - 1])
-def test_the_last_seeds_that_are_64_bits_long(seed):
+def test_the_smallest_and_largest_64_bit_seeds_work(seed):
     config = load_config(DIGITS)
     config.train.seed = seed
     assert int(from_config(config, num_examples=1437).initial_state().step) == 0
@@ -88,8 +88,8 @@ def test_the_last_seeds_that_are_64_bits_long(seed):
     assert len(next(training_batches(config, source, batch_size=3))["label"]) == 3
 
 
-def test_a_config_without_the_sizes_of_its_inputs():
-    """One's own, put together from those of two modalities."""
+def test_a_config_without_sizes_of_its_inputs_is_an_error():
+    """The config combines the configs of two modalities."""
     config = load_config(DIGITS)
     config.model.inputs = ConfigDict({"spectrogram": load_config(MEL).model.inputs.spectrogram})
     with pytest.raises(InputError, match=r"config\.data has no clip_frames, .* for spectrogram"):
@@ -97,7 +97,7 @@ def test_a_config_without_the_sizes_of_its_inputs():
 
 
 def data(windows=0, **shapes):
-    """A data set of zeros that can't be read but for its first example."""
+    """Returns a data set of zeros of which only the first example can be read."""
 
     def example(index, seed):
         del seed
@@ -112,7 +112,7 @@ def data(windows=0, **shapes):
 LABEL = ([], tf.int32)
 
 
-def test_data_that_fit():
+def test_fitting_data_is_accepted():
     fitting = data(image=([8, 8, 1], tf.uint8), label=LABEL)
     check_data(from_config(load_config(DIGITS)), fitting)
     windows = data(4, spectrogram=([4, 60, 80], tf.float16), label=LABEL)
@@ -120,7 +120,7 @@ def test_data_that_fit():
 
 
 @pytest.mark.parametrize(
-    ("spec", "given", "loss", "said"),
+    ("spec", "features", "loss", "message"),
     [
         (
             DIGITS,
@@ -154,9 +154,9 @@ def test_data_that_fit():
         ),
     ],
 )
-def test_data_that_the_network_or_the_loss_does_not_take(spec, given, loss, said):
+def test_data_that_does_not_fit_network_or_loss_is_an_error(spec, features, loss, message):
     config = load_config(spec)
     config.train.loss, config.train.label_smoothing = loss, 0.0
     with pytest.raises(InputError) as refused:
-        check_data(from_config(config), data(**given))
-    assert said in str(refused.value)
+        check_data(from_config(config), data(**features))
+    assert message in str(refused.value)

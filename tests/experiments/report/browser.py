@@ -1,4 +1,4 @@
-"""A real browser without a window or a network, and checks that every page must pass."""
+"""A headless browser without network access, and checks for every page."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ PHONE, DESKTOP = 390, 1440  # pixels
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium; machines of continuous integration must have it."""
+    """Chromium. Without it, tests are skipped, and fail in continuous integration."""
     found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
     path = next(filter(None, found), None)
     if path is None:
@@ -26,20 +26,20 @@ def browser():
         browser.close()
 
 
-def opened(browser, path, width=DESKTOP):
+def open_page(browser, path, width=DESKTOP):
     """Opens a file as a page of the given width, checks it, and returns it."""
     context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
     page = context.new_page()
-    wrong = []
-    page.on("console", lambda message: wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("requestfailed", lambda request: wrong.append(request.url))
-    page.on("dialog", lambda dialog: wrong.append(dialog.message))
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    errors = []
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("requestfailed", lambda request: errors.append(request.url))
+    page.on("dialog", lambda dialog: errors.append(dialog.message))
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(path.absolute().as_uri())
-    assert wrong == []
-    assert [url for url in asked if not url.startswith("data:")] == [path.absolute().as_uri()]
+    assert errors == []
+    assert [url for url in requests if not url.startswith("data:")] == [path.absolute().as_uri()]
     broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth || !i.alt).length"
     assert page.evaluate(broken) == 0
     for summary in page.query_selector_all("details > summary"):
@@ -58,5 +58,5 @@ def opened(browser, path, width=DESKTOP):
     )
     assert levels[0] == 1
     assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
-    assert wrong == []
+    assert errors == []
     return page

@@ -1,4 +1,4 @@
-"""The printed rows of the paper and the variants that name them."""
+"""Compares the printed rows of the paper with the variants that reference them."""
 
 import collections
 
@@ -92,7 +92,7 @@ def test_every_trained_row_is_listed_in_the_printed_order():
     assert found == TABLES
 
 
-def test_every_row_that_a_variant_names_is_printed():
+def test_rows_of_variants_are_printed_rows():
     """A misspelt row in a table VARIANTS fails this test."""
     named = [(table, row) for _, record in all_variants() for table, row in record.rows.items()]
     assert len(named) == len(set(named))
@@ -117,13 +117,13 @@ def test_rows_from_the_literature():
 
 
 @pytest.mark.parametrize(("name", "table", "metric", "value"), BY_HAND)
-def test_by_hand(name, table, metric, value):
+def test_rows_by_hand(name, table, metric, value):
     assert (table, metric, value) in [(row.table, row.metric, row.value) for row in ROWS[name]]
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if "imagenet" in name])
-def test_the_config_is_what_the_row_says(name):
-    """The name of a row agrees with the config's values."""
+def test_an_imagenet_config_agrees_with_its_rows(name):
+    """Compares the name of a row with the values of the config."""
     model = CONFIGS[name].model
     for row in ROWS[name]:
         assert (model.permutation == "fixed") == row.row.endswith("permuted")
@@ -147,7 +147,7 @@ def test_the_config_is_what_the_row_says(name):
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if "audioset" in name])
-def test_an_audioset_config_is_what_its_row_says(name):
+def test_an_audioset_config_agrees_with_its_row(name):
     model = CONFIGS[name].model
     (row,) = ROWS[name]
     wanted = {
@@ -183,7 +183,7 @@ def test_receptive_field(name, pixels):
 
 
 def test_another_network_does_not_agree():
-    """ImageNet's network with 1% more parameters and FLOPs does not."""
+    """The network has 1% more parameters and FLOPs than that of ImageNet."""
     config = CONFIGS["configs/imagenet.py"]
     sizes = {}
     for row in ROWS["configs/imagenet.py"]:
@@ -214,5 +214,5 @@ def test_in_words(name, words):
     assert in_words(ROWS[name]) == words
 
 
-def test_nothing_in_words():
+def test_no_rows_in_words():
     assert in_words([]) == ""

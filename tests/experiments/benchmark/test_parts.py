@@ -1,4 +1,4 @@
-"""The parts of the benchmarks: what is timed, the forms of it, and the measures themselves."""
+"""The parts of the benchmarks: programs, variants, measurements and tables."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ import pytest
 from experiments.benchmark import measures, programs, scaling, tables
 from experiments.benchmark.variants import Variant, variants
 from experiments.cli.config_files import load_config
+from experiments.run.from_config import from_config
 from perceiver.errors import InputError
 
 SIZES = dict(num_latents=4, latent_channels=8, self_heads=2, self_attends_per_tower=1)
@@ -24,7 +25,7 @@ def tiny(name):
 
 
 def fused():
-    """Sound and video, a few of each."""
+    """Returns a small config with sound and video."""
     config = tiny("audioset.py:sound_video")
     config.data.clip_frames, config.data.image_size = 2, 16
     config.model.num_cross_attends = config.model.num_towers = 2
@@ -34,20 +35,20 @@ def fused():
 @pytest.mark.parametrize(
     "make", [lambda: tiny("digits.py"), pytest.param(fused, marks=pytest.mark.slow)]
 )
-def test_both_forms_compute_the_same(make):
+def test_variants_compute_the_same(make):
     own, plain = (programs.forward(variant, 2)() for variant in variants(make(), "plain"))
     assert own.shape[:2] == (1, 2)
-    assert np.abs(own).max() > 1e-3  # the head is not at zero
+    assert np.abs(own).max() > 1e-3  # the head is not zero
     np.testing.assert_allclose(plain, own, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
-def test_steps_start_from_the_state_of_the_last():
-    """Learning one batch by heart, and both forms alike."""
+def test_steps_continue_from_the_last_state():
+    """The losses of one batch decrease, equally in both variants."""
     own, plain = (programs.step(variant, 4) for variant in variants(tiny("digits.py"), "plain"))
     losses = np.asarray([[float(p()["loss"][0]) for p in (own, plain)] for _ in range(15)])
     np.testing.assert_allclose(losses[:3, 0], losses[:3, 1], rtol=1e-4)
-    assert losses[0, 0] == pytest.approx(np.log(10), abs=1e-3)  # a head at zero
+    assert losses[0, 0] == pytest.approx(np.log(10), abs=1e-3)  # the head starts at zero
     assert losses[-1, 0] < 0.9 * losses[0, 0]
 
 
@@ -62,55 +63,58 @@ def test_the_gradient_is_that_of_the_sum_of_squares():
 
 
 @pytest.mark.parametrize(
-    ("config", "kind", "taken"),
+    ("config", "kind", "expected"),
     [
-        ("digits.py", "step", 64),  # the config's own
+        ("digits.py", "step", 64),  # the config's batch size
         ("digits.py", "forward", 360),
-        ("imagenet.py", "forward", 1),  # 0.7 TFLOPs each, of at most 1
+        ("imagenet.py", "forward", 1),  # 0.7 TFLOPs per example, at most 1
         ("imagenet.py", "step", 1),
         ("imagenet.py:ablation", "forward", 8),  # 0.08
     ],
 )
-def test_batches_that_a_cpu_takes(config, kind, taken):
-    assert programs.batch_size(load_config(f"configs/{config}"), kind, None) == taken
-    assert programs.batch_size(load_config(f"configs/{config}"), kind, 3) == 3
+def test_batch_sizes_on_a_cpu(config, kind, expected):
+    experiment = from_config(load_config(f"configs/{config}"))
+    assert programs.batch_size(experiment, kind, None) == expected
+    assert programs.batch_size(experiment, kind, 3) == 3
 
 
 def test_a_step_has_three_times_the_forward_pass():
-    """707.2 GFLOPs: printed in Table 5 for the ImageNet network."""
-    config = load_config("configs/imagenet.py")
-    assert programs.flops(config, "forward") == pytest.approx(707.2e9, rel=1e-3)
-    assert programs.flops(config, "step") == 3 * programs.flops(config, "forward")
+    """The paper prints 707.2 GFLOPs for the ImageNet network (Table 5)."""
+    experiment = from_config(load_config("configs/imagenet.py"))
+    assert programs.flops(experiment, "forward") == pytest.approx(707.2e9, rel=1e-3)
+    assert programs.flops(experiment, "step") == 3 * programs.flops(experiment, "forward")
 
 
 def test_a_batch_must_divide_among_parts():
     config = tiny("digits.py")
     config.train.accumulate = 4
+    experiment = from_config(config)
     with pytest.raises(InputError, match=r"--batch=6 .* times 4 parts; take a multiple of 4"):
-        programs.batch_size(config, "step", 6)
-    assert programs.batch_size(config, "forward", 6) == 6
+        programs.batch_size(experiment, "step", 6)
+    assert programs.batch_size(experiment, "forward", 6) == 6
 
 
 def test_inputs_fill_their_range():
-    batch = programs.inputs(fused(), 3)
+    batch = programs.inputs(from_config(fused()), 3)
     assert batch["audio"].dtype == np.int16
     assert batch["audio"].min() < -32_000 < 32_000 < batch["audio"].max()
     assert (batch["video"].dtype, batch["video"].shape) == (np.uint8, (3, 2, 16, 16, 3))
     assert (batch["video"].min(), batch["video"].max()) == (0, 255)
     assert list(batch["index"]) == [0, 1, 2]
-    points = programs.inputs(load_config("configs/modelnet40.py"), 2)["points"]
+    clouds = from_config(load_config("configs/modelnet40.py"))
+    points = programs.inputs(clouds, 2)["points"]
     assert points.dtype == np.float32
     assert -1 <= points.min() < -0.9 < 0.9 < points.max() <= 1
 
 
-def test_labels_are_of_the_kind_that_is_learned():
+def test_labels_have_the_kind_of_the_loss():
     one, several = (programs.labels(kind, 1000, 7) for kind in ("label", "labels"))
     assert sorted(set(one)) == list(range(7))
     assert several.shape == (1000, 7)
     assert sorted(set(several.ravel())) == [0, 1]
 
 
-def test_other_values_of_a_config():
+def test_a_variant_with_other_values():
     config = load_config("configs/audioset.py:video")
     against = "config.model.inputs.video.patch=(2,4,4),config.model.remat=block"
     own, other = variants(config, against)
@@ -123,7 +127,7 @@ def test_other_values_of_a_config():
 
 
 @pytest.mark.parametrize(
-    ("against", "said"),
+    ("against", "message"),
     [
         ("dense", "--against=dense; give plain, or config.KEY=VALUE"),
         ("model.remat=block", "--against=model.remat=block; give plain"),
@@ -134,10 +138,10 @@ def test_other_values_of_a_config():
         ("config.model.share_towers=x y", "'x y' is not bool"),
     ],
 )
-def test_forms_that_there_are_not(against, said):
+def test_unknown_variants_are_errors(against, message):
     with pytest.raises(InputError) as error:
         variants(load_config("configs/digits.py"), against)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_spread():
@@ -162,7 +166,7 @@ def test_matrix_rate_is_about_numpys():
         a @ a
         times.append(time.perf_counter() - began)
     ratio = measures.matrix_rate("float32") * min(times) / (2 * 1024**3)
-    assert 0.1 < ratio < 10  # beside other programs
+    assert 0.1 < ratio < 10  # other programs may run
 
 
 def _peak(megabytes):
@@ -170,11 +174,11 @@ def _peak(megabytes):
     return held.nbytes, measures.peak_memory()
 
 
-def test_a_process_of_its_own_has_its_own_peak():
-    """As against `ru_maxrss`, which begins with what the parent held."""
+def test_a_fresh_process_has_its_own_peak_memory():
+    """`ru_maxrss` would start with the memory of the parent."""
     held = np.ones(2 * 10**8)  # 1.6 GB
-    _, without = measures.apart(_peak, 0, what="nothing")
-    _, with_array = measures.apart(_peak, 500, what="an array")
+    _, without = measures.in_fresh_process(_peak, 0, what="nothing")
+    _, with_array = measures.in_fresh_process(_peak, 500, what="an array")
     assert without < 0.5 * held.nbytes
     assert with_array - without == pytest.approx(500e6, rel=0.1)
 
@@ -187,23 +191,23 @@ def _too_large():
     return jnp.zeros(2**50, jnp.int8).block_until_ready().sum()
 
 
-def test_a_process_that_is_killed():
+def test_a_killed_process_is_an_error():
     with pytest.raises(InputError, match="gradient of 9 x 9: its process was killed"):
-        measures.apart(_killed, what="gradient of 9 x 9")
+        measures.in_fresh_process(_killed, what="gradient of 9 x 9")
 
 
-def test_a_device_that_is_too_small():
+def test_insufficient_device_memory_is_an_error():
     with pytest.raises(InputError, match="a petabyte: the device's memory is too small"):
-        measures.apart(_too_large, what="a petabyte")
+        measures.in_fresh_process(_too_large, what="a petabyte")
 
 
 def _division_by_zero():
     return 1 // 0
 
 
-def test_other_faults_are_not_hidden():
+def test_other_errors_are_raised():
     with pytest.raises(ZeroDivisionError):
-        measures.apart(_division_by_zero, what="a fault")
+        measures.in_fresh_process(_division_by_zero, what="a fault")
 
 
 @pytest.mark.parametrize(
