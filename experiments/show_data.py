@@ -43,7 +43,7 @@ above it, and the file behind each number is printed.""",
     return parser
 
 
-def show_data(options: argparse.Namespace) -> None:
+def main(options: argparse.Namespace) -> None:
     """Loads, draws and writes the inputs."""
     config = options.config
     check_numbers(config)
@@ -76,4 +76,4 @@ def show_data(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(show_data, parser())
+    run(main, parser())

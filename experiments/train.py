@@ -5,6 +5,7 @@ resumes from the newest whole checkpoint. SIGTERM, SIGUSR1 and Ctrl-C save a che
 program with status 75; a second signal ends it at once. Of several processes, process 0 writes.
 """
 
+import argparse
 import collections
 import contextlib
 from pathlib import Path
@@ -42,6 +43,16 @@ from perceiver.training.parallel import DataParallel
 from perceiver.training.step import inputs_of
 from perceiver.training.stopping import EXIT_STOPPED, StopRequest
 
+# Metrics that the progress line shows.
+SHOWN = ("loss", "top1")
+
+# Most steps whose metrics stay on the devices, also where a run never logs.
+_MOST_PENDING = 100
+
+# Steps after which the processes read whether one of them was asked to stop. By then a fast device
+# has computed it, and the host does not wait; more steps would delay the stop.
+_VOTE_LAG = 4
+
 
 def parser() -> Parser:
     """Returns the parser of the program's flags."""
@@ -58,18 +69,12 @@ def parser() -> Parser:
     return parser
 
 
-# Metrics that the progress line shows.
-SHOWN = ("loss", "top1")
-
-# Most steps whose metrics stay on the devices, also where a run never logs.
-_MOST_PENDING = 100
-
-# Steps after which the processes read whether one of them was asked to stop. By then a fast device
-# has computed it, and the host does not wait; more steps would delay the stop.
-_VOTE_LAG = 4
+def main(options: argparse.Namespace) -> int | None:
+    """Trains, and returns the exit status."""
+    return train(options.config, options.workdir, insist=options.insist)
 
 
-def main(config: ConfigDict, workdir: str, *, insist: bool = False) -> int | None:
+def train(config: ConfigDict, workdir: str, *, insist: bool = False) -> int | None:
     """Trains in a workdir in which no other run trains.
 
     Args:
@@ -85,10 +90,10 @@ def main(config: ConfigDict, workdir: str, *, insist: bool = False) -> int | Non
     check_batch(config)
     with RunLock(prepare_workdir(workdir)) as folder:
         check_resumable(folder, config, insist=insist)
-        return train(experiment, folder)
+        return train_locked(experiment, folder)
 
 
-def train(experiment: Experiment, workdir: Path) -> int | None:
+def train_locked(experiment: Experiment, workdir: Path) -> int | None:
     """Trains in a locked workdir; returns the exit status."""
     config = experiment.config
     writes = jax.process_index() == 0
@@ -150,7 +155,7 @@ def train(experiment: Experiment, workdir: Path) -> int | None:
         stop = stack.enter_context(StopRequest())
         stop_vote = StopVote(devices, stop)
         pending = []  # steps and metrics that are still on the devices, the oldest first
-        results = None
+        evaluation = None  # results and predictions after the last step
 
         for step in range(first + 1, last + 1):
             with progress.waiting_for_data():
@@ -171,11 +176,11 @@ def train(experiment: Experiment, workdir: Path) -> int | None:
             log_due = fetching and is_due(fetching[-1][0], config.train.log_every, last=last)
             if settled or log_due or len(pending) > _MOST_PENDING:
                 pending = pending[len(fetching) :]
-                for done, values in fetch(devices, fetching):
+                for done, fetched in fetch(devices, fetching):
                     wrong = blame(
-                        values.pop("not_finite"), inputs_of(batch), state.variables.params
+                        fetched.pop("not_finite"), inputs_of(batch), state.variables.params
                     )
-                    values = {name: float(x) for name, x in values.items()}
+                    values = {name: float(x) for name, x in fetched.items()}
                     if wrong or is_due(done, config.train.log_every, last=last):
                         log.write(done, "train", **values)
                     if is_due(done, config.train.log_every, last=last):
@@ -184,12 +189,13 @@ def train(experiment: Experiment, workdir: Path) -> int | None:
                     if wrong:
                         raise FloatingPointError(complaint(done, *wrong, values["loss"]))
 
-            results = None
+            evaluation = None
             if evaluation_due or (step == last and not stopping):
-                results, outputs = evaluate(state.for_evaluation())
-                log.write(step, "eval", **results)
-                progress.message(f"step {step}: {summary(results)}")
+                evaluation = evaluate(state.for_evaluation())
+                log.write(step, "eval", **evaluation[0])
+                progress.message(f"step {step}: {summary(evaluation[0])}")
             if saving or stopping:
+                results = evaluation[0] if evaluation else None
                 checkpoints.save(step, devices.first(state), batches.state(), results)
             if stopping:
                 checkpoints.wait()
@@ -197,13 +203,13 @@ def train(experiment: Experiment, workdir: Path) -> int | None:
                 say(f"stopped by {cause}: step {step:,} is saved; run again to go on")
                 return EXIT_STOPPED
 
-        if results is None:  # a run that had reached its end before
-            results, outputs = evaluate(state.for_evaluation())
+        if evaluation is None:  # a run that had reached its end before
+            evaluation = evaluate(state.for_evaluation())
             if writes and not has_evaluation(workdir, last):
-                log.write(last, "eval", **results)
+                log.write(last, "eval", **evaluation[0])
 
     if writes:
-        finish(workdir, last, dataset, results, outputs)
+        finish(workdir, last, dataset, *evaluation)
     return None
 
 
@@ -214,7 +220,7 @@ class StopVote:
         """Votes over all devices; a single process follows its own request."""
         self._devices = devices
         self._stop = stop
-        self._votes = collections.deque()
+        self._votes: collections.deque[jax.Array] = collections.deque()
 
     def __call__(self) -> bool:
         """Returns whether to stop after this step; called once a step by every process."""
@@ -303,8 +309,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    run(
-        lambda options: main(options.config, options.workdir, insist=options.insist),
-        parser(),
-        many_processes=True,
-    )
+    run(main, parser(), many_processes=True)

@@ -41,7 +41,7 @@ _EXAMPLES = {
     "scaling": "--config=configs/imagenet.py --plot=scaling.png",
     "data": "--config=configs/digits.py --seconds=10 --repeats=3",
 }
-_FLAGS = {
+_FLAGS: dict[str, dict[str, Any]] = {
     "batch": dict(type=whole_number(1), help="examples of a batch; else what fits"),
     "against": dict(help="a second variant to time: plain, or config.KEY=VALUE,..."),
     "sizes": dict(
@@ -94,40 +94,40 @@ sharing of work (perceiver/plain_perceiver.py)."""
     return parser
 
 
-def measure(given: argparse.Namespace) -> tuple[dict[str, Any], Callable[[dict], str]]:
-    """Runs a subcommand; returns plain values and the function that formats them as a table."""
-    name, config = given.subcommand, given.config
-    if name in ("forward", "step"):
-        both = variants(config, given.against)
-        return speed(name, both, batch=given.batch, **_runs(given)), speed_table
-    if name == "compile":
-        both = variants(config, given.against)
-        return compile_seconds(both, batch=given.batch, repeats=given.repeats), compile_table
-    if name == "memory":
-        return memory(variants(config, given.against), batch=given.batch), memory_table
-    if name == "scaling":
-        sizes = sizes_of(given.sizes)
-        return scaling(config, sizes, batch=given.batch, **_runs(given)), scaling_table
-    return data_speed(config, **_runs(given)), data_table
-
-
-def _runs(given: argparse.Namespace) -> dict[str, Any]:
-    usual = _SECONDS_OF_DATA if given.subcommand == "data" else _SECONDS
-    return dict(seconds=given.seconds or usual, repeats=given.repeats)
-
-
-def main(given: argparse.Namespace) -> None:
+def main(options: argparse.Namespace) -> None:
     """Measures and prints the result."""
-    plot = given.plot if given.subcommand == "scaling" else None
+    plot = options.plot if options.subcommand == "scaling" else None
     if plot is not None and not Path(plot).absolute().parent.is_dir():
         raise InputError(f"--plot={plot}: there is no such folder; make it first")
-    values, table = measure(given)
-    result = {"config": given.config_spec, **values}
-    print(json.dumps(result, indent=2) if given.format == "json" else table(result))
+    values, table = measure(options)
+    result = {"config": options.config_spec, **values}
+    print(json.dumps(result, indent=2) if options.format == "json" else table(result))
     if plot is not None:
         from experiments.benchmark.plot import draw_scaling  # only here is matplotlib needed
 
         draw_scaling(result, Path(plot))
+
+
+def measure(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[dict], str]]:
+    """Runs a subcommand; returns plain values and the function that formats them as a table."""
+    name, config = options.subcommand, options.config
+    if name in ("forward", "step"):
+        both = variants(config, options.against)
+        return speed(name, both, batch=options.batch, **_runs(options)), speed_table
+    if name == "compile":
+        both = variants(config, options.against)
+        return compile_seconds(both, batch=options.batch, repeats=options.repeats), compile_table
+    if name == "memory":
+        return memory(variants(config, options.against), batch=options.batch), memory_table
+    if name == "scaling":
+        sizes = sizes_of(options.sizes)
+        return scaling(config, sizes, batch=options.batch, **_runs(options)), scaling_table
+    return data_speed(config, **_runs(options)), data_table
+
+
+def _runs(options: argparse.Namespace) -> dict[str, Any]:
+    usual = _SECONDS_OF_DATA if options.subcommand == "data" else _SECONDS
+    return dict(seconds=options.seconds or usual, repeats=options.repeats)
 
 
 if __name__ == "__main__":

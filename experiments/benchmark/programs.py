@@ -5,7 +5,7 @@ They run on all devices and are built from the same record as in `experiments.tr
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -35,14 +35,23 @@ class Program:
     """A function with its arguments on the devices.
 
     Attributes:
-      function: Function mapped over the devices.
+      function: Function mapped over the devices. JAX has no public type for it.
       arguments: Its arguments, on the devices.
       carries: Whether the first argument is a state that each call consumes and returns updated.
     """
 
-    function: Callable
+    function: Any
     arguments: tuple
     carries: bool = False
+
+    def lower(self) -> jax.stages.Lowered:
+        """Traces and lowers the function for its arguments."""
+        return self.function.lower(*self.arguments)
+
+    def compile(self) -> Any:
+        """Compiles the function, which calls then use; returns the memory that XLA plans."""
+        self.function = self.lower().compile()
+        return self.function.memory_analysis()
 
     def __call__(self) -> Any:
         """Starts a call and returns its result, which may still be computed."""

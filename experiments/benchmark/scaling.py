@@ -56,7 +56,8 @@ def scaling(
             "scaling takes a config for pictures alone, such as configs/imagenet.py; "
             f"config.model.inputs has {', '.join(config.model.inputs)}"
         )
-    points = []
+    points: list[dict[str, Any]] = []
+    where: dict[str, Any] = {}
     for size in sorted(set(sizes)):
         resized = copy.deepcopy(config)
         resized.data.image_size = size
@@ -94,8 +95,7 @@ def _measured(
     variant = Variant("config", config)
     size = programs.batch_size(variant.experiment, kind, batch or jax.local_device_count())
     program = programs.program(kind, variant, size)
-    program.function = program.function.lower(*program.arguments).compile()
-    plan = program.function.memory_analysis()
+    plan = program.compile()
     jax.block_until_ready(program())
     calls = calls_of_a_run(program, seconds)
     return {

@@ -42,7 +42,9 @@ def speed(
     experiment, config = variants[0].experiment, variants[0].config
     size = programs.batch_size(experiment, kind, batch)
     dtype = config.model.get("dtype", "float32")
-    made, calls, described = [], [], []
+    made: list[programs.Program] = []
+    calls: list[int] = []
+    described: list[dict[str, Any]] = []
     with memory_errors(f"{kind}, batch {size}"):
         for variant in variants:
             program = programs.program(kind, variant, size)

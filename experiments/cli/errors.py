@@ -136,7 +136,7 @@ def _is_backend_error(error: Exception) -> bool:
 
 
 def _no_backend(error: Exception) -> str:
-    wanted = jax.config.jax_platforms
+    wanted = jax.config.jax_platforms  # type: ignore[attr-defined]  # made at run time
     # JAX's own advice is in brackets at the end.
     reason = " ".join(str(error).partition("(set JAX_")[0].split())[:200] or "it finds none"
     if wanted:

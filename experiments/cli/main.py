@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import io
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +62,16 @@ def call(main: Main, parser: Parser, arguments: Sequence[str]) -> int:
         return main(parser.parse(arguments)) or 0
 
 
+def prepare_stdout() -> None:
+    """Prepares stdout for names of any kind and for readers that end early, such as `head`.
+
+    Letters that the terminal lacks are escaped. The end of the reader ends the program silently.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def _end_together() -> Iterator[None]:
     """Ends this process at once after an error, so that all processes of the run end."""
@@ -72,7 +84,9 @@ def _end_together() -> Iterator[None]:
         if jax.distributed.is_initialized() and not together:
             if distributed.is_collective_failure(end):
                 distributed.wait_for_lost_process()
-            distributed.leave(end.code)
+            status = end.code
+            assert isinstance(status, int)  # the programs end with numbers only
+            distributed.leave(status)
         raise
     except Exception as error:
         if not jax.distributed.is_initialized():

@@ -238,7 +238,7 @@ class Parser(argparse_flags.ArgumentParser):
         """Returns the text of --help, for the config if one is given."""
         parts = [_fill(f"usage: {self._usage()}", first_indent=""), self._about]
         if self._positional:
-            parts.append(_entry(self._positional.metavar, self._positional))
+            parts.append(_entry(str(self._positional.metavar), self._positional))
         parts.append("\n".join(["flags:", *self._flag_entries()]))
         if self._takes_config or any(x._takes_config for x in self.subcommands.values()):
             parts.append(_config_help(getattr(options, "config_spec", None)))
@@ -296,7 +296,7 @@ def _entry(name: str, action: argparse.Action) -> str:
         facts.append(", ".join(map(str, action.choices)))
     if action.default not in (None, False, []):
         facts.append(f"default: {action.default}")
-    text = action.help + (f" ({'; '.join(facts)})" if facts else "")
+    text = (action.help or "") + (f" ({'; '.join(facts)})" if facts else "")
     return _fill(f"  {name}: {text}")
 
 

@@ -22,7 +22,7 @@ def escaped(text: object) -> Markup:
     return text if isinstance(text, Markup) else escape(printable(str(text)))
 
 
-def joined(parts: Sequence[str | None]) -> Markup:
+def joined(parts: Sequence[object]) -> Markup:
     """Returns parts one after another, without those that are None."""
     return Markup("").join(escaped(part) for part in parts if part is not None)
 

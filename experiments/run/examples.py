@@ -91,7 +91,7 @@ def _window(example: Example, number: int, windows: int) -> Example:
 def caption(example: Example, class_names: Sequence[str]) -> str:
     """Returns the caption of an example: its number, classes and window."""
     if "labels" in example:
-        classes = ", ".join(class_names[i] for i in np.flatnonzero(example["labels"]))
+        classes = ", ".join(class_names[i] for i in np.flatnonzero(example["labels"]).tolist())
     else:
         classes = class_names[example["label"]]
     if "other_label" in example:

@@ -48,8 +48,8 @@ class RunSummary(NamedTuple):
     folder: Path
     records: list[dict[str, Any]]
     state: str
-    step: int | None
-    parameters: int | None
+    step: float | None
+    parameters: float | None
     metric: str | None
     held_out: bool
     best: float | None

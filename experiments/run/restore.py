@@ -47,6 +47,8 @@ def dataset(data: Mapping[str, Any]) -> Dataset:
     Raises:
       InputError: The data set is missing or damaged.
     """
-    options = {key: tuple(x) if isinstance(x, list) else x for key, x in data.items()}
+    options: dict[str, Any] = {
+        key: tuple(x) if isinstance(x, list) else x for key, x in data.items()
+    }
     options.pop("num_classes", None)  # nominal: the data set has its own
     return registry.load(**options)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from configs import digits
 from configs.folder import get_config
-from experiments.report.__main__ import RUN_HERE, main
+from experiments.report import __main__ as report
 from experiments.run import predictions
 from perceiver.training.logging.metrics import MetricLog
 from tests.experiments.browser import DESKTOP, PHONE, browser, opened
@@ -50,7 +50,7 @@ def hostile(tmp_path):
 
 
 def page_of(*arguments, status=0):
-    assert exit_status(main, [*map(str, arguments), "--html=out.html"]) == status
+    assert exit_status(report, [*map(str, arguments), "--html=out.html"]) == status
 
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
@@ -197,18 +197,18 @@ def test_settings_that_differ_from_the_config_file(here):
 def test_only_its_own_page_is_replaced(here, capsys):
     page_of("a")
     first = (here / "out.html").read_bytes()
-    assert RUN_HERE.encode() in first[:1024]
+    assert report.PROGRAM.encode() in first[:1024]
     page_of("a")
     assert (here / "out.html").read_bytes() == first
     (here / "mine.html").write_text("<p>mine")
     mistakes = {
-        "--html=mine.html": f"mine.html is there, not made by {RUN_HERE}",
+        "--html=mine.html": f"mine.html is there, not made by {report.PROGRAM}",
         "--html=x.png": "--html=x.png is not the name of a page; give one that ends in .html",
         "--html=a/metrics.jsonl/x.html": "can't be written: Not a directory",
     }
     capsys.readouterr()
     for argument, message in mistakes.items():
-        assert exit_status(main, ["a", argument]) == 2
+        assert exit_status(report, ["a", argument]) == 2
         out, err = capsys.readouterr()
         (line,) = err.splitlines()
         assert message in line

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.predict import main, predictions
+from experiments import predict
+from experiments.predict import predictions
 from experiments.run import input_files
 from perceiver import library
 from perceiver.data.clips.preparation.prepare import CLIP_FILES
@@ -71,7 +72,7 @@ def pictures(tmp_path_factory):
 def as_lines(capsys, *arguments, status=0):
     """Predictions as JSON lines, and what was said beside them."""
     capsys.readouterr()
-    assert exit_status(main, ["--format=jsonl", *map(str, arguments)]) == status
+    assert exit_status(predict, ["--format=jsonl", *map(str, arguments)]) == status
     out, err = capsys.readouterr()
     return [json.loads(line) for line in out.splitlines()], err
 
@@ -131,7 +132,7 @@ def test_several_labels_are_told_as_in_evaluation(tmp_path, capsys):
         losses.append(-math.log(of_male if number % 2 else 1 - of_male))  # see `small_data`
         assert line["windows"] == 3
     assert np.mean(losses) == pytest.approx(said["loss"], abs=1e-5)
-    assert main([f"--workdir={workdir}", "--top=1", "--", str(files[0])]) == 0
+    assert exit_status(predict, [f"--workdir={workdir}", "--top=1", "--", str(files[0])]) == 0
     head, *_ = capsys.readouterr().out.splitlines()
     assert head == "Scores are probabilities of one class each: several may be there at once."
 
@@ -143,7 +144,7 @@ def test_a_table(pictures, capsys):
         short, long = Path(folder, "\x1b[2J.jpg"), Path(folder, "x" * 200 + ".jpg")
         for path in (short, long):
             path.write_bytes((files / "a class" / "0.jpg").read_bytes())
-        assert main([f"--workdir={workdir}", str(short), str(long)]) == 0
+        assert exit_status(predict, [f"--workdir={workdir}", str(short), str(long)]) == 0
     head, first, second, *others = capsys.readouterr().out.splitlines()
     assert head.split() == ["file", "score", "class"]
     column = head.index("score") + len("score")
@@ -263,7 +264,7 @@ MISTAKES = {
 def test_mistakes_are_one_line(mistake, pictures, capsys):
     arguments, line = MISTAKES[mistake]
     capsys.readouterr()
-    assert exit_status(main, [argument.format(run=pictures[0]) for argument in arguments]) == 2
+    assert exit_status(predict, [argument.format(run=pictures[0]) for argument in arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     *others, last = err.splitlines()

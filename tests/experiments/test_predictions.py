@@ -114,7 +114,7 @@ from tests.experiments.test_predictions import evaluated, scores
 logits, label, labels = scores()
 _, one = evaluated("softmax", logits, batch_size=6, label=np.int32(label))
 _, many = evaluated("sigmoid", logits, batch_size=6, labels=labels)
-found = {**one._asdict(), **{f"many_{k}": v for k, v in many._asdict().items()}}
+found = {**vars(one), **{f"many_{k}": v for k, v in vars(many).items()}}
 print("found", json.dumps({name: np.asarray(x).tolist() for name, x in found.items()}))
 """
 
@@ -126,7 +126,7 @@ def test_every_example_once_on_the_devices_of_all_processes(count):
     logits, label, labels = scores()
     _, one = evaluated("softmax", logits, label=np.int32(label))
     _, many = evaluated("sigmoid", logits, labels=labels)
-    expected = {**one._asdict(), **{f"many_{k}": v for k, v in many._asdict().items()}}
+    expected = {**vars(one), **{f"many_{k}": v for k, v in vars(many).items()}}
     for process in processes:  # the same in all
         out, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
@@ -147,7 +147,7 @@ def test_what_is_written_is_read(loss, tmp_path):
     saved = predictions.read(tmp_path)
     assert (saved.step, saved.split) == (7, "held_out")
     assert type(saved.predictions) is type(found)
-    jax.tree.map(np.testing.assert_array_equal, saved.predictions, found)
+    jax.tree.map(np.testing.assert_array_equal, vars(saved.predictions), vars(found))
 
 
 def without(name):

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from experiments import prepare_data
+from experiments.cli.main import call
 from tests.processes import ROOT, exit_status, finish, run, start
 
 COUNT = 24
@@ -108,7 +109,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line(tmp_path, capsys, mistake):
     given, named = MISTAKES[mistake]
-    assert exit_status(prepare_data.main, [a.format(tmp=tmp_path) for a in given]) == 2
+    assert exit_status(prepare_data, [a.format(tmp=tmp_path) for a in given]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -130,7 +131,7 @@ def test_the_classes_are_those_beside_the_first_list(tmp_path, capsys):
         (lists["a"], f"--classes={tmp_path}/b/class_labels_indices.csv"): "none of the 1 clips",
     }
     for arguments, told in given.items():
-        assert exit_status(prepare_data.main, ["audioset", *arguments, *rest]) == 2
+        assert exit_status(prepare_data, ["audioset", *arguments, *rest]) == 2
         assert told in capsys.readouterr().err
 
 
@@ -149,7 +150,7 @@ def test_ctrl_c_is_answered_in_a_line(lists, tmp_path):
 @pytest.mark.parametrize("command", ["audioset", "clips", "modelnet", "imagenet"])
 def test_help_has_an_example(capsys, command):
     with pytest.raises(SystemExit) as ended:
-        prepare_data.main([command, "--help"])
+        call(prepare_data.main, prepare_data.parser(), [command, "--help"])
     assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     begin = f"example: python -m experiments.prepare_data {command} --"
@@ -174,7 +175,7 @@ def python(program, *arguments):
 def test_without_beam_it_says_what_to_install(files, tmp_path):
     program = (
         "import sys; sys.modules['apache_beam'] = None; "
-        "from experiments.prepare_data import main; sys.exit(main(sys.argv[1:]))"
+        "import runpy; runpy.run_module('experiments.prepare_data', run_name='__main__')"
     )
     _, err = finish(python(program, "clips", f"--dir={files / 'sounds'}", f"--out={tmp_path}/o"), 2)
     assert err.startswith("error: Apache Beam is not installed: run ")
@@ -185,7 +186,7 @@ def test_without_beam_it_says_what_to_install(files, tmp_path):
 def test_a_full_disk_is_named_and_the_work_goes_on_after(lists, tmp_path):
     program = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000,) * 2); "
-        "from experiments.prepare_data import main; sys.exit(main(sys.argv[1:]))"
+        "import runpy; runpy.run_module('experiments.prepare_data', run_name='__main__')"
     )
     out = tmp_path / "out"
     _, err = finish(python(program, *arguments(lists, out)), 2)
