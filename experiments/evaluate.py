@@ -33,7 +33,7 @@ def parser() -> Parser:
     """Returns the parser of the program's flags."""
     parser = Parser(
         "experiments.evaluate",
-        "Evaluates the newest checkpoint of a workdir, or --config.eval.checkpoint=best, or =STEP.",
+        "Evaluates the newest checkpoint of a workdir, or --config.eval.checkpoint=best or =STEP.",
         examples=["--config=configs/digits.py --workdir=runs/digits"],
     )
     parser.add_config()
@@ -46,7 +46,7 @@ def main(options: argparse.Namespace) -> None:
     config, workdir = options.config, Path(options.workdir)
     distributed.agree(dict(flatten(config)))
     experiment = from_config(config)
-    checkpoint = restore.which(config.eval.checkpoint, "config.eval.checkpoint")
+    checkpoint = restore.parse_checkpoint(config.eval.checkpoint, "config.eval.checkpoint")
     if not (workdir / run_files.CHECKPOINTS).is_dir():
         raise InputError(f"--workdir={workdir} has no checkpoints/; {suggest_run(workdir)}")
     check_same_network(workdir, config)

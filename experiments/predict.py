@@ -66,7 +66,7 @@ cut into windows as in evaluation.""",
 
 
 def main(options: argparse.Namespace) -> int:
-    """Loads the network, and prints the prediction for each file as soon as it is there.
+    """Loads the network, and prints the prediction for each file as soon as it is computed.
 
     Returns:
       The exit status: EXIT_FAILED if files were left out, EXIT_USER_ERROR if all were.
@@ -143,7 +143,8 @@ def predictions(
     Args:
       probabilities: function of inputs by modality [B, ...] -> float32 [B, classes].
       readings: (path, reading) of each file.
-      batch_size: B, a number of windows. The last batch is padded, so that only one B is compiled.
+      batch_size: number B of windows in a batch. The last batch is padded, so that only one B is
+        compiled.
 
     Yields:
       A prediction for each file, in the same order.

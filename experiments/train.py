@@ -46,11 +46,11 @@ from perceiver.training.stopping import EXIT_STOPPED, StopRequest
 # Metrics that the progress line shows.
 SHOWN = ("loss", "top1")
 
-# Most steps whose metrics stay on the devices, also where a run never logs.
+# Largest number of steps whose metrics stay on the devices, also if a run never logs.
 _MOST_PENDING = 100
 
-# Steps after which the processes read whether one of them was asked to stop. By then a fast device
-# has computed it, and the host does not wait; more steps would delay the stop.
+# Number of steps after which the processes read their vote on stopping. By then a fast device has
+# computed the vote, so that the host does not wait; more steps would delay the stop.
 _VOTE_LAG = 4
 
 
@@ -58,7 +58,7 @@ def parser() -> Parser:
     """Returns the parser of the program's flags."""
     parser = Parser(
         "experiments.train",
-        "Trains a network as a config says; resumes where the workdir has a checkpoint.",
+        "Trains a network as a config describes; resumes if the workdir has a checkpoint.",
         examples=["--config=configs/digits.py --workdir=runs/digits"],
     )
     parser.add_config()
@@ -80,7 +80,7 @@ def train(config: ConfigDict, workdir: str, *, insist: bool = False) -> int | No
     Args:
       config: The run's config.
       workdir: The run's folder, the same for all processes.
-      insist: Whether to resume although values of the config differ that make it another run.
+      insist: True to resume although values of the config differ that make it another run.
 
     Returns:
       The exit status.
@@ -169,8 +169,8 @@ def train_locked(experiment: Experiment, workdir: Path) -> int | None:
             evaluation_due = is_due(step, experiment.eval_every, last=last)
             saving = evaluation_due or is_due(step, experiment.checkpoint_every, last=last)
 
-            # Metrics are fetched one step late, while the devices compute the next step. What is
-            # saved or ends the run is checked first.
+            # Metrics are fetched one step late, while the devices compute the next step. Before a
+            # checkpoint is saved or the run ends, all of them are fetched and checked.
             settled = saving or stopping or step == last
             fetching = pending if settled else pending[:-1]
             log_due = fetching and is_due(fetching[-1][0], config.train.log_every, last=last)
@@ -243,7 +243,7 @@ def has_evaluation(workdir: Path, step: int) -> bool:
 
 
 def introduce(experiment: Experiment, dataset: Dataset, first: int) -> None:
-    """Prints what is about to be trained, and where it resumes."""
+    """Prints the sizes of the network, the data and the run, and the step at which it resumes."""
     config, cost, last = experiment.config, experiment.total_cost, experiment.total_steps
     batch, examples = config.train.batch_size, dataset.train.num_examples
     watched = dataset.held_out or dataset.eval
@@ -256,7 +256,7 @@ def introduce(experiment: Experiment, dataset: Dataset, first: int) -> None:
         f"{watched.num_examples:,} evaluation examples"
     )
     if config.data.num_classes != experiment.num_classes:
-        say(f"(config.data.num_classes={config.data.num_classes} is not what the data set has)")
+        say(f"(config.data.num_classes={config.data.num_classes} differs from the data set)")
     say(
         f"{last:,} steps of {batch:,}, {last * batch / examples:,.1f} epochs"
         + (f"; resumed at step {first:,}" if first else "")
@@ -264,7 +264,7 @@ def introduce(experiment: Experiment, dataset: Dataset, first: int) -> None:
 
 
 def complaint(step: int, kind: str, parts: str, loss: float) -> str:
-    """Returns a line that names what is not finite (see `finite.blame`) and what to do."""
+    """Returns the error message for values that are not finite; see `finite.blame`."""
     if kind == "inputs":
         return (
             f"{parts} of the batch is not finite at step {step}; "

@@ -39,8 +39,8 @@ point cloud; --example=NUMBER is an example of the run's evaluation split. Of se
 sound or video the middle one is shown. For each cross-attend (numbered from 1 as in the paper;
 --cross_attends=1,2,8 chooses some) and modality the files are
 
-  cross_attend_1_image_before_softmax.png   the attention logits of all latents, as the paper has
-  cross_attend_1_image_after_softmax.png    them; and the weights that the softmax makes of them
+  cross_attend_1_image_before_softmax.png   the attention logits of all latents, as in the paper
+  cross_attend_1_image_after_softmax.png    the attention weights of all latents
   cross_attend_1_image_telling.png          the latents that attend to the fewest inputs, large
 
 and with --latents=0,5,17 (numbered from 0), instead of these,
@@ -53,25 +53,26 @@ and, for video, animations of the large ones (.gif). Of several heads the mean i
     )
     parser.add_workdir("folder of a run, or a FILE.safetensors that was exported from one")
     parser.add_argument(
-        "--out", metavar="DIR", type=path, required=True, help="the folder to write pictures to"
+        "--out", metavar="DIR", type=path, required=True, help="folder for the pictures"
     )
-    parser.add_argument(
-        "--input", type=path, help="the picture, sound, video or point cloud to show"
-    )
+    parser.add_argument("--input", type=path, help="picture, sound, video or point cloud to show")
     parser.add_argument(
         "--example",
         type=whole_number(0),
-        help="or the number of an example of the evaluation split",
+        help="number of the example of the evaluation split to show, instead of --input",
     )
     parser.add_argument(
-        "--cross_attends", type=listed, help="which, counted from 1; all unless given"
+        "--cross_attends",
+        type=listed,
+        help="numbers of the cross-attends, from 1, separated by commas; by default all",
     )
     parser.add_argument(
-        "--latents", type=listed, help="which, counted from 0, large; an overview unless given"
+        "--latents",
+        type=listed,
+        help="numbers of latents to draw large, from 0, separated by commas; by default an "
+        "overview of all",
     )
-    parser.add_argument(
-        "--checkpoint", default="newest", help="of the run: newest, best, or a step"
-    )
+    parser.add_argument("--checkpoint", default="newest", help="newest, best or a step")
     return parser
 
 

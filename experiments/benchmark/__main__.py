@@ -1,4 +1,4 @@
-"""Times a config on this machine: its network, forward and in training, and its input pipelines."""
+"""Times the network and the input pipelines of a config on this machine."""
 
 import argparse
 import json
@@ -42,19 +42,24 @@ _EXAMPLES = {
     "data": "--config=configs/digits.py --seconds=10 --repeats=3",
 }
 _FLAGS: dict[str, dict[str, Any]] = {
-    "batch": dict(type=whole_number(1), help="examples of a batch; else what fits"),
+    "batch": dict(
+        type=whole_number(1),
+        help="number of examples per batch; by default few enough to take seconds, for scaling one "
+        "per device",
+    ),
     "against": dict(help="a second variant to time: plain, or config.KEY=VALUE,..."),
     "sizes": dict(
         type=listed,
         default="100,178,316,562,1000",
-        help="sides of pictures, in pixels, of scaling",
+        help="sides of the square pictures, in pixels",
     ),
     "plot": dict(metavar="FILE.png", type=path, help="PNG for the curves of scaling"),
     "seconds": dict(
         type=number(0.01),
-        help=f"how long a run lasts, about; else {_SECONDS:g}, of data {_SECONDS_OF_DATA:g}",
+        help=f"approximate duration of a run; by default {_SECONDS:g}, for data "
+        f"{_SECONDS_OF_DATA:g}",
     ),
-    "repeats": dict(type=whole_number(1), default=5, help="how many runs"),
+    "repeats": dict(type=whole_number(1), default=5, help="number of runs"),
     "format": dict(default="text", choices=("text", "json"), help="a table to read, or JSON"),
 }
 
@@ -103,7 +108,7 @@ def main(options: argparse.Namespace) -> None:
     result = {"config": options.config_spec, **values}
     print(json.dumps(result, indent=2) if options.format == "json" else table(result))
     if plot is not None:
-        from experiments.benchmark.plot import draw_scaling  # only here is matplotlib needed
+        from experiments.benchmark.plot import draw_scaling  # matplotlib takes a second
 
         draw_scaling(result, Path(plot))
 

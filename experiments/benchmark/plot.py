@@ -24,7 +24,7 @@ def draw_scaling(result: dict[str, Any], out: Path) -> None:
     time, memory = figure.subplots(1, 2)
     for axes, title, unit in (
         (time, "Time of a call", "seconds"),
-        (memory, "Memory held at once", "GB"),
+        (memory, "Peak memory", "GB"),
     ):
         style_axes(axes, title=title, unit=unit)
         axes.set_xlabel("inputs M")

@@ -136,8 +136,8 @@ def memory_table(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             *heading(result),
-            f"the most that the {holder} held before the first array, and over the first "
-            f"{result['steps']} calls; and what XLA plans for one",
+            f"peak memory of the {holder} before the first array and over the first "
+            f"{result['steps']} calls, and the memory that XLA plans for a call",
             "",
             *rows(titles, lines),
         ]

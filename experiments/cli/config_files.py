@@ -26,9 +26,9 @@ def load_config(spec: str, choices: Mapping[str, str] | None = None) -> ConfigDi
 
     Args:
       spec: the file and the variant.
-      choices: Values for keys that choose a record, by dotted key; see `choice_keys`. The keys of
-        the old record are replaced by those of the new one, with its defaults. Keys that both
-        records have keep their value.
+      choices: values for keys that choose a record, by dotted key; see `choice_keys`. The chosen
+        record replaces the keys of the old one. Keys of both records keep their values; the other
+        keys get the defaults of the chosen record.
 
     Raises:
       InputError: no such file, not a config, no such variant, or an unknown choice.
@@ -64,7 +64,7 @@ def choice_keys(config: ConfigDict) -> list[str]:
 
 
 def _unknown_config(path: str) -> str:
-    """Returns the message that there is no such config, with the one that is probably meant."""
+    """Returns the message for an unknown config, with the nearest known one."""
     known = {file.stem: str(file.relative_to(CONFIGS.parent)) for file in config_files()}
     near = difflib.get_close_matches(Path(path).stem.lower(), known, n=1, cutoff=0.8)
     if near:
@@ -170,8 +170,8 @@ class KeyDescription(NamedTuple):
 
     Attributes:
       key: the dotted key, as in 'train.batch_size'.
-      default: its value in the config.
-      description: the comment at the line of configs/ that sets it; '' if there is none.
+      default: value of the key in the config.
+      description: comment at the line of configs/ that sets the key; '' without a comment.
     """
 
     key: str
@@ -208,7 +208,7 @@ def key_lines(spec: str, choices: Mapping[str, str] | None = None) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """Returns a value as a user types it, None as nothing."""
+    """Returns a value in the form in which a user types it; '' for None."""
     return "" if value is None else str(value)
 
 
@@ -246,7 +246,7 @@ def source_of(key: str, config: ConfigDict, file: Path) -> tuple[Source | None, 
 
 
 def _sources(key: str, config: ConfigDict) -> Iterator[tuple[Source, str]]:
-    """Yields the shared functions that may set a key, and the name that they use for it."""
+    """Yields the shared functions that may set a key, and the name of the key there."""
     section, _, rest = key.partition(".")
     if rest.startswith("inputs."):
         _, modality, name = rest.split(".", 2)

@@ -1,6 +1,6 @@
-"""Several processes of one run: they connect, compare what they run, and end together.
+"""Connects the processes of a run, compares their configs and code, and ends them together.
 
-A process that runs alone does none of this.
+A process that runs alone skips all of this.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def connect(options: argparse.Namespace) -> None:
     """Connects to the other processes, before anything uses a device.
 
     Args:
-      options: values of the flags of `add_flags`.
+      options: parsed flags, including those of `add_flags`.
 
     Raises:
       ProcessesError: flags that do not go together.
@@ -87,10 +87,10 @@ def connect(options: argparse.Namespace) -> None:
             return
     if by_address and options.process_id > 0:
         _wait_for(options.coordinator, options.meeting_seconds)
-    # JAX would take SIGTERM for itself, which `perceiver.training.stopping` answers.
+    # The service would take SIGTERM away from `perceiver.training.stopping`.
     jax.config.update("jax_enable_preemption_service", False)
     traced = faulthandler.is_enabled()
-    faulthandler.disable()  # if processes are missing, JAX prints why and aborts: not a crash
+    faulthandler.disable()  # if processes are missing, JAX prints the reason and aborts
     try:
         jax.distributed.initialize(
             coordinator_address=options.coordinator,
@@ -184,7 +184,7 @@ def agree(config: dict[str, Any]) -> None:
 
 
 def _check_devices() -> None:
-    """Refuses processes with different devices, which could not exchange anything."""
+    """Checks that all processes have the same devices, without which they cannot communicate."""
     by_process = [
         Counter(device.device_kind for device in jax.devices() if device.process_index == index)
         for index in range(jax.process_count())

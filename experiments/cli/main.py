@@ -1,4 +1,4 @@
-"""Start of every program: absl's app around one parse, one call, and the errors of both."""
+"""Starts programs: parses the command line, runs the program, and reports errors."""
 
 import argparse
 import contextlib
@@ -24,8 +24,8 @@ def run(main: Main, parser: Parser, *, many_processes: bool = False) -> None:
     """Runs a program that computes on devices, and ends Python with its exit status.
 
     Args:
-      main: takes the parsed flags; returns the exit status, None for success.
-      parser: of the program's flags.
+      main: function of the parsed flags; returns the exit status, None for success.
+      parser: parser of the program's flags.
       many_processes: True if the program can run in several processes, which connect first.
     """
     if many_processes:
@@ -78,8 +78,8 @@ def _end_together() -> Iterator[None]:
     try:
         yield
     except SystemExit as end:
-        # An error that all processes found together ends each of them in the usual way: leaving at
-        # once, the first one would end the others before they print it.
+        # An error that all processes raise together ends each of them in the usual way. If one of
+        # them left at once, JAX would end the other processes before they print the error.
         together = isinstance(end.__context__, ProcessesError)
         if jax.distributed.is_initialized() and not together:
             if distributed.is_collective_failure(end):

@@ -74,8 +74,7 @@ def draw_comparison(
 ) -> Path:
     """Draws the evaluation metric, training loss and learning rate of several runs.
 
-    Evaluations on the evaluation split and on the held-out part, and different metrics, get
-    panels of their own.
+    Each metric, and each of the evaluation split and the held-out part, has a separate panel.
 
     Args:
       runs: metrics of each run, from `read_metrics`, by its name in the legend.
@@ -91,7 +90,7 @@ def draw_comparison(
       OSError: the picture cannot be written.
     """
     if len(runs) > MOST_RUNS:
-        raise InputError(f"{len(runs)} runs are more than can be told apart: give {MOST_RUNS}.")
+        raise InputError(f"{len(runs)} runs are more than a chart can show: give {MOST_RUNS}.")
     evaluations = {name: (primary_metric(run), name in held_out) for name, run in runs.items()}
     evaluated = {(metric, part) for metric, part in evaluations.values() if metric is not None}
     drawn = sorted(evaluated) or [(TOP1.name, False)]

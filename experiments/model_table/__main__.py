@@ -145,7 +145,7 @@ def markdown() -> dict[str, str]:
 
 
 def _total(config: ConfigDict) -> Cost:
-    """Parameters and FLOPs of a config's whole network."""
+    """Returns the parameters and FLOPs of a config's whole network."""
     model, data = config.model.to_dict(), config.data.to_dict()
     return total(networks.costs(model, data, config.data.num_classes))
 
@@ -188,7 +188,7 @@ def _paper_lines(rows: list[dict]) -> Iterator[str]:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]], left: int) -> Iterator[str]:
-    """Yields aligned lines: the first `left` columns to the left, others right, the last as is."""
+    """Yields lines with `left` columns aligned left, further ones right, and the last unaligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for *cells, last in rows:
         padded = [
@@ -204,7 +204,7 @@ def _variant(row: dict) -> str:
 
 
 def _verdict(row: dict) -> str:
-    """Returns whether a row's printed sizes are ours, and the sizes that differ."""
+    """Returns 'agrees' if the printed sizes are ours, otherwise the sizes that differ."""
     wrong = [size for size, x in row["agreement"].items() if not x["agrees"]]
     if not wrong:
         return "agrees"

@@ -1,4 +1,4 @@
-"""The printed rows of the paper's Tables 1 to 7, each with the variant of a config that it is.
+"""The printed rows of the paper's Tables 1 to 7, each with the config variant of its network.
 
 The numbers come from `perceiver.paper`. The variants name their rows in the tables VARIANTS of
 configs/.
@@ -104,7 +104,7 @@ def of_variants(rows: list[tuple[str, PrintedRow]]) -> dict[str, list[PrintedRow
 # The networks that the authors trained: 'configs/NAME.py:variant' and row, table by table.
 PRINTED = _with_variants(_rows())
 
-# The networks whose results they took from the literature.
+# The networks whose results the authors took from the literature.
 LITERATURE = _with_variants(
     PrintedRow(1, row, "top-1", value) for row, value in paper.IMAGENET_LITERATURE.items()
 )

@@ -102,7 +102,7 @@ def gallery(
     names: Names,
     scales: Scales,
 ) -> Markup:
-    """Returns a grid of examples, each with its classes and the predicted ones.
+    """Returns a grid of examples, each with its true and its predicted classes.
 
     Args:
       source: examples of the split.

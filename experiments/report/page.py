@@ -1,6 +1,6 @@
 """The report on runs as a web page in one file: values, curves, confusions, examples and maps.
 
-A part whose data or checkpoint is gone is replaced by a line that says so.
+A line with the reason replaces a part whose data or checkpoint is missing.
 """
 
 import functools
@@ -32,7 +32,7 @@ def render(runs: Sequence[RunSummary], generator: str) -> bytes:
 
     Args:
       runs: at least one run, the best first; the page shows the best in detail.
-      generator: name of the program, which stands at the beginning of the page.
+      generator: name of the program, written at the beginning of the page.
     """
     best = runs[0]
     if len(runs) == 1:
@@ -127,7 +127,7 @@ def _curves_of_many(runs: Sequence[RunSummary]) -> Markup:
     charts.append(chart("Loss in training (nats)", curves("train", LOSS.name), LOSS))
     rates = curves("train", LEARNING_RATE.name)
     charts.append(chart(LEARNING_RATE.title, rates, LEARNING_RATE))
-    left_out = f"The first {len(shown)} of {len(logged)} runs; more could not be told apart."
+    left_out = f"The first {len(shown)} of {len(logged)} runs; a chart cannot show more."
     return joined(
         [
             note(left_out) if len(shown) < len(logged) else None,
@@ -162,7 +162,7 @@ def _folded(run: RunSummary) -> Markup:
 
 
 class _Details(NamedTuple):
-    """The predictions and data of a run; a text says why a part is missing."""
+    """The predictions and data of a run; a text is the reason why a part is missing."""
 
     saved: predictions.Saved | str
     source: Source | str
@@ -222,7 +222,7 @@ def _read_details(run: RunSummary) -> _Details:
 
 
 def _dataset(data: dict[str, Any]) -> Dataset | str:
-    """Returns the data set of a run as it is now, or why it cannot be loaded."""
+    """Returns the data set of a run, or the reason why it cannot be loaded."""
     if not data:
         return f"The examples can't be shown: the run has no {run_files.CONFIG}."
     try:

@@ -13,7 +13,7 @@ from experiments.run.records import ENVIRONMENT_KEYS, RunSummary
 from perceiver.training.logging.metric_kinds import EXACT_SHARE, LOSS, METRIC_KINDS
 
 SEED = "train.seed"
-ABSENT = "-"  # stands in a table for a value that is not known
+ABSENT = "-"  # shown in tables for an unknown value
 _LONGEST = 40  # characters of a value; the middle of a longer one becomes an ellipsis
 _MARKDOWN = frozenset("\\`*_[]<>|~$&")
 
@@ -161,9 +161,7 @@ def run_cells(runs: Sequence[RunSummary]) -> Cells:
 
 
 def difference_cells(found: dict[str, dict[str, Any]], names: Sequence[str]) -> Cells:
-    """Returns the table of settings that differ, with a row a run or a row a key.
-
-    Of both it returns the narrower one.
+    """Returns the table of settings that differ, with a row per run or per key: the narrower one.
 
     Args:
       found: result of `differences`.
@@ -203,7 +201,7 @@ def seed_cells(groups: Sequence[OverSeeds]) -> Cells:
 
 
 def text(cells: Cells) -> str:
-    """Returns a table as aligned text, the first column to the left and the others to the right."""
+    """Returns a table as text, with the first column aligned left and the other columns right."""
     widths = _widths(cells)
     return "\n".join(
         "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip()
@@ -232,7 +230,7 @@ def number(x: float | None, spec: str, whole_from: float = math.inf) -> str:
     Args:
       x: the number.
       spec: format specification.
-      whole_from: number from which on no decimals are shown.
+      whole_from: smallest number that is shown without decimals.
     """
     if x is None:
         return ABSENT

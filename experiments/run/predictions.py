@@ -170,7 +170,7 @@ def read(workdir: Path) -> Saved | None:
 
 
 def _problem(saved: Saved) -> str | None:
-    """Returns what is inconsistent in a file, or None."""
+    """Returns a description of the first inconsistency in a file, or None."""
     predictions = saved.predictions
     examples = len(predictions.index) if predictions.index.ndim == 1 else 0
     sizes = {"classes": 2, "probabilities": 2, "label": 1, "label_probability": 1}

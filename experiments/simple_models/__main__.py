@@ -40,8 +40,9 @@ def parser() -> Parser:
     """Returns the parser of the program's flags."""
     parser = Parser(
         "experiments.simple_models",
-        """Fits a linear model and a nearest neighbour to a config's data, beside which a network's
-accuracy means something. With --workdir the result is simple_models.json there, too.""",
+        """Fits a linear model and a nearest neighbour to a config's data, for comparison.
+
+With --workdir it also writes the results to simple_models.json there.""",
         examples=["--config=configs/digits.py"],
     )
     parser.add_config()
@@ -112,8 +113,8 @@ class LabelledFeatures:
 def check_size(sources: Sequence[Source], modalities: Sequence[str]) -> None:
     """Checks that fitting fits into memory, by the size of one example.
 
-    Fitting takes about four times the memory of the features. It holds all features, those of four
-    of five folds, the same standardised, and the copy that scikit-learn standardises.
+    Fitting takes about four times the memory of the features: for all of them, for those of four
+    of five folds, for their standardised values, and for a copy that scikit-learn makes.
 
     Raises:
       InputError: the features of all examples take more than 4 GB.
@@ -171,8 +172,8 @@ def read_features(
 def nearest_neighbour(train: LabelledFeatures, features: np.ndarray) -> tuple[np.ndarray, str]:
     """Predicts the labels of the training example with the nearest features.
 
-    The distance is Euclidean. Each of several modalities is divided by its standard deviation, a
-    single number, so that all of them matter.
+    The distance is Euclidean. If there are several modalities, the features of each are divided by
+    their standard deviation, a single number, so that all modalities matter.
 
     Args:
       train: training examples.
