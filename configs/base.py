@@ -18,10 +18,9 @@ class Variant(NamedTuple):
     """A variant of a config.
 
     Attributes:
-      description: What it is, in one line.
+      description: Description in one line.
       overrides: Values by flat key that differ from the config's base values.
-      rows: Rows of the paper's tables whose network this is: by the table's number, the row's name
-        as printed.
+      rows: Printed name of the variant's row in a table of the paper, by number of the table.
       measured: Result of a run with this project; '' if there was none.
     """
 
@@ -86,7 +85,7 @@ def override(config: ConfigDict, values: Mapping[str, Any]) -> None:
     """Sets values by flat key, first those that choose a network or another record.
 
     Raises:
-      ValueError: a key that the config does not have, or a value that chooses no record.
+      ValueError: an unknown key, or a value that chooses no record.
     """
     values = dict(values)
     if "model.name" in values:
@@ -105,7 +104,7 @@ def check_variant(variant: str, variants: Mapping[str, Any]) -> None:
     """Checks that a config has a variant.
 
     Raises:
-      ValueError: it does not; the message names the nearest that it has.
+      ValueError: the variant is unknown; the message names the nearest one.
     """
     if variant not in variants:
         raise ValueError(choices.unknown(variant, variants, what="variant"))

@@ -35,7 +35,7 @@ _LEARNED = {
     "learned_init_scale": 1.0,  # standard deviation of the initial learned positions
 }
 
-# For each key that chooses: the keys of the record that each value chooses, with their defaults.
+# The records by key and value: the keys of each record with their defaults.
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "optimizer.name": {"lamb": _ADAM, "adamw": _ADAM, "sgd": _SGD},
     "optimizer.schedule": {"constant": {}, "step": _STEP, "cosine": {}},
@@ -56,10 +56,10 @@ def choice_keys(config: ConfigDict) -> list[str]:
 def choose(config: ConfigDict, key: str, value: str) -> None:
     """Sets a key that chooses a record, and gives its section the keys of that record.
 
-    Keys that the old record has too keep their value; the other keys get their default.
+    Keys of both records keep their values; the other keys get their defaults.
 
     Raises:
-      ValueError: a value that chooses no record, with the nearest one that does.
+      ValueError: the value chooses no record; the message names the nearest one that does.
     """
     (pattern,) = (p for p in CHOICES if key in _matches(config, p))
     records = CHOICES[pattern]

@@ -5,8 +5,8 @@
     python -m experiments.train --config=configs/folder.py:mel --workdir=runs/sounds \
         --config.data.dir=FOLDER
 
-FOLDER holds train/<class>/* and val/<class>/*, or <class>/*, of which `config.data.val_fraction` is
-then used for validation.
+FOLDER holds train/<class>/* and val/<class>/*, or only <class>/*. In the second case the fraction
+`config.data.val_fraction` of the files is used for validation.
 
 The expected result depends on the data. Measured on 2 CPU cores with other work running: 61.88% on
 160 pictures of 4 classes of Imagenette after training on 480, in 26 minutes; on 20 sounds of 10

@@ -97,7 +97,7 @@ def set_network(config: ConfigDict, name: str) -> None:
     """Replaces the network of a config by another kind with the same inputs.
 
     Raises:
-      ValueError: an unknown kind, with the nearest one.
+      ValueError: the kind is unknown; the message names the nearest one.
     """
     if name not in _NETWORKS:
         raise ValueError(choices.unknown(name, _NETWORKS, what="config.model.name"))
@@ -130,13 +130,13 @@ def _encoder(model: ConfigDict, *, channels: int, layers: int, heads: int, widen
 
 def _grid(model: ConfigDict) -> None:
     """Keys of networks for inputs on a grid."""
-    # Rows and columns of the grid on which the inputs are placed; () for the input's own.
+    # Rows and columns of the grid on which the inputs are placed; () for the grid of the input.
     model.grid = ()
 
 
 def _arithmetic(model: ConfigDict) -> None:
     """Keys of the networks with attention."""
     model.dtype = "float32"  # dtype of activations and matrix products: float32 or bfloat16
-    # What the backward pass computes again: none, elementwise (everything but matrix products) or
+    # Recomputation in the backward pass: none, elementwise (everything but matrix products) or
     # block (whole blocks).
     model.remat = "elementwise"

@@ -14,9 +14,9 @@ from typing import Any
 
 
 def all_networks() -> dict[str, dict[str, Any]]:
-    """Returns the sections of each variant that describe its network, by name.
+    """Returns the parts of each variant that describe its network: `model`, `data`, `train.loss`.
 
-    Names are 'imagenet', 'imagenet:resnet', ...; values are `model`, `data` and `train.loss`.
+    The names are 'imagenet', 'imagenet:resnet', ...
     """
     networks = {}
     for module_info in pkgutil.iter_modules([str(Path(__file__).parent)]):

@@ -3,6 +3,6 @@
 import sys
 
 if sys.argv[:1] == ["-m"]:  # Python imports this package to start a program in it
-    from experiments.cli import environment
+    from experiments.cli import environment  # not needed otherwise
 
     environment.check()

@@ -4,11 +4,11 @@ Prints the result and writes it to eval.json in the workdir, and the predictions
 to predictions.npz. It may run while the run is training.
 """
 
+import argparse
 import time
 from pathlib import Path
 
 import jax
-from ml_collections import ConfigDict
 
 from experiments.cli import distributed
 from experiments.cli.config_files import flatten
@@ -33,7 +33,7 @@ def parser() -> Parser:
     """Returns the parser of the program's flags."""
     parser = Parser(
         "experiments.evaluate",
-        "Evaluates the newest checkpoint of a workdir, or --config.eval.checkpoint=best, or =STEP.",
+        "Evaluates the newest checkpoint of a workdir, or --config.eval.checkpoint=best or =STEP.",
         examples=["--config=configs/digits.py --workdir=runs/digits"],
     )
     parser.add_config()
@@ -41,12 +41,12 @@ def parser() -> Parser:
     return parser
 
 
-def main(config: ConfigDict, workdir: str) -> None:
+def main(options: argparse.Namespace) -> None:
     """Restores a checkpoint, evaluates it, and reports the result."""
+    config, workdir = options.config, Path(options.workdir)
     distributed.agree(dict(flatten(config)))
-    workdir = Path(workdir)
     experiment = from_config(config)
-    checkpoint = restore.which(config.eval.checkpoint, "config.eval.checkpoint")
+    checkpoint = restore.parse_checkpoint(config.eval.checkpoint, "config.eval.checkpoint")
     if not (workdir / run_files.CHECKPOINTS).is_dir():
         raise InputError(f"--workdir={workdir} has no checkpoints/; {suggest_run(workdir)}")
     check_same_network(workdir, config)
@@ -79,19 +79,18 @@ def main(config: ConfigDict, workdir: str) -> None:
 
     began = time.monotonic()
     results, outputs = evaluate(dataset.eval)
-    results = {"step": step, **results}
-    if dataset.held_out:
-        results["held_out"], _ = evaluate(dataset.held_out)
+    held_out = evaluate(dataset.held_out)[0] if dataset.held_out else None
     seconds = time.monotonic() - began
 
     if jax.process_index() == 0:
         predictions.write(workdir, step, "eval", outputs)
-        write_json(workdir / run_files.RESULT, results)
+        part = {} if held_out is None else {"held_out": held_out}
+        write_json(workdir / run_files.RESULT, {"step": step, **results, **part})
         print(f"step {step:,}: {summary(results)}; {seconds:.1f} s")
-        if dataset.held_out:
-            print(f"held-out part of the training split: {summary(results['held_out'])}")
+        if held_out is not None:
+            print(f"held-out part of the training split: {summary(held_out)}")
         print(f"result: {workdir / run_files.RESULT}")
 
 
 if __name__ == "__main__":
-    run(lambda options: main(options.config, options.workdir), parser(), many_processes=True)
+    run(main, parser(), many_processes=True)

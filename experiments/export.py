@@ -6,51 +6,17 @@ python -m experiments.export --workdir=runs/mine --out=mine.jax
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
-from experiments.cli.main import call, run
+from experiments.cli.main import run
 from experiments.cli.parser import Parser, listed, path
 from experiments.run import restore
 from perceiver.errors import InputError
 from perceiver.library import exported, safetensors_files
-
-
-class _Format(NamedTuple):
-    """A file format.
-
-    Attributes:
-      content: description of what the file contains.
-      write: function of a network, a path and the format's own options; it writes the file.
-      is_written_here: function that returns whether this program wrote a file.
-      load: instructions for loading the file, with a placeholder for its path.
-    """
-
-    content: str
-    write: Callable[..., None]
-    is_written_here: Callable[[Path], bool]
-    load: str
-
-
-_FORMATS = {
-    ".safetensors": _Format(
-        "parameters, config and class names",
-        safetensors_files.write_safetensors,
-        safetensors_files.is_written_here,
-        "from perceiver import library; library.load({!r})\n"
-        "or give it to experiments.predict and other programs as --workdir",
-    ),
-    ".jax": _Format(
-        "the forward function, its parameters and class names",
-        exported.export_forward,
-        exported.is_written_here,
-        "from perceiver.library import exported; exported.load({!r})\n"
-        "or run it with JAX alone, as docs/library.md shows",
-    ),
-}
 
 
 def parser() -> Parser:
@@ -89,7 +55,7 @@ forward function, which runs with JAX alone, without this project.""",
     return parser
 
 
-def export(options: argparse.Namespace) -> None:
+def main(options: argparse.Namespace) -> None:
     """Loads the network and writes the file.
 
     Raises:
@@ -113,6 +79,40 @@ def export(options: argparse.Namespace) -> None:
     )
 
 
+class _Format(NamedTuple):
+    """A file format.
+
+    Attributes:
+      content: description of what the file contains.
+      write: function of a network, a path and the format's own options; it writes the file.
+      is_written_here: function that returns whether this program wrote a file.
+      load: instructions for loading the file, with a placeholder for its path.
+    """
+
+    content: str
+    write: Callable[..., None]
+    is_written_here: Callable[[Path], bool]
+    load: str
+
+
+_FORMATS = {
+    ".safetensors": _Format(
+        "parameters, config and class names",
+        safetensors_files.write_safetensors,
+        safetensors_files.is_written_here,
+        "from perceiver import library; library.load({!r})\n"
+        "or give it to experiments.predict and other programs as --workdir",
+    ),
+    ".jax": _Format(
+        "the forward function, its parameters and class names",
+        exported.export_forward,
+        exported.is_written_here,
+        "from perceiver.library import exported; exported.load({!r})\n"
+        "or run it with JAX alone, as docs/library.md shows",
+    ),
+}
+
+
 def _output(name: str) -> tuple[Path, _Format]:
     """Returns the file to write and its format, if the file may be written."""
     out = Path(name)
@@ -133,7 +133,7 @@ def _output(name: str) -> tuple[Path, _Format]:
 
 def _function_options(options: argparse.Namespace, out: Path) -> dict[str, object]:
     """Returns the options for an exported function."""
-    given = {}
+    given: dict[str, object] = {}
     if options.batch_size is not None:
         given["batch_size"] = options.batch_size
     if options.platforms is not None:
@@ -144,10 +144,5 @@ def _function_options(options: argparse.Namespace, out: Path) -> dict[str, objec
     return given
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the program in this process and returns its exit status."""
-    return call(export, parser(), arguments)
-
-
 if __name__ == "__main__":
-    run(export, parser())
+    run(main, parser())

@@ -9,16 +9,15 @@ import contextlib
 import itertools
 import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from experiments.cli.errors import EXIT_FAILED, EXIT_USER_ERROR, printable
-from experiments.cli.main import call, run
+from experiments.cli.main import prepare_stdout, run
 from experiments.cli.parser import Parser, whole_number
 from experiments.run import input_files, restore
 from perceiver import library
@@ -27,20 +26,6 @@ from perceiver.data.single_files import Reading
 from perceiver.errors import InputError
 
 _WIDEST = 60  # characters of the column of files; a longer name gets its own line
-
-
-class Prediction(NamedTuple):
-    """The prediction for one file.
-
-    Attributes:
-      file: path of the file.
-      scores: float64 [classes], probabilities; the mean over the windows of a clip.
-      windows: number of windows.
-    """
-
-    file: str
-    scores: np.ndarray
-    windows: int
 
 
 def parser() -> Parser:
@@ -80,8 +65,8 @@ cut into windows as in evaluation.""",
     return parser
 
 
-def predict(options: argparse.Namespace) -> int:
-    """Loads the network, and prints the prediction for each file as soon as it is there.
+def main(options: argparse.Namespace) -> int:
+    """Loads the network, and prints the prediction for each file as soon as it is computed.
 
     Returns:
       The exit status: EXIT_FAILED if files were left out, EXIT_USER_ERROR if all were.
@@ -107,7 +92,7 @@ def predict(options: argparse.Namespace) -> int:
     in_format = _FORMATS[options.format](classifier, found.files, options.top)
     failed, truncated = list(found.problems), []
 
-    def readable() -> Iterator[tuple[str, Reading]]:
+    def readable() -> Generator[tuple[str, Reading], None, None]:
         for path, reading in single_files.read_each(reader, found.files):
             if isinstance(reading, InputError):
                 _log(f"left out: {reading}")
@@ -132,6 +117,20 @@ def predict(options: argparse.Namespace) -> int:
     return EXIT_FAILED if failed else 0
 
 
+class Prediction(NamedTuple):
+    """The prediction for one file.
+
+    Attributes:
+      file: path of the file.
+      scores: float64 [classes], probabilities; the mean over the windows of a clip.
+      windows: number of windows.
+    """
+
+    file: str
+    scores: np.ndarray
+    windows: int
+
+
 def predictions(
     probabilities: Callable[[dict[str, np.ndarray]], jax.Array],
     readings: Iterator[tuple[str, Reading]],
@@ -144,7 +143,8 @@ def predictions(
     Args:
       probabilities: function of inputs by modality [B, ...] -> float32 [B, classes].
       readings: (path, reading) of each file.
-      batch_size: B, a number of windows. The last batch is padded, so that only one B is compiled.
+      batch_size: number B of windows in a batch. The last batch is padded, so that only one B is
+        compiled.
 
     Yields:
       A prediction for each file, in the same order.
@@ -176,7 +176,7 @@ def _check_files(options: argparse.Namespace) -> None:
     """Refuses a command without files, and standard input."""
     if not options.files:
         raise InputError(
-            "no file or folder is given, as in: python -m experiments.predict "
+            f"no file or folder is given, as in: {parser().prog} "
             f"--workdir={printable(options.workdir)} picture.jpg folder/"
         )
     if "-" in options.files:
@@ -193,7 +193,7 @@ def _best(scores: np.ndarray, top: int) -> np.ndarray:
     return np.argsort(-scores, kind="stable")[:top]
 
 
-def _class_names(classifier: library.Classifier, classes: Sequence[int]) -> list[str]:
+def _class_names(classifier: library.Classifier, classes: np.ndarray) -> list[str]:
     """Returns names of classes, with numbers for a run without class names."""
     known = classifier.class_names
     return [known[c] if known else f"class {c}" for c in classes]
@@ -230,7 +230,7 @@ def _jsonl(classifier: library.Classifier, files: Sequence[str], top: int) -> In
 
     def object_of(prediction: Prediction) -> str:
         best = _best(prediction.scores, top)
-        found = {
+        found: dict[str, object] = {
             "file": prediction.file,
             "classes": _class_names(classifier, best),
             "scores": [round(float(prediction.scores[c]), 6) for c in best],
@@ -249,15 +249,9 @@ def _log(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the program in this process and returns its exit status."""
-    return call(predict, parser(), arguments)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that `| head` ends it without an error
-    sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal can't show
+    prepare_stdout()
     # TensorFlow logs each damaged file, without its name. The value 1 is set by JAX.
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "1":
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    run(predict, parser())
+    run(main, parser())

@@ -5,91 +5,11 @@ python -m experiments.prepare_data audioset --csv=eval_segments.csv --clips=DIR 
 
 import argparse
 import sys
-from collections.abc import Sequence
 
+from experiments.cli.errors import EXIT_INTERRUPTED
 from experiments.cli.main import call
 from experiments.cli.parser import Parser, path
 from perceiver.errors import InputError
-
-_EXIT_INTERRUPTED = 130  # as shells have it
-
-
-def prepare(options: argparse.Namespace) -> int:
-    """Prepares the data set of the chosen subcommand and returns the exit status."""
-    try:
-        _SUBCOMMANDS[options.subcommand](options)
-    except KeyboardInterrupt:
-        print("stopped: run the same command again", file=sys.stderr)
-        return _EXIT_INTERRUPTED
-    return 0
-
-
-# TensorFlow is imported after the command line is checked: --help and mistakes are quick.
-def _audioset(options: argparse.Namespace) -> None:
-    from perceiver.data.clips.preparation import prepare, runners
-
-    prepare.prepare_audioset(
-        options.csv,
-        options.classes,
-        options.clips,
-        options.out,
-        split=options.split,
-        need=options.need,
-        seconds=options.seconds,
-        num_shards=options.shards,
-        runner=runners.beam_runner(options.beam),
-        on_report=print,
-    )
-
-
-def _clips(options: argparse.Namespace) -> None:
-    from perceiver.data.clips.preparation import prepare, runners
-
-    prepare.prepare_folder(
-        options.dir,
-        options.out,
-        val_fraction=options.val_fraction,
-        split_seed=options.split_seed,
-        need=options.need,
-        seconds=options.seconds,
-        num_shards=options.shards,
-        runner=runners.beam_runner(options.beam),
-        on_report=print,
-    )
-
-
-def _modelnet(options: argparse.Namespace) -> None:
-    from perceiver.data.points.modelnet40 import builder
-
-    _refuse_beam(options)
-    print(
-        builder.prepare(
-            options.source, options.out, classes=options.classes, partial=options.partial
-        )
-    )
-
-
-def _imagenet(options: argparse.Namespace) -> None:
-    from perceiver.data.images import imagenet
-
-    _refuse_beam(options)
-    print(imagenet.prepare(options.archives, options.out))
-
-
-def _refuse_beam(options: argparse.Namespace) -> None:
-    if options.beam:
-        raise InputError(
-            f"{options.beam[0]!r}: {options.subcommand} is prepared without Beam, and takes no "
-            "options of it"
-        )
-
-
-_SUBCOMMANDS = {
-    "audioset": _audioset,
-    "clips": _clips,
-    "modelnet": _modelnet,
-    "imagenet": _imagenet,
-}
 
 
 def parser() -> Parser:
@@ -121,6 +41,16 @@ Each subcommand has its own --help. Flags of Apache Beam follow -- at the end of
         by_beam = name in ("audioset", "clips")
         subcommand.add_rest("beam", "BEAM FLAGS ..." if by_beam else None)
     return parser
+
+
+def main(options: argparse.Namespace) -> int:
+    """Prepares the data set of the chosen subcommand and returns the exit status."""
+    try:
+        _SUBCOMMANDS[options.subcommand](options)
+    except KeyboardInterrupt:
+        print("stopped: run the same command again", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
 
 
 def _add_audioset(parser: Parser) -> None:
@@ -242,10 +172,75 @@ def _add_clip_flags(parser: Parser, need: str) -> None:
     )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the program in this process and returns its exit status."""
-    return call(prepare, parser(), arguments)
+# TensorFlow and Beam are imported after the command line is checked: --help and mistakes are quick.
+
+
+def _audioset(options: argparse.Namespace) -> None:
+    from perceiver.data.clips.preparation import prepare, runners
+
+    prepare.prepare_audioset(
+        options.csv,
+        options.classes,
+        options.clips,
+        options.out,
+        split=options.split,
+        need=options.need,
+        seconds=options.seconds,
+        num_shards=options.shards,
+        runner=runners.beam_runner(options.beam),
+        on_report=print,
+    )
+
+
+def _clips(options: argparse.Namespace) -> None:
+    from perceiver.data.clips.preparation import prepare, runners
+
+    prepare.prepare_folder(
+        options.dir,
+        options.out,
+        val_fraction=options.val_fraction,
+        split_seed=options.split_seed,
+        need=options.need,
+        seconds=options.seconds,
+        num_shards=options.shards,
+        runner=runners.beam_runner(options.beam),
+        on_report=print,
+    )
+
+
+def _modelnet(options: argparse.Namespace) -> None:
+    from perceiver.data.points.modelnet40 import builder
+
+    _refuse_beam(options)
+    print(
+        builder.prepare(
+            options.source, options.out, classes=options.classes, partial=options.partial
+        )
+    )
+
+
+def _imagenet(options: argparse.Namespace) -> None:
+    from perceiver.data.images import imagenet
+
+    _refuse_beam(options)
+    print(imagenet.prepare(options.archives, options.out))
+
+
+def _refuse_beam(options: argparse.Namespace) -> None:
+    if options.beam:
+        raise InputError(
+            f"{options.beam[0]!r}: {options.subcommand} is prepared without Beam, and takes no "
+            "options of it"
+        )
+
+
+_SUBCOMMANDS = {
+    "audioset": _audioset,
+    "clips": _clips,
+    "modelnet": _modelnet,
+    "imagenet": _imagenet,
+}
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(call(main, parser(), sys.argv[1:]))

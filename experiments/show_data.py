@@ -27,8 +27,8 @@ def parser() -> Parser:
         """Draws the inputs of a config's network, in training or in evaluation, as a PNG.
 
 Training inputs are the first of the run with config.train.seed. --example=NUMBER shows one example
---count times, each time with another augmentation. The number and the class of an example stand
-above it, and the file behind each number is printed.""",
+--count times, each time with another augmentation. Above each input are the number and the class of
+its example. The names of the files are printed.""",
         examples=["--config=configs/digits.py --out=digits.png --count=24"],
     )
     parser.add_config()
@@ -43,7 +43,7 @@ above it, and the file behind each number is printed.""",
     return parser
 
 
-def show_data(options: argparse.Namespace) -> None:
+def main(options: argparse.Namespace) -> None:
     """Loads, draws and writes the inputs."""
     config = options.config
     check_numbers(config)
@@ -71,9 +71,9 @@ def show_data(options: argparse.Namespace) -> None:
         replace_file(out, picture)
 
     names = [f"#{example['index']}: {source.name(int(example['index']))}" for example in examples]
-    print("\n".join(dict.fromkeys(names)))  # a name that comes several times once
+    print("\n".join(dict.fromkeys(names)))  # each name once
     print(f"picture: {out}")
 
 
 if __name__ == "__main__":
-    run(show_data, parser())
+    run(main, parser())

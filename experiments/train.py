@@ -5,6 +5,7 @@ resumes from the newest whole checkpoint. SIGTERM, SIGUSR1 and Ctrl-C save a che
 program with status 75; a second signal ends it at once. Of several processes, process 0 writes.
 """
 
+import argparse
 import collections
 import contextlib
 from pathlib import Path
@@ -42,12 +43,22 @@ from perceiver.training.parallel import DataParallel
 from perceiver.training.step import inputs_of
 from perceiver.training.stopping import EXIT_STOPPED, StopRequest
 
+# Metrics that the progress line shows.
+SHOWN = ("loss", "top1")
+
+# Largest number of steps whose metrics stay on the devices, also if a run never logs.
+_MOST_PENDING = 100
+
+# Number of steps after which the processes read their vote on stopping. By then a fast device has
+# computed the vote, so that the host does not wait; more steps would delay the stop.
+_VOTE_LAG = 4
+
 
 def parser() -> Parser:
     """Returns the parser of the program's flags."""
     parser = Parser(
         "experiments.train",
-        "Trains a network as a config says; resumes where the workdir has a checkpoint.",
+        "Trains a network as a config describes; resumes if the workdir has a checkpoint.",
         examples=["--config=configs/digits.py --workdir=runs/digits"],
     )
     parser.add_config()
@@ -58,24 +69,18 @@ def parser() -> Parser:
     return parser
 
 
-# Metrics that the progress line shows.
-SHOWN = ("loss", "top1")
-
-# Most steps whose metrics stay on the devices, also where a run never logs.
-_MOST_PENDING = 100
-
-# Steps after which the processes read whether one of them was asked to stop. By then a fast device
-# has computed it, and the host does not wait; more steps would delay the stop.
-_VOTE_LAG = 4
+def main(options: argparse.Namespace) -> int | None:
+    """Trains, and returns the exit status."""
+    return train(options.config, options.workdir, insist=options.insist)
 
 
-def main(config: ConfigDict, workdir: str, *, insist: bool = False) -> int | None:
+def train(config: ConfigDict, workdir: str, *, insist: bool = False) -> int | None:
     """Trains in a workdir in which no other run trains.
 
     Args:
       config: The run's config.
       workdir: The run's folder, the same for all processes.
-      insist: Whether to resume although values of the config differ that make it another run.
+      insist: True to resume although values of the config differ that make it another run.
 
     Returns:
       The exit status.
@@ -85,10 +90,10 @@ def main(config: ConfigDict, workdir: str, *, insist: bool = False) -> int | Non
     check_batch(config)
     with RunLock(prepare_workdir(workdir)) as folder:
         check_resumable(folder, config, insist=insist)
-        return train(experiment, folder)
+        return train_locked(experiment, folder)
 
 
-def train(experiment: Experiment, workdir: Path) -> int | None:
+def train_locked(experiment: Experiment, workdir: Path) -> int | None:
     """Trains in a locked workdir; returns the exit status."""
     config = experiment.config
     writes = jax.process_index() == 0
@@ -150,7 +155,7 @@ def train(experiment: Experiment, workdir: Path) -> int | None:
         stop = stack.enter_context(StopRequest())
         stop_vote = StopVote(devices, stop)
         pending = []  # steps and metrics that are still on the devices, the oldest first
-        results = None
+        evaluation = None  # results and predictions after the last step
 
         for step in range(first + 1, last + 1):
             with progress.waiting_for_data():
@@ -164,18 +169,18 @@ def train(experiment: Experiment, workdir: Path) -> int | None:
             evaluation_due = is_due(step, experiment.eval_every, last=last)
             saving = evaluation_due or is_due(step, experiment.checkpoint_every, last=last)
 
-            # Metrics are fetched one step late, while the devices compute the next step. What is
-            # saved or ends the run is checked first.
+            # Metrics are fetched one step late, while the devices compute the next step. Before a
+            # checkpoint is saved or the run ends, all of them are fetched and checked.
             settled = saving or stopping or step == last
             fetching = pending if settled else pending[:-1]
             log_due = fetching and is_due(fetching[-1][0], config.train.log_every, last=last)
             if settled or log_due or len(pending) > _MOST_PENDING:
                 pending = pending[len(fetching) :]
-                for done, values in fetch(devices, fetching):
+                for done, fetched in fetch(devices, fetching):
                     wrong = blame(
-                        values.pop("not_finite"), inputs_of(batch), state.variables.params
+                        fetched.pop("not_finite"), inputs_of(batch), state.variables.params
                     )
-                    values = {name: float(x) for name, x in values.items()}
+                    values = {name: float(x) for name, x in fetched.items()}
                     if wrong or is_due(done, config.train.log_every, last=last):
                         log.write(done, "train", **values)
                     if is_due(done, config.train.log_every, last=last):
@@ -184,12 +189,13 @@ def train(experiment: Experiment, workdir: Path) -> int | None:
                     if wrong:
                         raise FloatingPointError(complaint(done, *wrong, values["loss"]))
 
-            results = None
+            evaluation = None
             if evaluation_due or (step == last and not stopping):
-                results, outputs = evaluate(state.for_evaluation())
-                log.write(step, "eval", **results)
-                progress.message(f"step {step}: {summary(results)}")
+                evaluation = evaluate(state.for_evaluation())
+                log.write(step, "eval", **evaluation[0])
+                progress.message(f"step {step}: {summary(evaluation[0])}")
             if saving or stopping:
+                results = evaluation[0] if evaluation else None
                 checkpoints.save(step, devices.first(state), batches.state(), results)
             if stopping:
                 checkpoints.wait()
@@ -197,13 +203,13 @@ def train(experiment: Experiment, workdir: Path) -> int | None:
                 say(f"stopped by {cause}: step {step:,} is saved; run again to go on")
                 return EXIT_STOPPED
 
-        if results is None:  # a run that had reached its end before
-            results, outputs = evaluate(state.for_evaluation())
+        if evaluation is None:  # a run that had reached its end before
+            evaluation = evaluate(state.for_evaluation())
             if writes and not has_evaluation(workdir, last):
-                log.write(last, "eval", **results)
+                log.write(last, "eval", **evaluation[0])
 
     if writes:
-        finish(workdir, last, dataset, results, outputs)
+        finish(workdir, last, dataset, *evaluation)
     return None
 
 
@@ -214,7 +220,7 @@ class StopVote:
         """Votes over all devices; a single process follows its own request."""
         self._devices = devices
         self._stop = stop
-        self._votes = collections.deque()
+        self._votes: collections.deque[jax.Array] = collections.deque()
 
     def __call__(self) -> bool:
         """Returns whether to stop after this step; called once a step by every process."""
@@ -237,7 +243,7 @@ def has_evaluation(workdir: Path, step: int) -> bool:
 
 
 def introduce(experiment: Experiment, dataset: Dataset, first: int) -> None:
-    """Prints what is about to be trained, and where it resumes."""
+    """Prints the sizes of the network, the data and the run, and the step at which it resumes."""
     config, cost, last = experiment.config, experiment.total_cost, experiment.total_steps
     batch, examples = config.train.batch_size, dataset.train.num_examples
     watched = dataset.held_out or dataset.eval
@@ -250,7 +256,7 @@ def introduce(experiment: Experiment, dataset: Dataset, first: int) -> None:
         f"{watched.num_examples:,} evaluation examples"
     )
     if config.data.num_classes != experiment.num_classes:
-        say(f"(config.data.num_classes={config.data.num_classes} is not what the data set has)")
+        say(f"(config.data.num_classes={config.data.num_classes} differs from the data set)")
     say(
         f"{last:,} steps of {batch:,}, {last * batch / examples:,.1f} epochs"
         + (f"; resumed at step {first:,}" if first else "")
@@ -258,7 +264,7 @@ def introduce(experiment: Experiment, dataset: Dataset, first: int) -> None:
 
 
 def complaint(step: int, kind: str, parts: str, loss: float) -> str:
-    """Returns a line that names what is not finite (see `finite.blame`) and what to do."""
+    """Returns the error message for values that are not finite; see `finite.blame`."""
     if kind == "inputs":
         return (
             f"{parts} of the batch is not finite at step {step}; "
@@ -303,8 +309,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    run(
-        lambda options: main(options.config, options.workdir, insist=options.insist),
-        parser(),
-        many_processes=True,
-    )
+    run(main, parser(), many_processes=True)

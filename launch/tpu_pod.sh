@@ -178,7 +178,7 @@ await() {
 # Runs a command in the shell of one worker, or of all at once.
 on() { run "${machines[@]}" ssh "$name" "${where[@]}" --worker="$1" --command="$2" </dev/null; }
 
-# Packs the last commit, once: a run keeps the code that it began with.
+# Packs the last commit. This happens once, so that a run uses the same code on every new pod.
 pack() {
   local changes
   changes=$(git -C "$root" status --porcelain | wc -l)
@@ -210,11 +210,11 @@ else echo perceiver-train: new; fi"
 # Checks an ACTIVE pod once: ends the script if the run has ended, and starts the run if it has
 # stopped. Returns 1 after a failure, so that the next check tries again.
 attend() {
-  local answer words
-  answer=$(on all "$ask") || { say "the workers do not answer"; return 1; }
-  words=$(sed -n 's/^perceiver-train: //p' <<<"$answer" | sort -u)
+  local output words
+  output=$(on all "$ask") || { say "the workers do not answer"; return 1; }
+  words=$(sed -n 's/^perceiver-train: //p' <<<"$output" | sort -u)
   if [[ -z $started ]]; then
-    # A run that ended before was another one, or this one before a correction.
+    # A run that has ended was another run, or this run before a correction.
     if [[ $words == running ]]; then
       start "$@" || fail "$name already trains something else (see above)"
     else

@@ -27,7 +27,7 @@ mkdir -p -- "$state"
 fail() { echo "launch/tpu_worker.sh: $1" >&2; exit "${2:-2}"; }
 note() { echo "--- $(date -u +%FT%TZ) $(hostname): $1"; }
 
-# The loop and the training hold the lock while they live, so it can't be stale, unlike a pid.
+# The loop and the training hold the lock while they run, so it can't be stale, unlike a pid.
 running() { ! flock --nonblock "$state/lock" true; }
 
 setup() {
@@ -54,7 +54,7 @@ start() {
   fi
   rm -f -- "$state/status" "$state/stop" "$state/pid"
   printf '%s' "$flags" >"$state/flags"
-  # A new session survives ssh, and is one process group for signals.
+  # A new session continues after ssh ends, and is one process group for signals.
   setsid nohup bash launch/tpu_worker.sh keep "$@" >>"$state/log" 2>&1 </dev/null &
   local tries
   for ((tries = 0; tries < 100; tries++)); do

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 from perceiver.training.logging.metrics import read_metrics
@@ -349,10 +350,12 @@ def refusal(program: str, *arguments: str, **options) -> str:
     return line
 
 
-def exit_status(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> int:
-    """Runs a program's main in this process; returns its exit status."""
+def exit_status(program: ModuleType, arguments: Sequence[str]) -> int:
+    """Runs a program in this process; returns its exit status."""
+    from experiments.cli.main import call  # not at the top: `_serve` sets sys.argv before it
+
     try:
-        return main(arguments) or 0
+        return call(program.main, program.parser(), arguments)
     except SystemExit as end:
         return end.code
 

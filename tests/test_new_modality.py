@@ -130,7 +130,7 @@ class TestConfig:
         config = page["get_config"]()
         config.data.dir = str(folder)
         config.train.batch_size, config.train.steps, config.train.log_every = 4, 2, 1
-        assert train.main(config, str(folder / "run")) is None
+        assert train.train(config, str(folder / "run")) is None
         records = read_metrics(folder / "run")
         assert [r["step"] for r in records if r["split"] == "train"] == [1, 2]
         assert all(np.isfinite(r["loss"]) for r in records)

@@ -2,9 +2,8 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from experiments.attention_maps.overview import draw_overview
 from experiments.cli.errors import output_errors
 from experiments.cli.main import run
 from experiments.cli.parser import Parser, listed, path, whole_number
-from experiments.figures.attention.colours import LOGITS, WEIGHTS
+from experiments.figures.attention.colours import LOGITS, WEIGHTS, Palette
 from experiments.figures.attention.layouts import input_grids, split_by_modality
 from experiments.figures.attention.pictures import (
     attention_weights,
@@ -22,13 +21,11 @@ from experiments.figures.attention.pictures import (
     maps_of_most_selective,
 )
 from experiments.figures.contact_sheets import png, scales_of
-from experiments.run import restore
+from experiments.run import input_files, restore
 from experiments.run.examples import caption, one_of_evaluation
 from perceiver.errors import InputError
+from perceiver.library import Classifier
 from perceiver.training.files import replace_file
-
-if TYPE_CHECKING:
-    from perceiver.library import Classifier
 
 
 def parser() -> Parser:
@@ -42,8 +39,8 @@ point cloud; --example=NUMBER is an example of the run's evaluation split. Of se
 sound or video the middle one is shown. For each cross-attend (numbered from 1 as in the paper;
 --cross_attends=1,2,8 chooses some) and modality the files are
 
-  cross_attend_1_image_before_softmax.png   the attention logits of all latents, as the paper has
-  cross_attend_1_image_after_softmax.png    them; and the weights that the softmax makes of them
+  cross_attend_1_image_before_softmax.png   the attention logits of all latents, as in the paper
+  cross_attend_1_image_after_softmax.png    the attention weights of all latents
   cross_attend_1_image_telling.png          the latents that attend to the fewest inputs, large
 
 and with --latents=0,5,17 (numbered from 0), instead of these,
@@ -56,42 +53,43 @@ and, for video, animations of the large ones (.gif). Of several heads the mean i
     )
     parser.add_workdir("folder of a run, or a FILE.safetensors that was exported from one")
     parser.add_argument(
-        "--out", metavar="DIR", type=path, required=True, help="the folder to write pictures to"
+        "--out", metavar="DIR", type=path, required=True, help="folder for the pictures"
     )
-    parser.add_argument(
-        "--input", type=path, help="the picture, sound, video or point cloud to show"
-    )
+    parser.add_argument("--input", type=path, help="picture, sound, video or point cloud to show")
     parser.add_argument(
         "--example",
         type=whole_number(0),
-        help="or the number of an example of the evaluation split",
+        help="number of the example of the evaluation split to show, instead of --input",
     )
     parser.add_argument(
-        "--cross_attends", type=listed, help="which, counted from 1; all unless given"
+        "--cross_attends",
+        type=listed,
+        help="numbers of the cross-attends, from 1, separated by commas; by default all",
     )
     parser.add_argument(
-        "--latents", type=listed, help="which, counted from 0, large; an overview unless given"
+        "--latents",
+        type=listed,
+        help="numbers of latents to draw large, from 0, separated by commas; by default an "
+        "overview of all",
     )
-    parser.add_argument(
-        "--checkpoint", default="newest", help="of the run: newest, best, or a step"
-    )
+    parser.add_argument("--checkpoint", default="newest", help="newest, best or a step")
     return parser
 
 
-def main(values: argparse.Namespace) -> None:
+def main(options: argparse.Namespace) -> None:
     """Loads the network, draws the maps and writes the files."""
-    workdir = values.workdir
-    if (values.input is None) == (values.example is None):
+    workdir = options.workdir
+    if (options.input is None) == (options.example is None):
         raise InputError("give either --input=FILE or --example=NUMBER")
-    chosen = _numbers("cross_attends", values.cross_attends, first=1)
-    latents = _numbers("latents", values.latents, first=0)
-    out = Path(values.out)
+    chosen = _numbers("cross_attends", options.cross_attends, first=1)
+    latents = _numbers("latents", options.latents, first=0)
+    out = Path(options.out)
     with output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
-        raise InputError(f"--out={values.out} can't be written: Permission denied")
+        raise InputError(f"--out={options.out} can't be written: Permission denied")
 
-    classifier = restore.load(workdir, values.checkpoint)
+    classifier = restore.load(workdir, options.checkpoint)
     model = classifier.model
     if model["name"] != "perceiver":
         raise InputError(f"{workdir} is of a {model['name']}; only a perceiver has attention maps")
@@ -100,10 +98,10 @@ def main(values: argparse.Namespace) -> None:
     _check("latents", latents, 0, model["num_latents"], "latents")
     if chosen is None:
         chosen = list(range(1, model["num_cross_attends"] + 1))
-    if values.input is None:
-        source, inputs = _example(classifier, values.example)
+    if options.input is None:
+        source, inputs = _example(classifier, options.example)
     else:
-        source, inputs = _file(classifier, Path(values.input))
+        source, inputs = _file(classifier, Path(options.input))
 
     cross_attends = [number - 1 for number in chosen]
     if latents is None:
@@ -119,12 +117,12 @@ def main(values: argparse.Namespace) -> None:
 
 
 def draw_all(
-    classifier: "Classifier",
+    classifier: Classifier,
     inputs: dict[str, np.ndarray],
     source: str,
     *,
     cross_attends: Sequence[int],
-):
+) -> Iterator[tuple[str, bytes]]:
     """Draws the maps of all latents, one cross-attend after another.
 
     Args:
@@ -164,16 +162,17 @@ def draw_all(
 
 
 def draw_latents(
-    classifier: "Classifier",
+    classifier: Classifier,
     inputs: dict[str, np.ndarray],
     source: str,
     *,
     cross_attends: Sequence[int],
     latents: Sequence[int],
-):
+) -> Iterator[tuple[str, bytes]]:
     """Draws large maps of chosen latents, numbered from 0; see `draw_all`."""
     scales = scales_of(classifier.data)
-    by_stage = {"before": [], "after": []}  # maps by modality for each cross-attend
+    # Maps by modality, for each cross-attend.
+    by_stage: dict[str, list[dict[str, np.ndarray]]] = {"before": [], "after": []}
     heads = ""
     for cross_attend, logits in _logits(classifier, inputs, cross_attends, latents):
         heads = _heads_text(logits)
@@ -193,7 +192,12 @@ def draw_latents(
                     yield f"{name}.gif", draw_gif(*shown)
 
 
-def _logits(classifier, inputs, cross_attends, latents):
+def _logits(
+    classifier: Classifier,
+    inputs: dict[str, np.ndarray],
+    cross_attends: Sequence[int],
+    latents: Sequence[int] | None,
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yields pairs of a cross-attend and its logits [H, N, M], and frees the logits afterwards."""
     batch = {name: array[None] for name, array in inputs.items()}
     logits = classifier.attention_logits(batch, cross_attends, latents)
@@ -201,19 +205,18 @@ def _logits(classifier, inputs, cross_attends, latents):
         yield cross_attend, np.asarray(logits.pop(cross_attend)[0])
 
 
-def _stages(logits):
+def _stages(logits: np.ndarray) -> Iterator[tuple[str, np.ndarray, Palette]]:
+    """Yields 'before' and 'after' the softmax, with maps [N, M] and their colours."""
     yield "before", logits.mean(axis=0), LOGITS
     yield "after", attention_weights(logits), WEIGHTS
 
 
-def _heads_text(logits):
+def _heads_text(logits: np.ndarray) -> str:
     return f", mean of {len(logits)} heads" if len(logits) > 1 else ""
 
 
-def _file(classifier, path):
+def _file(classifier: Classifier, path: Path) -> tuple[str, dict[str, np.ndarray]]:
     """Returns the name and the inputs of a file of the user."""
-    from experiments.run import input_files  # imports TensorFlow, after the quick checks
-
     windows = input_files.read(classifier, path)
     count = len(next(iter(windows.values())))
     middle = count // 2
@@ -221,7 +224,7 @@ def _file(classifier, path):
     return name, {modality: array[middle] for modality, array in windows.items()}
 
 
-def _example(classifier, number):
+def _example(classifier: Classifier, number: int) -> tuple[str, dict[str, np.ndarray]]:
     """Returns the caption and the inputs of an example of the evaluation split."""
     if "name" not in classifier.data:
         raise InputError(
@@ -251,7 +254,7 @@ def _numbers(flag: str, words: list[str] | None, *, first: int) -> list[int] | N
     return list(dict.fromkeys(map(int, words)))
 
 
-def _check(flag, numbers, first, count, what):
+def _check(flag: str, numbers: list[int] | None, first: int, count: int, what: str) -> None:
     for number in numbers or ():
         if not first <= number < first + count:
             raise InputError(

@@ -1,6 +1,7 @@
 """Draws the attention maps of all latents in one picture (Fig. 3, rows 2 to 4)."""
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -74,7 +75,9 @@ def draw_overview(
     return pixel_figure.figure
 
 
-def _tile(part, inputs, values, scales):
+def _tile(
+    part: InputGrid, inputs: np.ndarray, values: np.ndarray, scales: Scales
+) -> tuple[np.ndarray, int]:
     """Returns the input at each pixel of one map, and the factor that enlarges it."""
     if part.modality == "points":
         return inputs_at_pixels(part, points=inputs, up_axis=scales.up_axis, side=_TILE), 1
@@ -88,7 +91,7 @@ def _tile(part, inputs, values, scales):
     return where, factor
 
 
-def _columns(count, width, height):
+def _columns(count: int, width: int, height: int) -> int:
     """Returns the number of maps in a row, a divisor of their count if possible."""
     wanted = math.sqrt(count * _SHAPE * (height + _BETWEEN) / (width + _BETWEEN))
     wanted = min(count, max(1, wanted))
@@ -97,7 +100,7 @@ def _columns(count, width, height):
     return nearest if 2 / 3 < nearest / wanted < 3 / 2 else round(wanted)
 
 
-def _grid(tiles, columns):
+def _grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
     height, width, _ = tiles[0].shape
     rows = -(-len(tiles) // columns)
     shape = (rows * (height + _BETWEEN) - _BETWEEN, columns * (width + _BETWEEN) - _BETWEEN, 3)
@@ -109,12 +112,12 @@ def _grid(tiles, columns):
     return picture
 
 
-def _notes(values, palette, factor, num_inputs):
+def _notes(values: np.ndarray, palette: Palette, factor: int, num_inputs: int) -> Iterator[str]:
     """Yields lines of text that explain the colours."""
     lows, highs = np.nanmin(values, axis=-1), np.nanmax(values, axis=-1)
     yield (
-        f"{len(values)} latents in reading order, numbered from 0; before each row stands the "
-        "number of its first latent. Each map has its own range of colours."
+        f"{len(values)} latents in reading order, numbered from 0; the number before each row is "
+        "that of its first latent. Each map has its own range of colours."
     )
     if palette is LOGITS:
         reach = np.median(highs - lows)
@@ -135,7 +138,7 @@ def _notes(values, palette, factor, num_inputs):
         yield f"A pixel shows the {shown} of up to {-factor} inputs across and {-factor} down."
 
 
-def _draw_legend(pixel_figure, y, palette):
+def _draw_legend(pixel_figure: PixelFigure, y: int, palette: Palette) -> None:
     low, high = "its lowest", "its highest"
     if palette.from_zero:
         low, high = "0", "a map's highest weight"

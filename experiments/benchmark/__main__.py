@@ -1,4 +1,4 @@
-"""Times a config on this machine: its network, forward and in training, and its input pipelines."""
+"""Times the network and the input pipelines of a config on this machine."""
 
 import argparse
 import json
@@ -41,20 +41,25 @@ _EXAMPLES = {
     "scaling": "--config=configs/imagenet.py --plot=scaling.png",
     "data": "--config=configs/digits.py --seconds=10 --repeats=3",
 }
-_FLAGS = {
-    "batch": dict(type=whole_number(1), help="examples of a batch; else what fits"),
+_FLAGS: dict[str, dict[str, Any]] = {
+    "batch": dict(
+        type=whole_number(1),
+        help="number of examples per batch; by default few enough to take seconds, for scaling one "
+        "per device",
+    ),
     "against": dict(help="a second variant to time: plain, or config.KEY=VALUE,..."),
     "sizes": dict(
         type=listed,
         default="100,178,316,562,1000",
-        help="sides of pictures, in pixels, of scaling",
+        help="sides of the square pictures, in pixels",
     ),
     "plot": dict(metavar="FILE.png", type=path, help="PNG for the curves of scaling"),
     "seconds": dict(
         type=number(0.01),
-        help=f"how long a run lasts, about; else {_SECONDS:g}, of data {_SECONDS_OF_DATA:g}",
+        help=f"approximate duration of a run; by default {_SECONDS:g}, for data "
+        f"{_SECONDS_OF_DATA:g}",
     ),
-    "repeats": dict(type=whole_number(1), default=5, help="how many runs"),
+    "repeats": dict(type=whole_number(1), default=5, help="number of runs"),
     "format": dict(default="text", choices=("text", "json"), help="a table to read, or JSON"),
 }
 
@@ -94,40 +99,40 @@ sharing of work (perceiver/plain_perceiver.py)."""
     return parser
 
 
-def measure(given: argparse.Namespace) -> tuple[dict[str, Any], Callable[[dict], str]]:
-    """Runs a subcommand; returns plain values and the function that formats them as a table."""
-    name, config = given.subcommand, given.config
-    if name in ("forward", "step"):
-        both = variants(config, given.against)
-        return speed(name, both, batch=given.batch, **_runs(given)), speed_table
-    if name == "compile":
-        both = variants(config, given.against)
-        return compile_seconds(both, batch=given.batch, repeats=given.repeats), compile_table
-    if name == "memory":
-        return memory(variants(config, given.against), batch=given.batch), memory_table
-    if name == "scaling":
-        sizes = sizes_of(given.sizes)
-        return scaling(config, sizes, batch=given.batch, **_runs(given)), scaling_table
-    return data_speed(config, **_runs(given)), data_table
-
-
-def _runs(given: argparse.Namespace) -> dict[str, Any]:
-    usual = _SECONDS_OF_DATA if given.subcommand == "data" else _SECONDS
-    return dict(seconds=given.seconds or usual, repeats=given.repeats)
-
-
-def main(given: argparse.Namespace) -> None:
+def main(options: argparse.Namespace) -> None:
     """Measures and prints the result."""
-    plot = given.plot if given.subcommand == "scaling" else None
+    plot = options.plot if options.subcommand == "scaling" else None
     if plot is not None and not Path(plot).absolute().parent.is_dir():
         raise InputError(f"--plot={plot}: there is no such folder; make it first")
-    values, table = measure(given)
-    result = {"config": given.config_spec, **values}
-    print(json.dumps(result, indent=2) if given.format == "json" else table(result))
+    values, table = measure(options)
+    result = {"config": options.config_spec, **values}
+    print(json.dumps(result, indent=2) if options.format == "json" else table(result))
     if plot is not None:
-        from experiments.benchmark.plot import draw_scaling  # only here is matplotlib needed
+        from experiments.benchmark.plot import draw_scaling  # matplotlib takes a second
 
         draw_scaling(result, Path(plot))
+
+
+def measure(options: argparse.Namespace) -> tuple[dict[str, Any], Callable[[dict], str]]:
+    """Runs a subcommand; returns plain values and the function that formats them as a table."""
+    name, config = options.subcommand, options.config
+    if name in ("forward", "step"):
+        both = variants(config, options.against)
+        return speed(name, both, batch=options.batch, **_runs(options)), speed_table
+    if name == "compile":
+        both = variants(config, options.against)
+        return compile_seconds(both, batch=options.batch, repeats=options.repeats), compile_table
+    if name == "memory":
+        return memory(variants(config, options.against), batch=options.batch), memory_table
+    if name == "scaling":
+        sizes = sizes_of(options.sizes)
+        return scaling(config, sizes, batch=options.batch, **_runs(options)), scaling_table
+    return data_speed(config, **_runs(options)), data_table
+
+
+def _runs(options: argparse.Namespace) -> dict[str, Any]:
+    usual = _SECONDS_OF_DATA if options.subcommand == "data" else _SECONDS
+    return dict(seconds=options.seconds or usual, repeats=options.repeats)
 
 
 if __name__ == "__main__":

@@ -29,13 +29,16 @@ def data_speed(config: ConfigDict, *, seconds: float, repeats: int) -> dict:
     """Measures both pipelines in `repeats` runs of `seconds`, after a warm-up run."""
     check_numbers(config)
     dataset = registry.load(**data_options(config))
-    runs = dict(seconds=seconds, repeats=repeats)
+    splits = {"train": dataset.train, "eval": dataset.eval}
     return {
         "cpu": cpu_name(),
         "cores": num_cores(),
-        **runs,
-        "train": timed_split("train", dataset.train, config, **runs),
-        "eval": timed_split("eval", dataset.eval, config, **runs),
+        "seconds": seconds,
+        "repeats": repeats,
+        **{
+            split: timed_split(split, source, config, seconds=seconds, repeats=repeats)
+            for split, source in splits.items()
+        },
     }
 
 

@@ -1,6 +1,5 @@
 """Draws time and memory against the number of inputs."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,28 +9,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.benchmark.scaling import KINDS, points_of
-from perceiver.training.files import replace_file
+from experiments.figures.charts import COLOURS, save_png, style_axes
 
-_LOOKS = {"forward": ("#3b6ea5", "o"), "gradient": ("#d1642b", "s")}
+_LOOKS = {"forward": (COLOURS[0], "o"), "gradient": (COLOURS[1], "s")}
 
 
 def draw_scaling(result: dict[str, Any], out: Path) -> None:
-    """Draws what `scaling` returns, both axes logarithmic, into a PNG.
+    """Draws the result of `scaling` with logarithmic axes, and writes it as a PNG.
 
     Raises:
-      OSError: it can't be written.
+      OSError: the file can't be written.
     """
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     time, memory = figure.subplots(1, 2)
     for axes, title, unit in (
         (time, "Time of a call", "seconds"),
-        (memory, "Memory held at once", "GB"),
+        (memory, "Peak memory", "GB"),
     ):
-        axes.set_title(title, loc="left", fontsize=11)
+        style_axes(axes, title=title, unit=unit)
         axes.set_xlabel("inputs M")
-        axes.set_ylabel(unit)
-        axes.grid(alpha=0.3, which="both")
-        axes.spines[["top", "right"]].set_visible(False)
     for kind in KINDS:
         points = points_of(result["points"], kind)
         inputs = [point["inputs"] for point in points]
@@ -48,9 +44,7 @@ def draw_scaling(result: dict[str, Any], out: Path) -> None:
         axes.set_yscale("log")
         _guide(axes)
         axes.legend(frameon=False, fontsize=9)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    replace_file(out, picture.getvalue())
+    save_png(figure, out)
 
 
 def _line(
@@ -76,10 +70,12 @@ def _line(
 
 
 def _guide(axes: Axes) -> None:
-    """A dotted line of proportion that ends in the last point of the highest curve."""
+    """Draws a dotted line, proportional to M, that ends in the last point of the highest curve."""
     shown = axes.get_ylim()
-    highest = max(axes.lines, key=lambda line: line.get_ydata()[-1])
-    inputs, values = np.asarray(highest.get_xdata()), highest.get_ydata()
+    inputs, values = max(
+        ((np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in axes.lines),
+        key=lambda curve: curve[1][-1],
+    )
     proportional = values[-1] * inputs / inputs[-1]
     axes.plot(inputs, proportional, color="grey", linestyle=":", linewidth=1, label="linear in M")
     axes.set_ylim(shown)

@@ -5,7 +5,7 @@ They run on all devices and are built from the same record as in `experiments.tr
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -35,14 +35,23 @@ class Program:
     """A function with its arguments on the devices.
 
     Attributes:
-      function: Function mapped over the devices.
+      function: Function mapped over the devices. JAX has no public type for it.
       arguments: Its arguments, on the devices.
-      carries: Whether the first argument is a state that each call consumes and returns updated.
+      carries: True if the first argument is a state that each call consumes and returns updated.
     """
 
-    function: Callable
+    function: Any
     arguments: tuple
     carries: bool = False
+
+    def lower(self) -> jax.stages.Lowered:
+        """Traces and lowers the function for its arguments."""
+        return self.function.lower(*self.arguments)
+
+    def compile(self) -> Any:
+        """Compiles the function, which calls then use; returns the memory that XLA plans."""
+        self.function = self.lower().compile()
+        return self.function.memory_analysis()
 
     def __call__(self) -> Any:
         """Starts a call and returns its result, which may still be computed."""
@@ -75,7 +84,7 @@ def check(variants: Sequence[Variant], kinds: Sequence[str], wanted: int | None)
 
 
 def forward(variant: Variant, batch_size: int) -> Program:
-    """Builds the class logits of a batch in evaluation."""
+    """Builds the program that computes the class logits of a batch in evaluation."""
     experiment, devices = variant.experiment, DataParallel()
     batch = _on_devices(devices, inputs(experiment, batch_size))
     predict = devices.map(experiment.predict)
@@ -83,7 +92,7 @@ def forward(variant: Variant, batch_size: int) -> Program:
 
 
 def gradient(variant: Variant, batch_size: int) -> Program:
-    """Builds the gradient of the sum of the squared class logits by the parameters."""
+    """Builds the program for the gradient of the sum of squared class logits by the parameters."""
     experiment, devices = variant.experiment, DataParallel()
 
     def gradient_of(variables, batch):
@@ -97,7 +106,7 @@ def gradient(variant: Variant, batch_size: int) -> Program:
 
 
 def step(variant: Variant, batch_size: int) -> Program:
-    """Builds a training step: forward, backward, optimiser; it starts from the previous state."""
+    """Builds a training step; each call starts from the state of the previous one."""
     experiment, devices = variant.experiment, DataParallel()
     state = devices.replicate(jax.jit(experiment.initial_state)())
     release_freed_memory()  # as training does
@@ -176,7 +185,7 @@ def configured_batch_size(config: ConfigDict, kind: str) -> int:
 
 
 def _variables(experiment: Experiment) -> Variables:
-    """Parameters on all devices, none of them at zero."""
+    """Returns the variables on all devices, without parameters at zero."""
     initial = jax.jit(experiment.initial_variables)()
     draw = np.random.default_rng(2)
 
@@ -188,5 +197,5 @@ def _variables(experiment: Experiment) -> Variables:
 
 
 def _on_devices(devices: DataParallel, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    """A batch whose parts are on their devices to stay."""
+    """Returns a batch whose parts stay on their devices."""
     return devices.map(lambda x: x)(devices.shard(batch))

@@ -34,7 +34,7 @@ def scaling(
     Args:
       config: Config of a network for pictures; its own picture size is ignored.
       sizes: Sides of the pictures in pixels.
-      batch: Number of examples; None for one per device.
+      batch: Number of examples per batch; None for one per device.
       seconds: Approximate duration of a run, which has at least one call.
       repeats: Number of runs.
 
@@ -56,7 +56,8 @@ def scaling(
             "scaling takes a config for pictures alone, such as configs/imagenet.py; "
             f"config.model.inputs has {', '.join(config.model.inputs)}"
         )
-    points = []
+    points: list[dict[str, Any]] = []
+    where: dict[str, Any] = {}
     for size in sorted(set(sizes)):
         resized = copy.deepcopy(config)
         resized.data.image_size = size
@@ -94,8 +95,7 @@ def _measured(
     variant = Variant("config", config)
     size = programs.batch_size(variant.experiment, kind, batch or jax.local_device_count())
     program = programs.program(kind, variant, size)
-    program.function = program.function.lower(*program.arguments).compile()
-    plan = program.function.memory_analysis()
+    plan = program.compile()
     jax.block_until_ready(program())
     calls = calls_of_a_run(program, seconds)
     return {
@@ -120,7 +120,7 @@ def _exponents(points: Sequence[dict[str, Any]]) -> dict[str, float | None]:
 
 
 def exponent(inputs: Sequence[int], values: Sequence[float]) -> float | None:
-    """The slope of log(value - first value) against log(M - first M), by least squares."""
+    """Returns the slope of log(value - first value) against log(M - first M), by least squares."""
     x = [m - inputs[0] for m in inputs[1:]]
     y = [value - values[0] for value in values[1:]]
     if len(x) < 2 or min(y) <= 0:
@@ -147,11 +147,11 @@ def scaling_table(result: dict[str, Any]) -> str:
         *heading(result),
         f"batch {result['batch_size']:,}; seconds are the median (lowest to highest) of "
         f"{result['repeats']} runs,",
-        "memory the most that was held at once, planned what XLA says that the program holds",
+        "memory is the peak in use, planned the memory that XLA plans for the program",
         "",
         *rows([x for k in KINDS for x in (f"{k}, s", "memory", "planned")], lines),
         "",
-        "above those of the fewest inputs, with the inputs above these to the power of:",
+        "exponents of the increase over the smallest size, as a power of the increase in inputs:",
     ]
     for kind, of_kind in result["exponents"].items():
         found = (f"{k} {'-' if v is None else f'{v:.2f}'}" for k, v in of_kind.items())

@@ -22,12 +22,14 @@ def compile_seconds(
     """Measures seconds to trace, lower and compile forward pass and step of each variant."""
     in_fresh_process(programs.check, variants, _KINDS, batch, what="the check of the variants")
     results = []
+    where: dict[str, Any] = {}
     for kind in _KINDS:
         for variant in variants:
             what = f"compiling {kind} of {variant.name}"
             runs = [
                 in_fresh_process(_compiled, kind, variant, batch, what=what) for _ in range(repeats)
             ]
+            where = runs[0]["surroundings"]
             results.append(
                 {
                     "program": kind,
@@ -38,7 +40,7 @@ def compile_seconds(
             )
     return {
         "measured": "compile",
-        "surroundings": runs[0]["surroundings"],
+        "surroundings": where,
         "repeats": repeats,
         "programs": results,
     }
@@ -54,7 +56,7 @@ def _compiled(kind: str, variant: Variant, batch: int | None) -> dict[str, Any]:
     times = [time.perf_counter()]
     program = programs.program(kind, variant, size)
     times.append(time.perf_counter())
-    lowered = program.function.lower(*program.arguments)
+    lowered = program.lower()
     times.append(time.perf_counter())
     lowered.compile()
     times.append(time.perf_counter())
@@ -86,6 +88,7 @@ def memory(variants: Sequence[Variant], *, batch: int | None) -> dict[str, Any]:
     """Measures the peak memory of forward pass and training step of each variant."""
     in_fresh_process(programs.check, variants, _KINDS, batch, what="the check of the variants")
     results = []
+    where: dict[str, Any] = {}
     for kind in _KINDS:
         for variant in variants:
             run = in_fresh_process(
@@ -101,8 +104,7 @@ def _memory(kind: str, variant: Variant, batch: int | None) -> dict[str, Any]:
     before = peak_memory()  # before any array is on a device
     size = programs.batch_size(variant.experiment, kind, batch)
     program = programs.program(kind, variant, size)
-    program.function = program.function.lower(*program.arguments).compile()
-    plan = program.function.memory_analysis()
+    plan = program.compile()
     for _ in range(_STEPS):
         jax.block_until_ready(program())
     return {
@@ -134,8 +136,8 @@ def memory_table(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             *heading(result),
-            f"the most that the {holder} held before the first array, and over the first "
-            f"{result['steps']} calls; and what XLA plans for one",
+            f"peak memory of the {holder} before the first array and over the first "
+            f"{result['steps']} calls, and the memory that XLA plans for a call",
             "",
             *rows(titles, lines),
         ]

@@ -28,7 +28,7 @@ def speed(
     Args:
       kind: Kind of program.
       variants: The config's variant, and optionally one to compare it with.
-      batch: Number of examples; None for the choice of `programs.batch_size`.
+      batch: Number of examples per batch; None for the choice of `programs.batch_size`.
       seconds: Approximate duration of a run, which has at least one call.
       repeats: Number of runs.
 
@@ -42,7 +42,9 @@ def speed(
     experiment, config = variants[0].experiment, variants[0].config
     size = programs.batch_size(experiment, kind, batch)
     dtype = config.model.get("dtype", "float32")
-    made, calls, described = [], [], []
+    made: list[programs.Program] = []
+    calls: list[int] = []
+    described: list[dict[str, Any]] = []
     with memory_errors(f"{kind}, batch {size}"):
         for variant in variants:
             program = programs.program(kind, variant, size)
@@ -93,17 +95,17 @@ def speed(
 
 def speed_table(result: dict[str, Any]) -> str:
     """Formats the result as text."""
-    forms, rates = result["forms"], result["matrix_flops_per_second"]
+    variants, rates = result["forms"], result["matrix_flops_per_second"]
     lines = {
-        "first call, s": [number(x["first_call_seconds"]) for x in forms],
-        "calls a run": [f"{x['calls_of_a_run']:,}" for x in forms],
-        "seconds a call": [figures(x["seconds"]) for x in forms],
-        "examples a second": [figures(x["examples_per_second"]) for x in forms],
-        "GFLOP/s": [figures(x["flops_per_second"], 1e9) for x in forms],
-        "% of matrix rate": [figures(x["share_of_matrix_rate"], 0.01) for x in forms],
+        "first call, s": [number(x["first_call_seconds"]) for x in variants],
+        "calls a run": [f"{x['calls_of_a_run']:,}" for x in variants],
+        "seconds a call": [figures(x["seconds"]) for x in variants],
+        "examples a second": [figures(x["examples_per_second"]) for x in variants],
+        "GFLOP/s": [figures(x["flops_per_second"], 1e9) for x in variants],
+        "% of matrix rate": [figures(x["share_of_matrix_rate"], 0.01) for x in variants],
         "peak memory": [
             "" if x["peak_memory_bytes"] is None else gigabytes(x["peak_memory_bytes"])
-            for x in forms
+            for x in variants
         ],
     }
     text = [
@@ -115,9 +117,9 @@ def speed_table(result: dict[str, Any]) -> str:
         f"{number(rates['after'] / 1e9)} after",
         f"median (lowest to highest) of {result['repeats']} runs",
         "",
-        *rows([x["form"] for x in forms], lines),
+        *rows([x["form"] for x in variants], lines),
     ]
     if "times_as_fast" in result:
         ratio = figures(result["times_as_fast"])
-        text += ["", f"config is {ratio} times as fast as {forms[1]['form']}"]
+        text += ["", f"config is {ratio} times as fast as {variants[1]['form']}"]
     return "\n".join(text)

@@ -1,4 +1,4 @@
-"""Variants of a network that are timed: the config's own and, with --against, a second one."""
+"""Variants of a network to time: the config's and, with --against, a second one."""
 
 import ast
 import copy
@@ -21,12 +21,12 @@ PLAIN = "plain"
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A way to compute a network, which is timed.
+    """A way to compute a network.
 
     Attributes:
       name: Name for the table.
       config: The config.
-      plain: Whether `perceiver.plain_perceiver` computes the config's network.
+      plain: True if `perceiver.plain_perceiver` computes the config's network.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Variant:
 
     @functools.cached_property
     def experiment(self) -> Experiment:
-        """Everything that the config decides; built once, when it is first asked for.
+        """The record of the config, built at the first use.
 
         Raises:
           InputError: The config cannot be built.
@@ -55,7 +55,7 @@ class Variant:
         return dataclasses.replace(experiment, network=network)
 
     def __reduce__(self):
-        """Pickles the values alone: a fresh process builds its own experiment."""
+        """Pickles the values only: a fresh process builds the experiment again."""
         return Variant, (self.name, self.config, self.plain)
 
 
@@ -84,7 +84,7 @@ def variants(config: ConfigDict, against: str | None) -> list[Variant]:
 
 
 def _overridden(config: ConfigDict, against: str) -> ConfigDict:
-    """The config with other values."""
+    """Returns the config with other values."""
     config, known = copy.deepcopy(config), dict(flatten(config))
     for override in re.split(r",(?=config\.)", against):
         key, equals, text = override.partition("=")
@@ -114,7 +114,7 @@ def _section(config: ConfigDict, path: str) -> ConfigDict:
 
 
 def _value(text: str, current: object) -> object:
-    """A value of the type of the current one, as a flag would be read."""
+    """Parses a value of the type of the current one, as flags do."""
     if isinstance(current, str):
         return text
     if isinstance(current, bool) and text in ("true", "false"):

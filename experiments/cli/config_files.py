@@ -26,9 +26,9 @@ def load_config(spec: str, choices: Mapping[str, str] | None = None) -> ConfigDi
 
     Args:
       spec: the file and the variant.
-      choices: Values for keys that choose a record, by dotted key; see `choice_keys`. The keys of
-        the old record are replaced by those of the new one, with its defaults. Keys that both
-        records have keep their value.
+      choices: values for keys that choose a record, by dotted key; see `choice_keys`. The chosen
+        record replaces the keys of the old one. Keys of both records keep their values; the other
+        keys get the defaults of the chosen record.
 
     Raises:
       InputError: no such file, not a config, no such variant, or an unknown choice.
@@ -69,7 +69,7 @@ def alternatives(config: ConfigDict, key: str) -> list[str]:
 
 
 def _unknown_config(path: str) -> str:
-    """Returns the message that there is no such config, with the one that is probably meant."""
+    """Returns the message for an unknown config, with the nearest known one."""
     known = {file.stem: str(file.relative_to(CONFIGS.parent)) for file in config_files()}
     near = difflib.get_close_matches(Path(path).stem.lower(), known, n=1, cutoff=0.8)
     if near:
@@ -79,7 +79,7 @@ def _unknown_config(path: str) -> str:
 
 def _load_module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    if spec is None:
+    if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file; configs are, see configs/")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -128,7 +128,7 @@ def all_variants() -> Iterator[tuple[str, Any]]:
             yield f"configs/{file.name}:{variant}".rstrip(":"), record
 
 
-def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:
+def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields pairs ('section.key', value) of all values."""
     for key in config:
         value = config[key]
@@ -154,7 +154,7 @@ def list_variants(path: str) -> str:
 
 def list_all() -> str:
     """Returns every variant of every config of the project, one line each."""
-    lines = {}
+    lines: dict[str, str] = {}
     for file in config_files():
         lines |= _lines(f"configs/{file.name}", file)
     return "\n".join(["configs and their variants:", *_columns(lines)])
@@ -175,8 +175,8 @@ class KeyDescription(NamedTuple):
 
     Attributes:
       key: the dotted key, as in 'train.batch_size'.
-      default: its value in the config.
-      description: the comment at the line of configs/ that sets it; '' if there is none.
+      default: value of the key in the config.
+      description: comment at the line of configs/ that sets the key; '' without a comment.
     """
 
     key: str
@@ -213,7 +213,7 @@ def key_lines(spec: str, choices: Mapping[str, str] | None = None) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """Returns a value as a user types it, None as nothing."""
+    """Returns a value in the form in which a user types it; '' for None."""
     return "" if value is None else str(value)
 
 
@@ -251,7 +251,7 @@ def source_of(key: str, config: ConfigDict, file: Path) -> tuple[Source | None, 
 
 
 def _sources(key: str, config: ConfigDict) -> Iterator[tuple[Source, str]]:
-    """Yields the shared functions that may set a key, and the name that they use for it."""
+    """Yields the shared functions that may set a key, and the name of the key there."""
     section, _, rest = key.partition(".")
     if rest.startswith("inputs."):
         _, modality, name = rest.split(".", 2)
@@ -281,46 +281,49 @@ def _comments(file: Path) -> dict[tuple[str, str], str]:
     in the lines above.
     """
     text = file.read_text("utf-8")
-    at_end, alone = {}, {}
+    at_end: dict[int, str] = {}
+    alone: dict[int, str] = {}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             comments = alone if token.line.strip() == token.string else at_end
             comments[token.start[0]] = token.string.lstrip("# ")
 
-    def comment(node: ast.AST) -> str:
-        if node.end_lineno in at_end:
-            return at_end[node.end_lineno]
-        above, line = [], node.lineno - 1
+    def comment(lines: _Lines) -> str:
+        if lines.last in at_end:
+            return at_end[lines.last]
+        above: list[str] = []
+        line = lines.first - 1
         while line in alone:
             above.insert(0, alone[line])
             line -= 1
         return " ".join(above)
 
     found = {}
-    for name, key, node in _assignments(ast.parse(text)):
-        if text := comment(node).rstrip("."):
+    for name, key, lines in _assignments(ast.parse(text)):
+        if text := comment(lines).rstrip("."):
             found[name, key] = text[0].upper() + text[1:]
     return found
 
 
-def _assignments(tree: ast.Module) -> Iterator[tuple[str, str, ast.AST]]:
-    """Yields the keys that a file sets: the function, the key, and the node with its lines."""
+class _Lines(NamedTuple):
+    """The first and the last line of a statement or of an entry of a dictionary."""
+
+    first: int
+    last: int | None
+
+
+def _assignments(tree: ast.Module) -> Iterator[tuple[str, str, _Lines]]:
+    """Yields the keys that a file sets: the function, the key, and the lines that set it."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     for function in functions:
         for node in ast.walk(function):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
-                yield function.name, ast.unparse(node.targets[0]).partition(".")[2], node
+                key = ast.unparse(node.targets[0]).partition(".")[2]
+                yield function.name, key, _Lines(node.lineno, node.end_lineno)
     for statement in tree.body:
         if isinstance(statement, ast.Assign | ast.AnnAssign):
             for node in ast.walk(statement):
                 if isinstance(node, ast.Dict):
-                    for key, value in zip(node.keys, node.values, strict=True):
-                        if isinstance(key, ast.Constant):
-                            yield "", str(key.value), _Lines(key.lineno, value.end_lineno)
-
-
-class _Lines(NamedTuple):
-    """The lines of an entry of a dictionary."""
-
-    lineno: int
-    end_lineno: int
+                    for entry, value in zip(node.keys, node.values, strict=True):
+                        if isinstance(entry, ast.Constant):
+                            yield "", str(entry.value), _Lines(entry.lineno, value.end_lineno)

@@ -1,6 +1,6 @@
-"""Several processes of one run: they connect, compare what they run, and end together.
+"""Connects the processes of a run, compares their configs and code, and ends them together.
 
-A process that runs alone does none of this.
+A process that runs alone skips all of this.
 """
 
 import argparse
@@ -19,7 +19,6 @@ import jax
 from experiments.cli.parser import Parser, whole_number
 from perceiver.training.multiprocess import exchange
 
-_ADDRESS = ("coordinator", "num_processes", "process_id")
 _CODE = ("perceiver", "experiments")
 _GRACE_SECONDS = 20
 _heartbeat_seconds = 100
@@ -65,7 +64,7 @@ def connect(options: argparse.Namespace) -> None:
     """Connects to the other processes, before anything uses a device.
 
     Args:
-      options: values of the flags of `add_flags`.
+      options: parsed flags, including those of `add_flags`.
 
     Raises:
       ProcessesError: flags that do not go together.
@@ -74,49 +73,53 @@ def connect(options: argparse.Namespace) -> None:
     """
     global _heartbeat_seconds
     _heartbeat_seconds = options.heartbeat_seconds
-    address = [getattr(options, name) for name in _ADDRESS]
+    address = (options.coordinator, options.num_processes, options.process_id)
     by_address = any(value is not None for value in address)
+    expected = None  # number of processes, if it is known before they connect
     if by_address:
         _check_address(*address)
-    elif options.distributed == "alone" or (
-        options.distributed == "auto" and not (expected := _processes_of_environment())
-    ):
+        expected = options.num_processes
+    elif options.distributed == "alone":
         return
-    if by_address and address[2] > 0:
-        _wait_for(address[0], options.meeting_seconds)
-    # JAX would take SIGTERM for itself, which `perceiver.training.stopping` answers.
+    elif options.distributed == "auto":
+        expected = _processes_of_environment()
+        if not expected:
+            return
+    if by_address and options.process_id > 0:
+        _wait_for(options.coordinator, options.meeting_seconds)
+    # The service would take SIGTERM away from `perceiver.training.stopping`.
     jax.config.update("jax_enable_preemption_service", False)
     traced = faulthandler.is_enabled()
-    faulthandler.disable()  # if processes are missing, JAX prints why and aborts: not a crash
+    faulthandler.disable()  # if processes are missing, JAX prints the reason and aborts
     try:
         jax.distributed.initialize(
-            *address,
+            coordinator_address=options.coordinator,
+            num_processes=options.num_processes,
+            process_id=options.process_id,
             heartbeat_timeout_seconds=options.heartbeat_seconds,
             initialization_timeout=options.meeting_seconds,
         )
     except (RuntimeError, ValueError, OSError) as error:
-        how = f"at --coordinator={address[0]}" if by_address else "of this cluster"
+        how = f"at --coordinator={options.coordinator}" if by_address else "of this cluster"
         raise MeetingError(
             f"can't meet the other processes {how}: {in_one_line(error)}; start all of them within "
             f"{options.meeting_seconds} s, or give --distributed=alone to run this process only"
         ) from error
     if traced:
         faulthandler.enable()
-    wanted = address[1] if by_address else options.distributed == "auto" and expected
-    if wanted and jax.process_count() != wanted:
+    if expected and jax.process_count() != expected:
         raise MeetingError(
-            f"{wanted} processes were started, but JAX has {jax.process_count()}; check "
+            f"{expected} processes were started, but JAX has {jax.process_count()}; check "
             "JAX_PLATFORMS, and that this host sees its devices"
         )
 
 
 def _check_address(coordinator: str | None, count: int | None, index: int | None) -> None:
-    given = dict(zip(_ADDRESS, (coordinator, count, index), strict=True))
-    missing = [name for name, value in given.items() if value is None]
-    if missing:
+    if coordinator is None or count is None or index is None:
+        given = {"coordinator": coordinator, "num_processes": count, "process_id": index}
+        missing = next(name for name, value in given.items() if value is None)
         raise ProcessesError(
-            f"--{missing[0]} is missing; --coordinator, --num_processes and --process_id "
-            "go together"
+            f"--{missing} is missing; --coordinator, --num_processes and --process_id go together"
         )
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -181,7 +184,7 @@ def agree(config: dict[str, Any]) -> None:
 
 
 def _check_devices() -> None:
-    """Refuses processes with different devices, which could not exchange anything."""
+    """Checks that all processes have the same devices, without which they cannot communicate."""
     by_process = [
         Counter(device.device_kind for device in jax.devices() if device.process_index == index)
         for index in range(jax.process_count())

@@ -18,7 +18,7 @@ _EXIT_USER_ERROR = 2
 
 
 def check():
-    """Ends the program with one line that says what to do, if it could not run.
+    """Ends the program with an error of one line if this Python cannot run it.
 
     Python calls it just before it starts a program.
     """
@@ -30,7 +30,7 @@ def check():
 
 
 def version_problem(version):
-    """Returns the message for a Python that is too old, such as (3, 9, 18); None for others."""
+    """Returns the message for a version that is too old, such as (3, 9, 18), otherwise None."""
     if tuple(version[:2]) >= OLDEST:
         return None
     here, needed = (".".join(str(number) for number in x) for x in (version, OLDEST))
@@ -38,7 +38,7 @@ def version_problem(version):
 
 
 def packages_problem(packages):
-    """Returns the message for packages that this Python lacks; None if it has all of them."""
+    """Returns the message for packages that this Python lacks, or None if it has all of them."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if not missing:
         return None

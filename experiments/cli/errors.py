@@ -1,6 +1,6 @@
-"""Errors of the programs: one line on stderr, and an exit status.
+"""Reports the errors of programs: one line on stderr, and an exit status.
 
-Status 2 is a user's mistake, which a second start would repeat; status 1 is any other failure.
+Status 2 is a mistake of the user, which a second start would repeat. Status 1 is any other failure.
 """
 
 import contextlib
@@ -80,7 +80,7 @@ def output_errors(path: str | Path) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Returns a text on one line, with its control characters escaped for a terminal."""
+    """Returns a text as one line, with control characters escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
@@ -106,7 +106,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def out_of_memory(error: BaseException) -> str:
-    """Returns the message for insufficient memory: the size asked for, and what takes less."""
+    """Returns the message for insufficient memory, with the requested size if it is known."""
     found = re.search(r"allocat\w* (?:of )?([\d.]+ ?(?:[KMGTPE]i?B|bytes))", str(error))
     wanted = f" (for {_readable(found[1])} at once)" if found else ""
     return (
@@ -130,13 +130,13 @@ def _is_backend_error(error: Exception) -> bool:
     """Returns whether JAX could not initialise a backend."""
     if isinstance(error, RuntimeError):
         return str(error).startswith("Unable to initialize backend")
-    # For CUDA without a GPU there is no message, only a failed assertion.
+    # CUDA without a GPU fails an assertion that has no message.
     raised = traceback.extract_tb(error.__traceback__)[-1]
     return isinstance(error, AssertionError) and raised.filename.endswith("xla_bridge.py")
 
 
 def _no_backend(error: Exception) -> str:
-    wanted = jax.config.jax_platforms
+    wanted = jax.config.jax_platforms  # type: ignore[attr-defined]  # made at run time
     # JAX's own advice is in brackets at the end.
     reason = " ".join(str(error).partition("(set JAX_")[0].split())[:200] or "it finds none"
     if wanted:

@@ -1,7 +1,9 @@
-"""Start of every program: absl's app around one parse, one call, and the errors of both."""
+"""Starts programs: parses the command line, runs the program, and reports errors."""
 
 import argparse
 import contextlib
+import io
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +24,8 @@ def run(main: Main, parser: Parser, *, many_processes: bool = False) -> None:
     """Runs a program that computes on devices, and ends Python with its exit status.
 
     Args:
-      main: takes the parsed flags; returns the exit status, None for success.
-      parser: of the program's flags.
+      main: function of the parsed flags; returns the exit status, None for success.
+      parser: parser of the program's flags.
       many_processes: True if the program can run in several processes, which connect first.
     """
     if many_processes:
@@ -60,19 +62,31 @@ def call(main: Main, parser: Parser, arguments: Sequence[str]) -> int:
         return main(parser.parse(arguments)) or 0
 
 
+def prepare_stdout() -> None:
+    """Prepares stdout for names of any kind and for readers that end early, such as `head`.
+
+    Letters that the terminal lacks are escaped. The end of the reader ends the program silently.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def _end_together() -> Iterator[None]:
     """Ends this process at once after an error, so that all processes of the run end."""
     try:
         yield
     except SystemExit as end:
-        # An error that all processes found together ends each of them in the usual way: leaving at
-        # once, the first one would end the others before they print it.
+        # An error that all processes raise together ends each of them in the usual way. If one of
+        # them left at once, JAX would end the other processes before they print the error.
         together = isinstance(end.__context__, ProcessesError)
         if jax.distributed.is_initialized() and not together:
             if distributed.is_collective_failure(end):
                 distributed.wait_for_lost_process()
-            distributed.leave(end.code)
+            status = end.code
+            assert isinstance(status, int)  # the programs end with numbers only
+            distributed.leave(status)
         raise
     except Exception as error:
         if not jax.distributed.is_initialized():

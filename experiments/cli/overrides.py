@@ -20,7 +20,7 @@ def split(arguments: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
     """Separates --config and its overrides from other arguments.
 
     Args:
-      arguments: of a program, without its name.
+      arguments: arguments of a program, without its name.
 
     Returns:
       The other arguments; FILE[:variant], or None if --config is missing or has no value; and the
@@ -51,8 +51,8 @@ def load(spec: str | None, overrides: Sequence[str]) -> ConfigDict | None:
 
     Args:
       spec: FILE[:variant], or None without a config.
-      overrides: '--config.key=value', '--config.key' or '--noconfig.key'. Where one is given
-        twice, the last one counts.
+      overrides: '--config.key=value', '--config.key' or '--noconfig.key'. The last override of a
+        key counts.
 
     Returns:
       The config, locked; None without one.
@@ -83,12 +83,12 @@ def load(spec: str | None, overrides: Sequence[str]) -> ConfigDict | None:
 
 
 def _load_chosen(spec: str, overrides: Sequence[str]) -> ConfigDict:
-    """Loads a config with the records that overrides choose, an optimiser's for example."""
+    """Loads a config with the records that overrides choose, for example an optimiser's."""
     given = {_key(override): override.partition("=")[2] for override in overrides}
     choices: dict[str, str] = {}
     while True:
         config = load_config(spec, choices)
-        # A record may have a choice of its own.
+        # A chosen record may have keys that choose another record.
         new = {k: given[k] for k in choice_keys(config) if k in given and k not in choices}
         if not new:
             return config
@@ -105,7 +105,7 @@ def keys(config: ConfigDict | None) -> list[str]:
 
 
 def _expand_home(config: ConfigDict) -> None:
-    """Puts the user's home in place of a ~ in the paths of a config, as a shell does."""
+    """Replaces ~ in the paths of a config by the user's home, as a shell does."""
     for key in _PATHS:
         value = config.data.get(key) if "data" in config else None
         if isinstance(value, str) and value.startswith("~"):

@@ -37,9 +37,9 @@ class Parser(argparse_flags.ArgumentParser):
         """Makes a parser without flags.
 
         Args:
-          program: module that Python starts with `python -m`, and the subcommand if any.
-          about: what the program does; --help prints it with its own line breaks.
-          examples: arguments of complete commands, for --help; errors show the first one.
+          program: module that Python starts with `python -m`, and the subcommand if there is one.
+          about: description of the program; --help prints it with its line breaks.
+          examples: arguments of complete commands, for --help; errors show the first command.
         """
         self._program = program
         self._about = about.strip()
@@ -51,7 +51,7 @@ class Parser(argparse_flags.ArgumentParser):
         self._takes_config = False
         self.subcommands: dict[str, Parser] = {}
         self._parent: Parser | None = None
-        # Without argparse's own --help, which would end the program before a config is loaded.
+        # argparse's --help would end the program before a config is loaded.
         super().__init__(
             prog=f"python -m {program}",
             add_help=False,
@@ -66,7 +66,7 @@ class Parser(argparse_flags.ArgumentParser):
         """Declares a flag, or the positional arguments; see `argparse`.
 
         Args:
-          *names: '--name' of a flag, or the attribute for the positional arguments.
+          *names: '--name' of a flag, or the name of the positional arguments.
           required: True if a value must be given; --help works without it.
           **options: see `argparse`. --help adds the default value to the help text.
 
@@ -97,11 +97,11 @@ class Parser(argparse_flags.ArgumentParser):
         )
 
     def add_workdir(self, text: str, *, required: bool = True) -> None:
-        """Declares --workdir; `text` says what it is."""
+        """Declares --workdir, with its description for --help."""
         self.add_argument("--workdir", metavar="DIR", type=path, required=required, help=text)
 
     def add_rest(self, name: str, metavar: str | None) -> None:
-        """Declares an attribute for all arguments after `--`; without metavar --help omits it."""
+        """Declares an attribute for all arguments after `--`; --help omits it without a metavar."""
         self._rest = name, metavar
 
     def add_subcommand(self, name: str, about: str, *, examples: Sequence[str]) -> "Parser":
@@ -161,7 +161,7 @@ class Parser(argparse_flags.ArgumentParser):
         if self._takes_config:
             given, spec, changes = overrides.split(given)
             config = overrides.load(spec, changes)
-        given = [self._as_argparse_has_it(argument) for argument in given]
+        given = [self._in_argparse_form(argument) for argument in given]
         options, unused = self.parse_known_intermixed_args(given)
         if unused:
             self._refuse(unused[0], list(overrides.keys(config)))
@@ -176,7 +176,7 @@ class Parser(argparse_flags.ArgumentParser):
             options.config, options.config_spec = config, spec
         return options
 
-    def _as_argparse_has_it(self, argument: str) -> str:
+    def _in_argparse_form(self, argument: str) -> str:
         """Returns an argument with the dashes that argparse expects, and a switch without value."""
         found = re.match(r"--?(\w+)(=.*)?$", argument, re.DOTALL)
         if not found:
@@ -195,7 +195,7 @@ class Parser(argparse_flags.ArgumentParser):
         return argument
 
     def _refuse(self, word: str, keys: Sequence[str]) -> NoReturn:
-        """Raises the error for a word that is no argument of this program."""
+        """Raises the error for an argument that this program does not have."""
         names = [action.dest for action in self._flags]
         if not word.startswith("-"):
             raise InputError(suggestions.stray_word(word, names))
@@ -238,7 +238,7 @@ class Parser(argparse_flags.ArgumentParser):
         """Returns the text of --help, for the config if one is given."""
         parts = [_fill(f"usage: {self._usage()}", first_indent=""), self._about]
         if self._positional:
-            parts.append(_entry(self._positional.metavar, self._positional))
+            parts.append(_entry(str(self._positional.metavar), self._positional))
         parts.append("\n".join(["flags:", *self._flag_entries()]))
         if self._takes_config or any(x._takes_config for x in self.subcommands.values()):
             parts.append(_config_help(getattr(options, "config_spec", None)))
@@ -261,7 +261,7 @@ class Parser(argparse_flags.ArgumentParser):
         return " ".join([self.prog, *words])
 
     def _flag_entries(self) -> list[str]:
-        """Returns a paragraph for each flag; for a program, those of all its subcommands."""
+        """Returns a paragraph for each flag of this program and of all its subcommands."""
         if not self.subcommands:
             return [_entry(_spelling(action), action) for action in self._flags]
         takers: dict[str, list[str]] = {}
@@ -296,7 +296,7 @@ def _entry(name: str, action: argparse.Action) -> str:
         facts.append(", ".join(map(str, action.choices)))
     if action.default not in (None, False, []):
         facts.append(f"default: {action.default}")
-    text = action.help + (f" ({'; '.join(facts)})" if facts else "")
+    text = (action.help or "") + (f" ({'; '.join(facts)})" if facts else "")
     return _fill(f"  {name}: {text}")
 
 
@@ -312,7 +312,7 @@ def _fill(text: str, first_indent: str = "  ") -> str:
 
 
 def _config_help(spec: str | None) -> str:
-    """Returns the project's configs, or the variants and keys of one."""
+    """Returns the list of the project's configs, or the variants and keys of one config."""
     if spec is None:
         more = "--help with --config=FILE lists the variants and keys of a config."
         return f"{list_configs()}\n\n{more}"
@@ -324,7 +324,7 @@ def _config_help(spec: str | None) -> str:
 
 
 def path(text: str) -> str:
-    """Returns a path with the user's home in place of a ~, which shells leave in --flag=~/x."""
+    """Returns a path with ~ replaced by the user's home; shells leave the ~ of --flag=~/x."""
     expanded = os.path.expanduser(text)
     if expanded.startswith("~"):
         user = expanded.partition("/")[0][1:]

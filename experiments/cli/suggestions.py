@@ -16,7 +16,7 @@ _DASHES = "‐‑‒–—―−"  # characters that text processors make of - a
 
 
 def check_spaces(arguments: Sequence[str]) -> None:
-    """Refuses an argument that begins with =, the result of a space in --flag =value."""
+    """Refuses an argument that begins with =, which comes from a space in --flag =value."""
     for before, argument in itertools.pairwise(arguments):
         if argument.startswith("="):
             raise InputError(
@@ -53,7 +53,7 @@ def _ending_in(name: str, known: Iterable[str]) -> list[str]:
 
 
 def check_tuples(defaults: Mapping[str, object], config: ConfigDict) -> None:
-    """Refuses words and fractions in tuples of numbers; absl turns what it can't read into words.
+    """Refuses words and fractions in tuples of numbers; absl reads anything else as a word.
 
     Args:
       defaults: values by key before the overrides.
@@ -123,7 +123,7 @@ _KINDS = {
 
 
 def wrong_value(message: str) -> str:
-    """Returns a message of absl or argparse about a flag's value, in this project's words."""
+    """Rewrites a message of absl or argparse about the value of a flag."""
     message = " ".join(message.split())
     missing = re.match(
         r"Missing value for flag (\S+)|argument (\S+): expected one argument", message

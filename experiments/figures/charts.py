@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+from matplotlib.typing import LineStyleType
 
 from perceiver.training.files import replace_file
 from perceiver.training.logging.metric_kinds import MetricKind
@@ -20,7 +21,8 @@ from perceiver.training.logging.metric_kinds import MetricKind
 # Okabe and Ito's palette for colour-blind readers, without yellow, which is faint on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 # The look of each line of a chart: (line style, colour). Neighbours differ in colour.
-LOOKS = tuple(itertools.product(("-", "--", ":", "-."), COLOURS))
+_LINE_STYLES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
+LOOKS = tuple(itertools.product(_LINE_STYLES, COLOURS))
 
 _DPI = 120
 _SVG = "{http://www.w3.org/2000/svg}"

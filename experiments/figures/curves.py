@@ -74,8 +74,7 @@ def draw_comparison(
 ) -> Path:
     """Draws the evaluation metric, training loss and learning rate of several runs.
 
-    Evaluations on the evaluation split and on the held-out part, and different metrics, get
-    panels of their own.
+    Each metric, and each of the evaluation split and the held-out part, has a separate panel.
 
     Args:
       runs: metrics of each run, from `read_metrics`, by its name in the legend.
@@ -91,16 +90,17 @@ def draw_comparison(
       OSError: the picture cannot be written.
     """
     if len(runs) > MOST_RUNS:
-        raise InputError(f"{len(runs)} runs are more than can be told apart: give {MOST_RUNS}.")
+        raise InputError(f"{len(runs)} runs are more than a chart can show: give {MOST_RUNS}.")
     evaluations = {name: (primary_metric(run), name in held_out) for name, run in runs.items()}
-    drawn = sorted({pair for pair in evaluations.values() if pair[0]}) or [(TOP1.name, False)]
+    evaluated = {(metric, part) for metric, part in evaluations.values() if metric is not None}
+    drawn = sorted(evaluated) or [(TOP1.name, False)]
     columns = _legend_columns(runs)
     legend_height = 0.18 * -(-len(runs) // columns)
     figure = Figure(figsize=(9, 3.2 * len(drawn) + 4.8 + legend_height), layout="constrained")
-    *evaluated, loss, rate = figure.subplots(
+    *panels, loss, rate = figure.subplots(
         len(drawn) + 2, 1, sharex=True, height_ratios=[4] * (len(drawn) + 1) + [1.6]
     )
-    for axes, pair in zip(evaluated, drawn, strict=True):
+    for axes, pair in zip(panels, drawn, strict=True):
         kind, part = METRIC_KINDS[pair[0]], "held-out part" if pair[1] else "evaluation"
         style_axes(axes, title=f"{kind.title}, {part}", unit=kind.unit)
         _draw_runs(axes, runs, kind, "eval", {n for n, x in evaluations.items() if x == pair})
@@ -181,7 +181,8 @@ def _draw_splits(axes: Axes, records: Sequence[dict[str, Any]], kind: MetricKind
         points = curve_points(records, kind.name, split)
         line = add_curve(axes, points, kind, split, label=split, look=look)
         if line is not None:
-            line.set_label(f"{line.get_label()}, last {kind.brief_text(line.get_ydata()[-1])}")
+            last = np.asarray(line.get_ydata())[-1]
+            line.set_label(f"{line.get_label()}, last {kind.brief_text(last)}")
     set_value_axis(axes, kind)
     if axes.lines:
         axes.legend(frameon=False, fontsize=9)

@@ -1,1 +1,1 @@
-"""Prints parameters and FLOPs of networks, beside those of the paper."""
+"""Prints parameters and FLOPs of networks, and those of the paper."""

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
@@ -40,23 +40,23 @@ docs/configs.md.""",
     return parser
 
 
-def main(values: argparse.Namespace) -> None:
+def main(options: argparse.Namespace) -> None:
     """Prints the table."""
-    config = values.config
-    is_page = values.format in ("markdown", "config_reference")
-    for flag, given in (("--paper", values.paper), (f"--format={values.format}", is_page)):
+    config = options.config
+    is_page = options.format in ("markdown", "config_reference")
+    for flag, given in (("--paper", options.paper), (f"--format={options.format}", is_page)):
         if given and config is not None:
             raise InputError(f"{flag} is about all configs; leave --config out")
-    if values.paper and is_page:
-        raise InputError(f"--paper goes with --format=text or json, not {values.format}")
+    if options.paper and is_page:
+        raise InputError(f"--paper goes with --format=text or json, not {options.format}")
 
-    if values.format == "markdown":
+    if options.format == "markdown":
         print("\n\n".join(f"### `{file}`\n\n{text}" for file, text in markdown().items()))
         return
-    if values.format == "config_reference":
+    if options.format == "config_reference":
         print(config_reference(), end="")
         return
-    if values.paper:
+    if options.paper:
         result = paper_table()
         lines = list(_paper_lines(result))
     elif config is None:
@@ -66,7 +66,7 @@ def main(values: argparse.Namespace) -> None:
         from_config(config)  # validates it
         result = table(config)
         lines = _lines(result)
-    print(json.dumps(result, indent=2) if values.format == "json" else "\n".join(lines))
+    print(json.dumps(result, indent=2) if options.format == "json" else "\n".join(lines))
 
 
 def table(config: ConfigDict) -> dict:
@@ -134,7 +134,7 @@ def markdown() -> dict[str, str]:
                     words,
                     f"{cost.parameters:,}",
                     _gflops(cost.flops),
-                    paper_rows.RUN_HERE.get(name, ""),
+                    paper_rows.MEASURED.get(name, ""),
                 )
             )
         head = ("variant", "what it is", "printed", "parameters", "GFLOPs", "run here")
@@ -145,7 +145,7 @@ def markdown() -> dict[str, str]:
 
 
 def _total(config: ConfigDict) -> Cost:
-    """Parameters and FLOPs of a config's whole network."""
+    """Returns the parameters and FLOPs of a config's whole network."""
     model, data = config.model.to_dict(), config.data.to_dict()
     return total(networks.costs(model, data, config.data.num_classes))
 
@@ -187,8 +187,8 @@ def _paper_lines(rows: list[dict]) -> Iterator[str]:
     yield f"\n{sum(figures)} of {len(figures)} printed sizes agree to the last printed digit"
 
 
-def _aligned(rows: list[tuple[str, ...]], left: int) -> Iterator[str]:
-    """Yields aligned lines: the first `left` columns to the left, others right, the last as is."""
+def _aligned(rows: Sequence[tuple[str, ...]], left: int) -> Iterator[str]:
+    """Yields lines with `left` columns aligned left, further ones right, and the last unaligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for *cells, last in rows:
         padded = [
@@ -204,7 +204,7 @@ def _variant(row: dict) -> str:
 
 
 def _verdict(row: dict) -> str:
-    """Returns whether a row's printed sizes are ours, and the sizes that differ."""
+    """Returns 'agrees' if the printed sizes are ours, otherwise the sizes that differ."""
     wrong = [size for size, x in row["agreement"].items() if not x["agrees"]]
     if not wrong:
         return "agrees"

@@ -46,6 +46,7 @@ def config_reference() -> str:
         file = Path(name.partition(":")[0])
         for key, default in flatten(config):
             source, description = source_of(key, config, CONFIGS.parent / file)
+            assert source is not None, f"{name} sets {key} without a comment"
             row = (_general(key, source), description + _only_with(key, source))
             tables.setdefault(source, {}).setdefault(row, {}).setdefault(file.stem, default)
     lines = [_HEAD]

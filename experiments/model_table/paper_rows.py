@@ -1,4 +1,4 @@
-"""The printed rows of the paper's Tables 1 to 7, each with the variant of a config that it is.
+"""The printed rows of the paper's Tables 1 to 7, each with the config variant of its network.
 
 The numbers come from `perceiver.paper`. The variants name their rows in the tables VARIANTS of
 configs/.
@@ -15,7 +15,7 @@ from perceiver.baselines.resnet import INPUT_KERNEL
 from perceiver.costs import Cost
 
 # Results of the variants that were run with this project; docs/experiments.md has the details.
-RUN_HERE = {name: record.measured for name, record in all_variants() if record.measured}
+MEASURED = {name: record.measured for name, record in all_variants() if record.measured}
 
 
 class PrintedRow(NamedTuple):
@@ -95,7 +95,7 @@ def _with_variants(rows: Iterable[PrintedRow]) -> list[tuple[str, PrintedRow]]:
 
 def of_variants(rows: list[tuple[str, PrintedRow]]) -> dict[str, list[PrintedRow]]:
     """Returns the rows of each variant."""
-    grouped = {}
+    grouped: dict[str, list[PrintedRow]] = {}
     for name, row in rows:
         grouped.setdefault(name, []).append(row)
     return grouped
@@ -104,7 +104,7 @@ def of_variants(rows: list[tuple[str, PrintedRow]]) -> dict[str, list[PrintedRow
 # The networks that the authors trained: 'configs/NAME.py:variant' and row, table by table.
 PRINTED = _with_variants(_rows())
 
-# The networks whose results they took from the literature.
+# The networks whose results the authors took from the literature.
 LITERATURE = _with_variants(
     PrintedRow(1, row, "top-1", value) for row, value in paper.IMAGENET_LITERATURE.items()
 )
@@ -146,7 +146,8 @@ def agreements(row: PrintedRow, config: ConfigDict, cost: Cost) -> dict[str, Agr
 
 def in_words(rows: Sequence[PrintedRow]) -> str:
     """Returns the printed results of a variant, as in '78.0% (Tables 1 and 2); 44.9M, 707.2B'."""
-    tables, sizes = {}, ""
+    tables: dict[str, list[str]] = {}
+    sizes = ""
     for row in rows:
         result = "out of memory" if row.value is None else f"{row.value}%"
         if row.metric == "top-1 in training":

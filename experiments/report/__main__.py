@@ -10,36 +10,36 @@ import csv
 import io
 import json
 import math
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.cli.errors import EXIT_FAILED, printable
-from experiments.cli.main import call
+from experiments.cli.main import call, prepare_stdout
 from experiments.cli.parser import Parser, path
 from experiments.figures.curves import MOST_RUNS, draw_comparison
 from experiments.report import tables
+from experiments.report.page import render
 from experiments.run.records import RunSummary, find_runs, read_summary
 from perceiver.errors import InputError
 from perceiver.training.files import replace_file
 
-RUN_HERE = "python -m experiments.report"
 PICTURE = Path("report.png")
 # Fields of a run that JSON and CSV show under another name or not at all.
 _NO_FIGURES = ("name", "folder", "records", "settings")
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Returns the parser of the program's flags."""
     parser = Parser(
         "experiments.report",
         """Compares runs, the best first.
 
-Of each: what it reached, the settings in which they differ, means over seeds where runs differ in
-the seed alone, and a picture of their metric in evaluation, training loss and learning rate
-against the step. With --html, a web page to look at: of the best run also
-what it confuses, its best and worst examples and attention maps.""",
+It prints their results, the settings in which they differ, and means over seeds of runs that differ
+in the seed only. It draws their metric in evaluation, training loss and learning rate against the
+step. --html writes a web page, which also shows the confusions, the best and worst examples and the
+attention maps of the best run.""",
         examples=[
             "runs/a fourier=runs/b runs/sweep --output=both.png",
             "runs/digits --html=digits.html",
@@ -51,43 +51,38 @@ what it confuses, its best and worst examples and attention maps.""",
         required=True,
         metavar="[NAME=]DIR",
         help="a run's --workdir, or a folder that has runs one or two levels below; without NAME "
-        "runs are called as their folders are",
+        "a run has the name of its folder",
     )
     parser.add_argument(
         "--format",
         default="text",
         choices=("text", "markdown", "json", "csv"),
-        help="tables to read, Markdown, one JSON object, or one line of CSV a run",
+        help="tables to read, Markdown, one JSON object, or one line of CSV for each run",
     )
     parser.add_argument(
         "--output",
         metavar="FILE.png",
         type=path,
-        help=f"the picture to write; by default {PICTURE} in the current folder with text and "
-        "markdown, none with json, csv and --html. Only a picture that this program made is "
-        "replaced.",
+        help=f"picture to write; by default {PICTURE} in the current folder for text and markdown, "
+        "none for json, csv and with --html; it replaces only pictures of this program",
     )
     parser.add_argument(
         "--html",
         metavar="FILE.html",
         type=path,
-        help="a page to write, beside the tables: one file, which needs nothing else and no "
-        "network. The data and checkpoints of the best run are read for it; what is gone is left "
-        "out, and the page says so. Only a page that this program made is replaced.",
+        help="page to write in addition to the tables: one file that can be read offline. It needs "
+        "the data and checkpoints of the best run; the page names parts that are missing. It "
+        "replaces only pages of this program",
     )
     return parser
 
 
-def report(
-    arguments: Sequence[str], form: str, output: str | None = None, html: str | None = None
-) -> int:
-    """Reads the runs, writes the picture and the page, and prints the tables.
+# The name of the program, in its pictures and pages. Other files are not replaced.
+PROGRAM = parser().prog
 
-    Args:
-      arguments: [NAME=]DIR, see `find_runs`.
-      form: format of the tables, 'text', 'markdown', 'json' or 'csv'.
-      output: PNG file to write; None takes the default of the format.
-      html: page to write; None writes no page.
+
+def main(options: argparse.Namespace) -> int:
+    """Reads the runs, writes the picture and the page, and prints the tables.
 
     Returns:
       The exit status: EXIT_FAILED if a damaged run was left out.
@@ -95,10 +90,10 @@ def report(
     Raises:
       InputError: a folder has no runs, all runs are damaged, or a file cannot be written.
     """
-    picture = _picture(form, output, html)
-    page = None if html is None else _file("--html", html, ".html")
+    picture = _picture(options)
+    page = None if options.html is None else _file("--html", options.html, ".html")
     runs, damaged = [], []
-    for name, folder in find_runs(arguments).items():
+    for name, folder in find_runs(options.runs).items():
         try:
             runs.append(read_summary(name, folder))
         except InputError as error:
@@ -111,23 +106,25 @@ def report(
         _draw(logged[:MOST_RUNS], picture)
     if page:
         _write_page(runs, page)
-    print(_FORMS[form](runs, picture if logged else None))
-    if page and form in ("text", "markdown"):  # programs read the other formats
+    print(_FORMATS[options.format](runs, picture if logged else None))
+    if page and options.format in ("text", "markdown"):  # programs read the other formats
         print(f"\npage: {page} ({page.stat().st_size / 1e3:,.0f} kB)")
     if picture and not logged:
         print("no picture: nothing is logged yet", file=sys.stderr)
     elif picture and len(logged) > MOST_RUNS:
         print(f"{picture} has the first {MOST_RUNS} of {len(logged)} runs", file=sys.stderr)
     for problem in damaged:
-        _say_error(problem)
+        print(f"error: {printable(problem)}", file=sys.stderr)
     return EXIT_FAILED if damaged else 0
 
 
-def _picture(form: str, output: str | None, html: str | None) -> Path | None:
+def _picture(options: argparse.Namespace) -> Path | None:
     """Returns the path of the picture, or None for no picture; the page includes its curves."""
-    if output is None and (form in ("json", "csv") or html is not None):
+    if options.output is not None:
+        return _file("--output", options.output, ".png")
+    if options.format in ("json", "csv") or options.html is not None:
         return None
-    return _file("--output", str(PICTURE) if output is None else output, ".png")
+    return _file("--output", str(PICTURE), ".png")
 
 
 def _file(flag: str, value: str, ending: str) -> Path:
@@ -143,24 +140,21 @@ def _file(flag: str, value: str, ending: str) -> Path:
         )
     try:
         with path.open("rb") as file:
-            ours = RUN_HERE.encode() in file.read(
-                1024
-            )  # in the PNG's text, or the page's generator
+            # The name is in the text of a PNG, or in the generator of a page.
+            ours = PROGRAM.encode() in file.read(1024)
     except FileNotFoundError:
         return path
     except OSError as error:
         raise InputError(f"{flag}={path} can't be written: {error.strerror}") from error
     if not ours:
         raise InputError(
-            f"{path} is there, not made by {RUN_HERE}; give another {flag}=FILE{ending}"
+            f"{path} is there, not made by {PROGRAM}; give another {flag}=FILE{ending}"
         )
     return path
 
 
 def _write_page(runs: Sequence[RunSummary], path: Path) -> None:
-    from experiments.report.page import render
-
-    content = render(runs, RUN_HERE)
+    content = render(runs, PROGRAM)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
@@ -175,7 +169,7 @@ def _draw(runs: Sequence[RunSummary], picture: Path) -> None:
             {run.name: run.records for run in runs},
             picture,
             held_out=[run.name for run in runs if run.held_out],
-            software=RUN_HERE,
+            software=PROGRAM,
         )
     except OSError as error:
         raise InputError(f"--output={picture} can't be written: {error.strerror}") from error
@@ -239,23 +233,9 @@ def _csv(runs: Sequence[RunSummary], _: Path | None) -> str:
     return lines.getvalue().rstrip("\n")
 
 
-_FORMS = {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs the program; returns the exit status, or exits with an error of one line."""
-
-    def compare(options: argparse.Namespace) -> int:
-        return report(options.runs, options.format, options.output, options.html)
-
-    return call(compare, _parser(), arguments)
-
-
-def _say_error(problem: str) -> None:
-    print(f"error: {printable(problem)}", file=sys.stderr)
+_FORMATS = {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it silently
-    sys.stdout.reconfigure(errors="backslashreplace")  # letters that the terminal lacks
-    sys.exit(main(sys.argv[1:]))
+    prepare_stdout()
+    sys.exit(call(main, parser(), sys.argv[1:]))

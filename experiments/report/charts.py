@@ -8,6 +8,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
 from experiments.figures.charts import LOOKS, set_step_axis, set_value_axis, style_axes, svg
 from experiments.figures.curves import Points, add_curve
@@ -70,8 +71,9 @@ def draw(curves: Sequence[Curve], kind: MetricKind) -> tuple[Figure, dict[str, l
             most_points=_MOST_POINTS,
         )
         if line is not None and line.get_marker() == "o":
-            line.set_gid(f"curve-{number}")
-            hover_texts[line.get_gid()] = [
+            gid = f"curve-{number}"
+            line.set_gid(gid)
+            hover_texts[gid] = [
                 f"{curve.name}, step {step:,}: {kind.exact_text(value)}"
                 for step, value in curve.points
                 if math.isfinite(value)
@@ -90,7 +92,7 @@ def legend(names: Sequence[str]) -> Markup:
     return tag("ul", *entries, class_="legend")
 
 
-def _sample(look: tuple[str, str]) -> Markup:
+def _sample(look: tuple[LineStyleType, str]) -> Markup:
     """Returns a piece of a line as an SVG element."""
     style, colour = look
     figure = Figure(figsize=(30 / 72, 10 / 72))

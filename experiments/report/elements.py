@@ -22,7 +22,7 @@ def escaped(text: object) -> Markup:
     return text if isinstance(text, Markup) else escape(printable(str(text)))
 
 
-def joined(parts: Sequence[str | None]) -> Markup:
+def joined(parts: Sequence[object]) -> Markup:
     """Returns parts one after another, without those that are None."""
     return Markup("").join(escaped(part) for part in parts if part is not None)
 
@@ -33,7 +33,7 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
     Args:
       name: name of the element.
       *children: text, which is escaped, or markup; None is left out.
-      **attributes: values by name, where '_' stands for '-' and a last '_' is dropped; None is
+      **attributes: values by name; '_' in a name becomes '-', and a last '_' is dropped; None is
         left out.
     """
     given = Markup("").join(
@@ -52,8 +52,8 @@ def page(title: str, generator: str, sections: Sequence[tuple[str, Markup]]) -> 
 
     Args:
       title: heading of the page and its name in the browser.
-      generator: program that made the page; it stands within the first 1024 bytes.
-      sections: pairs of heading and content; the first section has no heading and stands above the
+      generator: program that made the page, written within the first 1024 bytes.
+      sections: pairs of heading and content; the first section has no heading and is above the
         table of contents.
     """
     head = [
@@ -163,7 +163,7 @@ def picture(data: bytes, alt: str, width: int | None = None) -> Markup:
 
 
 def missing(text: str) -> Markup:
-    """Returns a highlighted line that says why a part of the page is missing."""
+    """Returns a highlighted line with the reason why a part of the page is missing."""
     return tag("p", text, class_="missing")
 
 

@@ -3,21 +3,22 @@
 import io
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from experiments.figures.attention.pictures import summary
 from experiments.figures.contact_sheets import INPUTS, Entry, Scales, contact_sheet, png
 from experiments.figures.pixel_figure import GAP, LINE
 from experiments.report.elements import joined, missing, note, picture, scrolling, tag
 from experiments.report.results import Names
+from experiments.run.examples import one_of_evaluation
 from experiments.run.predictions import OneLabel, Predictions
+from perceiver.data.dataset import Source
 from perceiver.errors import InputError
-
-if TYPE_CHECKING:
-    from perceiver.data.dataset import Source
+from perceiver.library import Classifier
 
 _BEST, _WORST = 6, 12
 _MAPS = 3  # examples with attention maps
@@ -95,13 +96,13 @@ def draw_input(name: str, array: np.ndarray, scales: Scales) -> bytes:
 
 
 def gallery(
-    source: "Source",
+    source: Source,
     predictions: Predictions,
     places: Sequence[int],
     names: Names,
     scales: Scales,
 ) -> Markup:
-    """Returns a grid of examples, each with its classes and the predicted ones.
+    """Returns a grid of examples, each with its true and its predicted classes.
 
     Args:
       source: examples of the split.
@@ -110,8 +111,6 @@ def gallery(
       names: names of the classes.
       scales: units of the inputs.
     """
-    from experiments.run.examples import one_of_evaluation
-
     figures, wide = [], False
     for place in places:
         number = int(predictions.index[place])
@@ -143,18 +142,15 @@ def gallery(
     return tag("div", *figures, class_="examples wide" if wide else "examples")
 
 
-def maps(classifier: Any, source: "Source", numbers: Sequence[int], names: Names) -> Markup:
+def maps(classifier: Classifier, source: Source, numbers: Sequence[int], names: Names) -> Markup:
     """Returns attention maps of a few examples, of the first and the last cross-attend.
 
     Args:
-      classifier: a Perceiver, `perceiver.library.Classifier`.
+      classifier: a Perceiver.
       source: examples of the split.
       numbers: numbers of examples in the split.
       names: names of the classes.
     """
-    from experiments.figures.attention.pictures import summary
-    from experiments.run.examples import one_of_evaluation
-
     count = classifier.model["num_cross_attends"]
     parts = []
     for number in numbers[:_MAPS]:
@@ -183,7 +179,7 @@ def maps(classifier: Any, source: "Source", numbers: Sequence[int], names: Names
         if "label" in inputs:
             classes = names[int(inputs["label"])]
         else:
-            classes = ", ".join(names[i] for i in np.flatnonzero(inputs["labels"]))
+            classes = ", ".join(names[i] for i in np.flatnonzero(inputs["labels"]).tolist())
         parts.append(tag("h3", f"#{number}: {classes or 'no class'}"))
         parts.append(tag("div", *figures, class_="maps"))
     about = note(

@@ -1,11 +1,11 @@
 """The report on runs as a web page in one file: values, curves, confusions, examples and maps.
 
-A part whose data or checkpoint is gone is replaced by a line that says so.
+A line with the reason replaces a part whose data or checkpoint is missing.
 """
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -18,12 +18,11 @@ from experiments.report.elements import tiles as tiles_of
 from experiments.report.settings import read_about, settings
 from experiments.run import predictions, restore
 from experiments.run.records import RunSummary
-from perceiver import run_files
+from perceiver import library, run_files
+from perceiver.data.dataset import Dataset, Source
 from perceiver.errors import InputError
+from perceiver.training.checkpoints import CheckpointError
 from perceiver.training.logging.metric_kinds import LEARNING_RATE, LOSS, METRIC_KINDS, TOP1
-
-if TYPE_CHECKING:
-    from perceiver.data.dataset import Dataset, Source
 
 _FIRST_NUMBERS = (0, 1, 2)  # examples whose maps are shown if there are no predictions
 
@@ -33,7 +32,7 @@ def render(runs: Sequence[RunSummary], generator: str) -> bytes:
 
     Args:
       runs: at least one run, the best first; the page shows the best in detail.
-      generator: name of the program, which stands at the beginning of the page.
+      generator: name of the program, written at the beginning of the page.
     """
     best = runs[0]
     if len(runs) == 1:
@@ -116,7 +115,11 @@ def _curves_of_many(runs: Sequence[RunSummary]) -> Markup:
         ]
         return [curve for curve in found if curve.points]
 
-    metrics = {tables.metric_label(run): METRIC_KINDS[run.metric] for run in shown if run.metric}
+    metrics = {
+        label: METRIC_KINDS[run.metric]
+        for run in shown
+        if run.metric and (label := tables.metric_label(run))
+    }
     charts = [
         chart(f"{_capitalised(label)} in evaluation", curves("eval", kind.name, label), kind)
         for label, kind in metrics.items()
@@ -124,7 +127,7 @@ def _curves_of_many(runs: Sequence[RunSummary]) -> Markup:
     charts.append(chart("Loss in training (nats)", curves("train", LOSS.name), LOSS))
     rates = curves("train", LEARNING_RATE.name)
     charts.append(chart(LEARNING_RATE.title, rates, LEARNING_RATE))
-    left_out = f"The first {len(shown)} of {len(logged)} runs; more could not be told apart."
+    left_out = f"The first {len(shown)} of {len(logged)} runs; a chart cannot show more."
     return joined(
         [
             note(left_out) if len(shown) < len(logged) else None,
@@ -159,10 +162,10 @@ def _folded(run: RunSummary) -> Markup:
 
 
 class _Details(NamedTuple):
-    """The predictions and data of a run; a text says why a part is missing."""
+    """The predictions and data of a run; a text is the reason why a part is missing."""
 
     saved: predictions.Saved | str
-    source: "Source | str"
+    source: Source | str
     names: results.Names
     data: dict[str, Any]
 
@@ -183,7 +186,7 @@ def _detail_sections(run: RunSummary) -> list[tuple[str, Markup]]:
         heading, content = results.classes(predicted, found.names)
         sections.append((heading, joined([about, content])))
         chosen = examples.choose(predicted)
-        sections.append(("Examples", _examples(found, chosen)))
+        sections.append(("Examples", _examples(found, predicted, chosen)))
     sections.append(("Attention", _attention(run, found, chosen)))
     return sections
 
@@ -218,8 +221,8 @@ def _read_details(run: RunSummary) -> _Details:
     return _Details(saved, source, names, data)
 
 
-def _dataset(data: dict[str, Any]) -> "Dataset | str":
-    """Returns the data set of a run as it is now, or why it cannot be loaded."""
+def _dataset(data: dict[str, Any]) -> Dataset | str:
+    """Returns the data set of a run, or the reason why it cannot be loaded."""
     if not data:
         return f"The examples can't be shown: the run has no {run_files.CONFIG}."
     try:
@@ -230,17 +233,19 @@ def _dataset(data: dict[str, Any]) -> "Dataset | str":
         return f"The examples can't be shown: {error}"
 
 
-def _examples(found: _Details, chosen: examples.Chosen) -> Markup:
+def _examples(
+    found: _Details, predicted: predictions.Predictions, chosen: examples.Chosen
+) -> Markup:
     if isinstance(found.source, str):
         return missing(found.source)
     shown = functools.partial(
         examples.gallery,
         found.source,
-        found.saved.predictions,
+        predicted,
         names=found.names,
         scales=scales_of(found.data),
     )
-    one = isinstance(found.saved.predictions, predictions.OneLabel)
+    one = isinstance(predicted, predictions.OneLabel)
     headings = {
         "Wrong, the highest loss first" if one else "The highest losses": chosen.worst,
         "Right, the lowest loss first" if one else "The lowest losses": chosen.best,
@@ -262,10 +267,9 @@ def _attention(run: RunSummary, found: _Details, chosen: examples.Chosen) -> Mar
         return missing(f"A {kind} has no latents, so there are no attention maps.")
     if isinstance(found.source, str):
         return missing(found.source)
-    from perceiver import library
-    from perceiver.training.checkpoints import CheckpointError
-
-    step = "newest" if isinstance(found.saved, str) else found.saved.step
+    step: int | Literal["newest"] = "newest"
+    if not isinstance(found.saved, str):
+        step = found.saved.step
     try:
         classifier = library.load(run.folder, checkpoint=step)
     except (InputError, CheckpointError) as error:

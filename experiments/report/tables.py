@@ -13,7 +13,7 @@ from experiments.run.records import ENVIRONMENT_KEYS, RunSummary
 from perceiver.training.logging.metric_kinds import EXACT_SHARE, LOSS, METRIC_KINDS
 
 SEED = "train.seed"
-ABSENT = "-"  # stands in a table for a value that is not known
+ABSENT = "-"  # shown in tables for an unknown value
 _LONGEST = 40  # characters of a value; the middle of a longer one becomes an ellipsis
 _MARKDOWN = frozenset("\\`*_[]<>|~$&")
 
@@ -53,10 +53,10 @@ def in_order(runs: Sequence[RunSummary]) -> list[RunSummary]:
     """Returns the runs by metric, the highest last value first and runs that diverged last."""
 
     def key(run: RunSummary) -> tuple:
-        known = run.last is not None and math.isfinite(run.last)
+        last = run.last if run.last is not None and math.isfinite(run.last) else None
         label = metric_label(run)
-        failed = not known or run.state == "diverged"
-        return (label is None, label or "", failed, -run.last if known else 0, run.name)
+        failed = last is None or run.state == "diverged"
+        return (label is None, label or "", failed, 0 if last is None else -last, run.name)
 
     return sorted(runs, key=key)
 
@@ -66,10 +66,10 @@ def differences(runs: Sequence[RunSummary]) -> dict[str, dict[str, Any]]:
 
     A run that lacks a key is missing under that key. Runs without settings are left out.
     """
-    known = [run for run in runs if run.settings is not None]
-    keys = {key for run in known for key in run.settings}
+    known = [(run.name, run.settings) for run in runs if run.settings is not None]
+    keys = {key for _, settings in known for key in settings}
     found = {
-        key: {run.name: run.settings[key] for run in known if key in run.settings}
+        key: {name: settings[key] for name, settings in known if key in settings}
         for key in sorted(keys, key=lambda key: (not _is_config(key), key))
     }
     return {
@@ -85,15 +85,20 @@ def over_seeds(runs: Sequence[RunSummary]) -> list[OverSeeds]:
     Runs form a group if their configs (without the seed) and the revisions of their code are
     equal. Their packages and machines may differ.
     """
-    groups = defaultdict(list)
+    groups: dict[str, list[RunSummary]] = defaultdict(list)
     for run in runs:
-        if run.state == "done" and run.last is not None and SEED in (run.settings or {}):
-            shared = {key: x for key, x in run.settings.items() if _defines_group(key)}
+        settings = run.settings or {}
+        if run.state == "done" and run.last is not None and SEED in settings:
+            shared = {key: x for key, x in settings.items() if _defines_group(key)}
             groups[json.dumps([shared, metric_label(run)], sort_keys=True)].append(run)
     differing = [key for key in differences(runs) if _defines_group(key)]
     found = []
     for group in groups.values():
-        seeds = sorted({str(run.settings[SEED]) for run in group}, key=lambda x: (len(x), x))
+        first, label = group[0].settings or {}, metric_label(group[0])
+        assert label is not None  # a run with a last value has a metric
+        seeds = sorted(
+            {str((run.settings or {})[SEED]) for run in group}, key=lambda x: (len(x), x)
+        )
         if len(seeds) < 2 or len(seeds) < len(group):  # a seed that ran twice would count twice
             continue
         last, best = (
@@ -102,9 +107,9 @@ def over_seeds(runs: Sequence[RunSummary]) -> list[OverSeeds]:
         )
         found.append(
             OverSeeds(
-                {key: group[0].settings[key] for key in differing if key in group[0].settings},
+                {key: first[key] for key in differing if key in first},
                 seeds,
-                metric_label(group[0]),
+                label,
                 *(of(values) for values in (last, best) for of in (statistics.fmean, _deviation)),
             )
         )
@@ -130,7 +135,7 @@ def run_cells(runs: Sequence[RunSummary]) -> Cells:
     metric = labels.pop() if len(labels) == 1 else "figure"
     columns: list[tuple[str, Callable[[RunSummary], str]]] = [
         ("run", lambda run: run.name),
-        ("metric", lambda run: metric_label(run) if labels and run.metric else ABSENT),
+        ("metric", lambda run: (metric_label(run) if labels else None) or ABSENT),
         (f"last {metric}", lambda run: share(run.last)),
         ("best", lambda run: share(run.best)),
         ("at step", lambda run: number(run.best_step, ",")),
@@ -156,9 +161,7 @@ def run_cells(runs: Sequence[RunSummary]) -> Cells:
 
 
 def difference_cells(found: dict[str, dict[str, Any]], names: Sequence[str]) -> Cells:
-    """Returns the table of settings that differ, with a row a run or a row a key.
-
-    Of both it returns the narrower one.
+    """Returns the table of settings that differ, with a row per run or per key: the narrower one.
 
     Args:
       found: result of `differences`.
@@ -198,7 +201,7 @@ def seed_cells(groups: Sequence[OverSeeds]) -> Cells:
 
 
 def text(cells: Cells) -> str:
-    """Returns a table as aligned text, the first column to the left and the others to the right."""
+    """Returns a table as text, with the first column aligned left and the other columns right."""
     widths = _widths(cells)
     return "\n".join(
         "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip()
@@ -227,7 +230,7 @@ def number(x: float | None, spec: str, whole_from: float = math.inf) -> str:
     Args:
       x: the number.
       spec: format specification.
-      whole_from: number from which on no decimals are shown.
+      whole_from: smallest number that is shown without decimals.
     """
     if x is None:
         return ABSENT

@@ -1,1 +1,1 @@
-"""A run: what its config decides, its directory, evaluation and restored networks."""
+"""Runs: the record built from a config, the directory, evaluation and restored networks."""

@@ -1,4 +1,4 @@
-"""The folder of a run: made, described in config.json, and checked before a run resumes in it."""
+"""Makes the folder of a run, writes its config.json, and checks it before a run resumes."""
 
 import importlib.metadata
 import json
@@ -90,13 +90,13 @@ def write_run(
 def check_same_network(workdir: Path, config: ConfigDict) -> None:
     """Checks that a config describes the network of the checkpoints in the workdir.
 
-    The arrays alone do not tell: a network with permuted inputs has the same ones as without.
+    The arrays alone do not show this: permuted inputs, for example, leave them unchanged.
 
     Raises:
       InputError: A value of `config.model` differs that changes the network's outputs. Values that
         only affect training or rounding may differ.
     """
-    then = _config_then(workdir)
+    then = _saved_config(workdir)
     if then is None:
         return
     now = dict(flatten(ConfigDict(json.loads(config.to_json()))))
@@ -111,8 +111,8 @@ def check_same_network(workdir: Path, config: ConfigDict) -> None:
             )
 
 
-def _config_then(workdir: Path) -> dict[str, object] | None:
-    """Returns the config values of the run with checkpoints in the workdir; None without one."""
+def _saved_config(workdir: Path) -> dict[str, object] | None:
+    """Returns the config values of the run in the workdir; None without checkpoints."""
     file = workdir / run_files.CONFIG
     if not file.exists() or not any((workdir / run_files.CHECKPOINTS).glob("[0-9]*")):
         return None
@@ -148,14 +148,14 @@ def check_resumable(workdir: Path, config: ConfigDict, *, insist: bool) -> None:
     Args:
       workdir: The run's folder.
       config: The config that the run is started with now.
-      insist: Whether to resume although the changes make it another run.
+      insist: True to resume although the changes make it another run.
 
     Raises:
-      InputError: The network is another one; or a changed value makes it another run and `insist`
-        is false.
+      InputError: The config describes another network; or a changed value makes it another run
+        and `insist` is false.
     """
     check_same_network(workdir, config)
-    then = _config_then(workdir)
+    then = _saved_config(workdir)
     if then is None:
         return
     now = dict(flatten(ConfigDict(json.loads(config.to_json()))))

@@ -9,6 +9,7 @@ import numpy as np
 from experiments.run.predictions import Predictions, of_many_labels, of_one_label
 from perceiver.data.dataset import Source
 from perceiver.training.average_precision import mean_of
+from perceiver.training.logging.metric_kinds import LOSS, MAP, TOP1, TOP5, MetricKind
 from perceiver.training.objectives import Objective
 from perceiver.training.parallel import AXIS, DataParallel
 from perceiver.training.step import Variables, make_eval_step
@@ -53,7 +54,7 @@ class Evaluator:
           means over all examples of all hosts, and num_examples; with several labels per example:
           loss, mAP, num_examples and num_classes, the number of classes that mAP averages.
         """
-        sums: dict[str, float] = collections.Counter()
+        sums: dict[str, float] = collections.defaultdict(float)
         outputs: list[dict[str, np.ndarray]] = []
         for batch in self._source.eval_batches(
             batch_size=self._batch_size,
@@ -62,7 +63,8 @@ class Evaluator:
         ):
             result = self._step(variables, self._devices.shard(batch))
             batch_sums, batch_outputs = self._devices.first(result)
-            sums.update({name: float(x) for name, x in batch_sums.items()})
+            for name, x in batch_sums.items():
+                sums[name] += float(x)
             valid = batch_outputs.pop("mask") > 0
             outputs.append({name: x[valid] for name, x in batch_outputs.items()})
         count = int(sums.pop("num_examples"))
@@ -82,13 +84,15 @@ class Evaluator:
 
 def summary(results: dict[str, float]) -> str:
     """Formats the results of an evaluation as one line."""
+
+    def text(kind: MetricKind) -> str:
+        return f"{kind.label} {kind.exact_text(results[kind.name])}"
+
     count = results["num_examples"]
-    if "mAP" in results:
+    if MAP.name in results:
         return (
-            f"mAP {results['mAP']:.2%} over the {results['num_classes']} classes present in "
-            f"{count:,} examples, loss {results['loss']:.4f}"
+            f"{text(MAP)} over the {results['num_classes']} classes present in {count:,} examples, "
+            f"{text(LOSS)}"
         )
-    return (
-        f"top-1 {results['top1']:.2%} ({round(results['top1'] * count):,} of {count:,} examples), "
-        f"top-5 {results['top5']:.2%}, loss {results['loss']:.4f}"
-    )
+    right = round(results[TOP1.name] * count)
+    return f"{text(TOP1)} ({right:,} of {count:,} examples), {text(TOP5)}, {text(LOSS)}"

@@ -1,4 +1,4 @@
-"""Reads single examples of a data set as training or evaluation shows them to the network."""
+"""Reads single examples of a data set as in training or in evaluation."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def of_training(
 
     Args:
       source: The training split.
-      config: The run's config, for its seed.
+      config: The run's config, whose seed determines order and augmentation.
       count: Number of examples.
       number: The only example to return, in `count` augmentations; None for all examples.
 
@@ -64,7 +64,7 @@ def of_evaluation(source: Source, count: int, number: int | None) -> list[Exampl
 
 
 def one_of_evaluation(source: Source, number: int) -> Example:
-    """Returns one example as evaluation shows it; of several windows the middle one.
+    """Returns one example as in evaluation, or the middle one of its windows.
 
     Raises:
       InputError: The example cannot be read.
@@ -91,7 +91,7 @@ def _window(example: Example, number: int, windows: int) -> Example:
 def caption(example: Example, class_names: Sequence[str]) -> str:
     """Returns the caption of an example: its number, classes and window."""
     if "labels" in example:
-        classes = ", ".join(class_names[i] for i in np.flatnonzero(example["labels"]))
+        classes = ", ".join(class_names[i] for i in np.flatnonzero(example["labels"]).tolist())
     else:
         classes = class_names[example["label"]]
     if "other_label" in example:

@@ -66,13 +66,14 @@ class Experiment:
 
     Attributes:
       config: The config.
-      num_classes: Outputs of the network: those of the data set once it is known.
+      num_classes: Number of outputs of the network; once the data set is loaded, its number of
+        classes.
       modalities: Inputs of the network, in the order in which they are fused.
       network: `init(rng, batch)` and `apply(params, state, rng, batch, is_training)`; training
         needs the mapped axis of devices.
       costs: Parameters and FLOPs of each part of the network.
       objective: Loss and metrics of training.
-      eval_objective: The same without label smoothing.
+      eval_objective: Loss and metrics of evaluation, without label smoothing.
       optimizer: Gradient transformation.
       schedule: Learning rate as a function of the step.
       total_steps: Length of the run.
@@ -95,7 +96,7 @@ class Experiment:
 
     @property
     def total_cost(self) -> Cost:
-        """Parameters and FLOPs of the whole network."""
+        """The parameters and FLOPs of the whole network."""
         return total(list(self.costs))
 
     def batch_spec(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -121,7 +122,8 @@ class Experiment:
         """Returns the training step, to be mapped over devices; see `make_train_step`.
 
         Args:
-          apply: Replaces the network's `apply`; a benchmark compares implementations this way.
+          apply: Replacement for the network's `apply`, with which a benchmark compares
+            implementations.
         """
         train = self.config.train
         return make_train_step(
@@ -181,7 +183,7 @@ def from_config(
 def data_options(config: ConfigDict) -> dict[str, Any]:
     """Returns the arguments of `perceiver.data.registry.load`: the section `data`.
 
-    `num_classes` is left out: it is nominal, and the data set has its own.
+    `num_classes` is left out, because the data set determines it.
     """
     options = config.data.to_dict()
     del options["num_classes"]
@@ -225,7 +227,7 @@ def check_batch(config: ConfigDict) -> None:
 
 
 def check_data(experiment: Experiment, dataset: Dataset) -> None:
-    """Checks by one example that network and loss take what a data set gives.
+    """Checks with one example that the network and the loss accept the features of a data set.
 
     Raises:
       InputError: The data set has a single class, other inputs or labels, or inputs of other
@@ -236,7 +238,7 @@ def check_data(experiment: Experiment, dataset: Dataset) -> None:
     if len(dataset.class_names) == 1 and loss == "softmax":
         raise InputError(
             f"data set {name!r} has one class alone, {dataset.class_names[0]!r}: there "
-            "is nothing to tell apart; give a folder with at least two class folders"
+            "is nothing to distinguish; give a folder with at least two class folders"
         )
     first = dataclasses.replace(dataset.eval, num_examples=1)
     example = next(first.eval_batches(batch_size=1))
@@ -279,7 +281,7 @@ def _sections(config: ConfigDict) -> tuple[dict, dict]:
 
 
 def _network(config: ConfigDict, num_classes: int) -> dict[str, Any]:
-    """The attributes of a record that depend on the number of classes."""
+    """Returns the attributes of a record that depend on the number of classes."""
     sections = _sections(config)
     return {
         "num_classes": num_classes,
@@ -289,7 +291,7 @@ def _network(config: ConfigDict, num_classes: int) -> dict[str, Any]:
 
 
 def _optimization(config: ConfigDict, steps_per_epoch: float) -> dict[str, Any]:
-    """The attributes of a record that depend on the length of an epoch in steps."""
+    """Returns the attributes of a record that depend on the length of an epoch in steps."""
     train, values = config.train, config.optimizer.to_dict()
 
     def in_steps(steps: int | None, epochs: float | None) -> int | None:

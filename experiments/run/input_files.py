@@ -1,4 +1,4 @@
-"""Finds the files that a user names, and reads them as evaluation shows them to a network."""
+"""Finds the files that a user names, and reads them as in evaluation."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ class FoundFiles(NamedTuple):
     Attributes:
       files: Paths; those of a folder are sorted, its own files before those of its subfolders.
       others: Number of files of other kinds in the folders.
-      problems: A line for each folder that cannot be listed.
+      problems: Message for each folder that cannot be listed.
     """
 
     files: list[str]
@@ -29,19 +29,19 @@ class FoundFiles(NamedTuple):
 
 
 def read(classifier: Classifier, path: Path) -> dict[str, np.ndarray]:
-    """Reads one file as evaluation shows it to a network.
+    """Reads one file as in evaluation.
 
     Args:
       classifier: The network.
-      path: The file. The content tells pictures, sound and videos apart, the ending of the name
-        point clouds.
+      path: Path of the file. Pictures, sound and videos are recognised by their content, point
+        clouds by the ending of the name.
 
     Returns:
       Inputs by modality, [W, ...] for W windows of a clip, whose probabilities evaluation averages;
       W is 1 for other files.
 
     Raises:
-      InputError: The file cannot be read or does not hold what the network takes.
+      InputError: The file cannot be read, or its content is not an input of the network.
     """
     reader = single_files.reader(classifier.inputs, classifier.data)
     ((_, reading),) = single_files.read_each(reader, [os.fspath(path)])
@@ -54,9 +54,9 @@ def find(words: Iterable[str], kind: FileKind) -> FoundFiles:
     """Finds the files that a user names.
 
     Args:
-      words: Files, which are taken whatever their names, and folders, of which the files with a
-        name of this kind are taken at any depth. Hidden files are left out. No folder is visited
-        twice, whatever links lead to it.
+      words: Files with any name, and folders, which are searched at any depth for files whose name
+        has an ending of this kind. Hidden files are left out. Each folder is visited once, even if
+        several links lead to it.
       kind: The kind of file to look for in folders.
     """
     files, others, problems = [], 0, []
@@ -97,8 +97,8 @@ def _visible(names: Iterable[str]) -> Iterator[str]:
 
 def _is_new(folder: str, visited: set[tuple[int, int]]) -> bool:
     """Returns whether a folder is visited for the first time, under any name."""
-    of = os.stat(folder)
-    if not stat.S_ISDIR(of.st_mode) or (of.st_dev, of.st_ino) in visited:
+    info = os.stat(folder)
+    if not stat.S_ISDIR(info.st_mode) or (info.st_dev, info.st_ino) in visited:
         return False
-    visited.add((of.st_dev, of.st_ino))
+    visited.add((info.st_dev, info.st_ino))
     return True

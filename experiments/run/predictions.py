@@ -4,6 +4,7 @@ Training and `experiments.evaluate` write it together with eval.json. It holds p
 pickled.
 """
 
+import dataclasses
 import io
 import zipfile
 import zlib
@@ -21,7 +22,8 @@ SPLITS = ("eval", "held_out")
 _MOST_CLASSES = 10  # classes stored per example of a data set with several labels per example
 
 
-class OneLabel(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class OneLabel:
     """Predictions for E examples with one label each, in the order of their numbers.
 
     Attributes:
@@ -50,7 +52,8 @@ class OneLabel(NamedTuple):
         return self.known & (self.classes[:, 0] == self.label)
 
 
-class ManyLabels(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class ManyLabels:
     """Predictions for E examples with several labels each, L labels in total.
 
     Attributes:
@@ -94,7 +97,8 @@ class Saved(NamedTuple):
 def of_one_label(outputs: dict[str, np.ndarray]) -> OneLabel:
     """Sorts the outputs of evaluation steps (see `make_eval_step`) by example number."""
     order = np.argsort(outputs["index"])
-    return OneLabel(**{name: outputs[name][order] for name in OneLabel._fields})
+    names = (field.name for field in dataclasses.fields(OneLabel))
+    return OneLabel(**{name: outputs[name][order] for name in names})
 
 
 def of_many_labels(index: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> ManyLabels:
@@ -132,8 +136,7 @@ def write(workdir: Path, step: int, split: str, predictions: Predictions) -> Non
     """
     (kind,) = (name for name, cls in _KINDS.items() if isinstance(predictions, cls))
     file = io.BytesIO()
-    about = {"kind": np.array(kind), "step": np.array(step), "split": np.array(split)}
-    np.savez_compressed(file, **about, **predictions._asdict())
+    np.savez_compressed(file, kind=kind, step=step, split=split, **vars(predictions))
     replace_file(workdir / run_files.PREDICTIONS, file.getvalue())
 
 
@@ -167,7 +170,7 @@ def read(workdir: Path) -> Saved | None:
 
 
 def _problem(saved: Saved) -> str | None:
-    """Returns what is inconsistent in a file, or None."""
+    """Returns a description of the first inconsistency in a file, or None."""
     predictions = saved.predictions
     examples = len(predictions.index) if predictions.index.ndim == 1 else 0
     sizes = {"classes": 2, "probabilities": 2, "label": 1, "label_probability": 1}

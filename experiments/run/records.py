@@ -22,20 +22,20 @@ ENVIRONMENT_KEYS = ("versions", "devices", "processes", "cpus", "git")
 
 
 class RunSummary(NamedTuple):
-    """A run and its results; None for values that are not known.
+    """A run and its results; unknown values are None.
 
     Attributes:
       name: name of the run.
-      folder: its workdir.
+      folder: workdir of the run.
       records: all lines of its metrics, see `read_metrics`.
       state: 'running' while its lock is refreshed, 'done' if it has a result, 'diverged' if its
         last loss is NaN, 'killed' if it left its lock behind, otherwise 'stopped'.
       step: last step that was logged.
       parameters: number of parameters of its network.
-      metric: metric by which it is judged, 'top1' or 'mAP'.
+      metric: metric for comparing runs, 'top1' or 'mAP'.
       held_out: True if evaluations in training use a held-out part of the training split.
       best: highest value of the metric in evaluation, from 0 to 1.
-      best_step: step at which it was reached.
+      best_step: step of the highest value.
       last: last value of the metric in evaluation.
       test: value on the test split, if evaluations in training use the held-out part.
       loss: last training loss, in nats.
@@ -49,8 +49,8 @@ class RunSummary(NamedTuple):
     folder: Path
     records: list[dict[str, Any]]
     state: str
-    step: int | None
-    parameters: int | None
+    step: float | None
+    parameters: float | None
     metric: str | None
     held_out: bool
     best: float | None
@@ -157,8 +157,8 @@ def read_summary(name: str, folder: Path) -> RunSummary:
         _JsonObject.read(folder / file) for file in (run_files.CONFIG, run_files.RESULT)
     )
     settings = _settings(about)
-    trained = [record for record in records if record["split"] == "train"]
-    for record in trained:
+    training = [record for record in records if record["split"] == "train"]
+    for record in training:
         if "loss" not in record:
             where = f"{folder / run_files.METRICS}: step {record['step']}"
             raise InputError(f"{where} in training has no loss; remove its line")
@@ -172,7 +172,7 @@ def read_summary(name: str, folder: Path) -> RunSummary:
         values.append((result.number("step"), evaluated.number(metric)))
     finite = [(step, value) for step, value in values if math.isfinite(value)]
     best_step, best = max(finite, key=lambda pair: pair[1], default=(None, None))
-    loss = trained[-1]["loss"] if trained else None
+    loss = training[-1]["loss"] if training else None
     batch = (settings or {}).get("train.batch_size")
     return RunSummary(
         name,
@@ -215,7 +215,7 @@ def _state(
 def _continued(result: "_JsonObject", metrics: Path, records: Sequence[dict[str, Any]]) -> bool:
     """Returns whether training went on after the result was written.
 
-    An earlier step alone does not say so: the result may be that of an early checkpoint.
+    An earlier step alone does not show this: the result may be that of an early checkpoint.
     """
     step = result.number("step")
     if step is None or step >= records[-1]["step"]:

@@ -9,15 +9,17 @@ from perceiver.data.dataset import Dataset
 from perceiver.errors import InputError
 
 
-def which(checkpoint: str, option: str = "--checkpoint") -> int | Literal["newest", "best"]:
-    """Returns a checkpoint in the form that the library takes.
+def parse_checkpoint(
+    checkpoint: str, option: str = "--checkpoint"
+) -> int | Literal["newest", "best"]:
+    """Converts the value of --checkpoint to an argument of `library.load`.
 
     Args:
-      checkpoint: The user's word.
-      option: The option that it was given to, for the message.
+      checkpoint: Value that the user gave.
+      option: Name of the option, for the message.
 
     Raises:
-      InputError: It is not 'newest', 'best' or a step.
+      InputError: The value is not 'newest', 'best' or a step.
     """
     if checkpoint == "newest":
         return "newest"
@@ -35,18 +37,20 @@ def load(workdir: str, checkpoint: str) -> library.Classifier:
       InputError: There is no run, or `checkpoint` is not the name of a checkpoint.
       perceiver.training.checkpoints.CheckpointError: The checkpoint is missing or damaged.
     """
-    return library.load(workdir, which(checkpoint))
+    return library.load(workdir, parse_checkpoint(checkpoint))
 
 
 def dataset(data: Mapping[str, Any]) -> Dataset:
     """Loads the data set of a run.
 
     Args:
-      data: The section `data` of the run's config as JSON holds it: lists stand for tuples.
+      data: The section `data` of the run's config, read from JSON with lists in place of tuples.
 
     Raises:
       InputError: The data set is missing or damaged.
     """
-    options = {key: tuple(x) if isinstance(x, list) else x for key, x in data.items()}
+    options: dict[str, Any] = {
+        key: tuple(x) if isinstance(x, list) else x for key, x in data.items()
+    }
     options.pop("num_classes", None)  # nominal: the data set has its own
     return registry.load(**options)

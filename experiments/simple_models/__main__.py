@@ -4,14 +4,14 @@ Both are fitted to the training split without augmentation and measured on the e
 in the paper.
 """
 
+import argparse
 import dataclasses
 import functools
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from ml_collections import ConfigDict
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
@@ -40,8 +40,9 @@ def parser() -> Parser:
     """Returns the parser of the program's flags."""
     parser = Parser(
         "experiments.simple_models",
-        """Fits a linear model and a nearest neighbour to a config's data, beside which a network's
-accuracy means something. With --workdir the result is simple_models.json there, too.""",
+        """Fits a linear model and a nearest neighbour to a config's data, for comparison.
+
+With --workdir it also writes the results to simple_models.json there.""",
         examples=["--config=configs/digits.py"],
     )
     parser.add_config()
@@ -49,23 +50,9 @@ accuracy means something. With --workdir the result is simple_models.json there,
     return parser
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelledFeatures:
-    """Features and labels of all examples of a split.
-
-    Attributes:
-      features: float32 [examples, features].
-      labels: uint8 [examples, classes], 1 for each class of the example.
-      widths: number of features of each modality, in their order.
-    """
-
-    features: np.ndarray
-    labels: np.ndarray
-    widths: tuple[int, ...]
-
-
-def main(config: ConfigDict, workdir: str | None) -> None:
+def main(options: argparse.Namespace) -> None:
     """Reads the data, fits both models and prints their results."""
+    config, workdir = options.config, options.workdir
     experiment = from_config(config)
     one_label = experiment.objective.label == "label"
     folder = None if workdir is None else prepare_workdir(workdir)
@@ -89,7 +76,7 @@ def main(config: ConfigDict, workdir: str | None) -> None:
         print(f"mAP is over the {present:,} of {num_classes:,} classes present in evaluation")
     print(f"{'model':<20}{'top-1' if one_label else 'mAP':>8}{'n':>9}{'seconds':>10}")
     results = {}
-    models = {
+    models: dict[str, Callable[[LabelledFeatures, np.ndarray], tuple[np.ndarray, str]]] = {
         "linear": functools.partial(linear, one_label=one_label),
         "nearest neighbour": nearest_neighbour,
     }
@@ -108,11 +95,26 @@ def main(config: ConfigDict, workdir: str | None) -> None:
         print(f"result: {folder / 'simple_models.json'}")
 
 
+@dataclasses.dataclass(frozen=True)
+class LabelledFeatures:
+    """Features and labels of all examples of a split.
+
+    Attributes:
+      features: float32 [examples, features].
+      labels: uint8 [examples, classes], 1 for each class of the example.
+      widths: number of features of each modality, in their order.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    widths: tuple[int, ...]
+
+
 def check_size(sources: Sequence[Source], modalities: Sequence[str]) -> None:
     """Checks that fitting fits into memory, by the size of one example.
 
-    Fitting takes about four times the memory of the features. It holds all features, those of four
-    of five folds, the same standardised, and the copy that scikit-learn standardises.
+    Fitting takes about four times the memory of the features: for all of them, for those of four
+    of five folds, for their standardised values, and for a copy that scikit-learn makes.
 
     Raises:
       InputError: the features of all examples take more than 4 GB.
@@ -150,7 +152,7 @@ def read_features(
     for batch in source.eval_batches(batch_size=batch_size):
         count = int(batch["mask"].sum())
         parts = [features_of(name, batch[name][:count], windows=windows) for name in modalities]
-        if features is None:
+        if features is None or labels is None:
             widths = tuple(part.shape[1] for part in parts)
             features = np.empty((source.num_examples, sum(widths)), np.float32)
             labels = np.zeros((source.num_examples, num_classes or 0), np.uint8)
@@ -162,14 +164,16 @@ def read_features(
             else:
                 labels[rows][np.arange(count), batch["label"][:count]] = 1
         done += count
+    assert features is not None  # a split has at least one example
+    assert labels is not None
     return LabelledFeatures(features, labels, widths)
 
 
 def nearest_neighbour(train: LabelledFeatures, features: np.ndarray) -> tuple[np.ndarray, str]:
     """Predicts the labels of the training example with the nearest features.
 
-    The distance is Euclidean. Each of several modalities is divided by its standard deviation, a
-    single number, so that all of them matter.
+    The distance is Euclidean. If there are several modalities, the features of each are divided by
+    their standard deviation, a single number, so that all modalities matter.
 
     Args:
       train: training examples.
@@ -181,7 +185,7 @@ def nearest_neighbour(train: LabelledFeatures, features: np.ndarray) -> tuple[np
     known = train.features
     if len(train.widths) > 1:
         parts = np.split(known, np.cumsum(train.widths)[:-1], axis=1)
-        scale = np.repeat(np.float32([part.std() or 1 for part in parts]), train.widths)
+        scale = np.repeat(np.array([part.std() or 1 for part in parts], np.float32), train.widths)
         known, features = known / scale, features / scale
     finder = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(known)
     found = finder.kneighbors(features, return_distance=False)[:, 0]
@@ -298,4 +302,4 @@ def score(scores: np.ndarray, labels: np.ndarray, *, one_label: bool) -> float:
 
 
 if __name__ == "__main__":
-    run(lambda options: main(options.config, options.workdir), parser())
+    run(main, parser())

@@ -1,6 +1,6 @@
 """Trains every point of a sweep, several at once, and ranks the results (Figs. 5 and 6).
 
-Like all of `launch/` it imports nothing of the project; points are processes of experiments.train.
+It imports no other package of the project: points are processes of experiments.train.
 """
 
 import importlib.util
@@ -31,7 +31,7 @@ _FLAGS_AT_ONCE = 2000  # far below the limit of a command line
 
 
 def choose(points: Sequence[Point], only: Sequence[str]) -> list[Point]:
-    """Returns the points with these names or numbers, in the sweep's order; without any, all."""
+    """Returns the points with these names or numbers in order; all points if `only` is empty."""
     by_word = {str(p.number): p for p in points} | {p.name: p for p in points}
     for word in only:
         if word not in by_word:
@@ -44,7 +44,7 @@ def choose(points: Sequence[Point], only: Sequence[str]) -> list[Point]:
 
 
 def flags_of(sweep: Sweep, point: Point, workdir: Path, more: Sequence[str]) -> list[str]:
-    """Returns the flags of a point for experiments.train; of repeated flags the last one counts."""
+    """Returns the flags of a point for experiments.train, which uses the last of repeated flags."""
     first = [f"--config={sweep.config}", f"--workdir={workdir / point.name}"]
     return [*first, *_flags(sweep.overrides), *more, *_flags(point.overrides)]
 
@@ -84,7 +84,7 @@ def run(
       The exit status of the sweep.
 
     Raises:
-      SweepError: a point is done already, with other flags; or a mistake in the flags.
+      SweepError: a point was done with other flags, or a flag is wrong.
     """
     processes = []
     for point in points:
@@ -138,14 +138,14 @@ def compare(sweep: Sweep, processes: Sequence[PointProcess], workdir: Path) -> N
 
 
 def say(text: str) -> None:
-    """Prints without delay."""
+    """Prints a line without delay."""
     print(text, flush=True)
 
 
 def _absolute(workdir: str) -> Path:
     try:
         return Path(workdir).expanduser().absolute()
-    except RuntimeError as error:  # ~ and a name that is not a user's
+    except RuntimeError as error:  # ~ with the name of an unknown user
         raise SweepError(f"--workdir={workdir}: {error} Give the folder's path") from error
 
 
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit status."""
     if importlib.util.find_spec("jax") is None:
         raise SweepError(f"{sys.executable} has no jax: use the Python of the environment, .venv")
-    from launch.sweep.arguments import parse  # imports absl, which such a Python lacks too
+    from launch.sweep.arguments import parse  # imports absl, which such a Python also lacks
 
     options, more = parse(arguments)
     sweep = read_sweep(options.sweep, config=options.config, draws=options.draws, seed=options.seed)

@@ -1,4 +1,4 @@
-"""Command line of a sweep."""
+"""Parses the command line of a sweep."""
 
 import argparse
 import re
@@ -82,20 +82,20 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--sweep", required=True, help="a file or KEY=VALUES;KEY=VALUES")
+    add("--sweep", required=True, help="sweep file, or KEY=VALUES;KEY=VALUES")
     add("--workdir", metavar="DIR", help="folder for the folders of the points")
     add("--config", metavar="FILE", help="FILE[:variant], instead of the one in a sweep file")
     add(
         "--launcher",
         choices=("local", "slurm", "tpu"),
         default="local",
-        help="place for the points; by default local",
+        help="place where points run; by default local",
     )
     add(
         "--parallel",
         metavar="N",
         type=int,
-        help="points at once; by default 1, on tpu one on each pod",
+        help="number of points at once; by default 1, for tpu one on each pod",
     )
     add("--pods", metavar="A,B", help="names of TPU pods")
     add(
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=int,
         default=1,
-        help="further tries of a failed point; by default 1",
+        help="number of further tries of a failed point; by default 1",
     )
     add("--draws", metavar="N", type=int, help="number of random points")
     add("--seed", metavar="N", type=int, help="seed of random values; by default 0")

@@ -28,7 +28,7 @@ _ORDER = (RUNNING, FAILED, STOPPED, ELSEWHERE, DONE, WAITING)
 
 
 def display(points: Sequence[PointProcess]) -> Callable[[PointProcess | None], None]:
-    """Returns the function with which `processes.train` shows the progress of the points."""
+    """Returns the function that shows the progress of the points, for `processes.train`."""
     return Table(points) if sys.stdout.isatty() else Lines(points)
 
 
@@ -60,7 +60,7 @@ class Lines:
 
 
 class Table:
-    """Draws a table with a row for each point, again and again in the same place."""
+    """Draws a table with a row for each point, repeatedly in the same place."""
 
     def __init__(self, points: Sequence[PointProcess]):
         """Draws nothing yet."""
@@ -100,7 +100,7 @@ def table_lines(points: Sequence[PointProcess], most: int, width: int) -> list[s
 
 
 def _shortened(name: str, width: int) -> str:
-    """Cuts the middle out of a long name; ends differ more between points."""
+    """Replaces the middle of a long name by dots; the ends distinguish points best."""
     end = (width - 3) // 2
     return name if len(name) <= width else f"{name[: width - 3 - end]}...{name[-end:]}"
 
@@ -124,11 +124,11 @@ def _row(point: PointProcess) -> tuple[str, ...]:
 
 
 def newest_metrics(point: PointProcess) -> dict[str, float]:
-    """Returns what a point logged last.
+    """Returns the newest metrics of a point.
 
     Returns:
-      'step', 'last' (the last step of the run), 'loss' in training, and 'top1' or 'mAP' in
-      evaluation, as far as they are known.
+      Values by name, if they are known: 'step', 'last' (the last step of the run), 'loss' in
+      training, and 'top1' or 'mAP' in evaluation.
     """
     newest = {}
     # The first and the last line may be incomplete.

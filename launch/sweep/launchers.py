@@ -28,7 +28,7 @@ class Launcher(Protocol):
         """Returns variables for the command, in addition to the environment of the sweep."""
 
     def stop(self, folder: Path, place: int) -> list[list[str]]:
-        """Returns commands that make a point save and end; none if a signal to its command does."""
+        """Returns commands that make a point save and end; none if its command takes a signal."""
 
 
 class Local:
@@ -74,8 +74,8 @@ class Slurm:
     def command(self, folder: Path, flags: Sequence[str], place: int) -> list[str]:
         """See `Launcher`.
 
-        A job waits for another one with its name, so that the job of a killed sweep and that of
-        the next sweep don't train in one folder at once.
+        A job waits for other jobs with its name, so that the job of a killed sweep and the job of
+        the next sweep do not train in one folder at the same time.
         """
         log = str(folder / "output.log").replace("%", "%%")  # % begins a pattern of sbatch
         return [
@@ -97,7 +97,7 @@ class Slurm:
     def stop(self, folder: Path, place: int) -> list[list[str]]:
         """See `Launcher`."""
         job = f"--name={_job(folder)}"
-        # The first one makes launch/slurm.sbatch save and end; a pending job gets no signal.
+        # The first command makes launch/slurm.sbatch save and end. A pending job gets no signal.
         return [
             ["scancel", "--batch", "--signal=TERM", "--state=RUNNING", job],
             ["scancel", "--state=PENDING", job],
@@ -110,7 +110,7 @@ def _job(folder: Path) -> str:
 
 
 class Tpu:
-    """Runs points on existing TPU pods with launch/tpu_pod.sh, one at a time on each."""
+    """Runs points on existing TPU pods with launch/tpu_pod.sh, one point at a time on each pod."""
 
     def __init__(self, pods: Sequence[str]):
         """Stores the names of the pods."""

@@ -1,4 +1,4 @@
-"""The metric of a sweep's points against each swept key, in one picture (Figs. 5 and 6)."""
+"""Draws the metric of a sweep's points against each swept key (Figs. 5 and 6)."""
 
 import collections
 import io
@@ -26,7 +26,7 @@ def draw_sweep(path: Path, rows: Sequence[Row], keys: Sequence[str], *, join: bo
 
     Args:
       path: the PNG to write.
-      rows: the points; those without a finite metric are counted, not drawn.
+      rows: the points; points without a finite metric are counted but not drawn.
       keys: the swept keys; a key with the same value in all points gets no panel.
       join: True to draw lines between points that differ only in the panel's key; not useful for
         random values, which rarely agree in the other keys.

@@ -43,7 +43,7 @@ _TYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A point of a sweep: its number, the name of its folder, and its overrides."""
+    """A point of a sweep; its name is that of its folder."""
 
     number: int
     name: str
@@ -55,7 +55,15 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """All points; `overrides` are common to them, `drawn` says whether any value is random."""
+    """The points of a sweep, and the values that they share.
+
+    Attributes:
+      about: description of the sweep.
+      config: FILE[:variant] of all points.
+      overrides: overrides of all points.
+      points: the points.
+      drawn: True if any value is random.
+    """
 
     about: str
     config: str
@@ -65,7 +73,7 @@ class Sweep:
 
     @property
     def keys(self) -> list[str]:
-        """Every key that a point overrides."""
+        """The keys that points override."""
         return list(dict.fromkeys(key for point in self.points for key in point.overrides))
 
 
@@ -81,7 +89,7 @@ def read_sweep(
       seed: seed of the random values, instead of the one in the file.
 
     Raises:
-      SweepError: the file can't be read, or is not as the module's docstring describes.
+      SweepError: the file can't be read, or does not have the format in the module's docstring.
     """
     path = Path(text)
     if "=" in text and not path.exists():
@@ -157,12 +165,12 @@ def _listed(key: str, values: object, where: object) -> list:
         values = read_values(values, key)
     if not isinstance(values, list) or not values:
         raise SweepError(f"{where}: {key} of the grid takes a list, as in [8, 16] or '1..4'")
-    seen = set()
+    flags = set()
     for value in values:
         _overrides({key: value}, f"{where}: grid")
-        if as_flag(value) in seen:
+        if as_flag(value) in flags:
             raise SweepError(f"{where}: {key} has the value {as_flag(value)} twice")
-        seen.add(as_flag(value))
+        flags.add(as_flag(value))
     return values
 
 
@@ -220,7 +228,7 @@ def _is_config(path: Path) -> bool:
 
 
 def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Makes an object of JSON; refuses a repeated key, whose first value would be lost."""
+    """Returns an object of JSON; refuses a repeated key, whose first value would be lost."""
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -234,7 +242,7 @@ def _not_a_number(word: str) -> float:
 
 
 def _overrides(values: object, where: str) -> Mapping[str, object]:
-    """Returns overrides after a check: keys 'section.key', values that a flag can have."""
+    """Returns the overrides if keys are 'section.key' and flags can have the values."""
     if not isinstance(values, dict):
         raise SweepError(f"{where} is {json.dumps(values)}; give an object of overrides")
     for key, value in values.items():

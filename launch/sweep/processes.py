@@ -1,4 +1,4 @@
-"""Processes of a sweep's points: some at once, restarted after failures, stopped together.
+"""Runs the processes of a sweep's points, restarts them after failures, and stops them together.
 
 A point's process writes to output.log in the point's folder and holds a lock on it while it lives.
 If a sweep was killed and its processes still train, the next sweep waits for them instead of
@@ -48,7 +48,7 @@ class PointProcess:
       message: last message of that try.
       seconds: training time in this sweep.
       failures: number of failed tries.
-      place: place of the launcher.
+      place: number of the point's place in the launcher.
       process: running process of the launcher's command.
       started: time at which the last try began, in seconds since the epoch.
       log_start: size of the log at that time, in bytes.
@@ -75,11 +75,11 @@ class PointProcess:
 
     @property
     def log(self) -> Path:
-        """File with the output of its processes."""
+        """File with the output of the point's processes."""
         return self.folder / "output.log"
 
     def has_logged(self) -> bool:
-        """Returns whether it has trained a step since this sweep started it."""
+        """Returns whether the point has logged a step since this sweep started it."""
         try:
             changed = (self.folder / "metrics.jsonl").stat()
         except FileNotFoundError:
@@ -115,7 +115,7 @@ class Signals:
 
     def forward(self, points: Sequence[PointProcess], launcher: Launcher) -> None:
         """Forwards the signals received since the last call."""
-        # Not in the handler, which could run between the start of a process and its listing.
+        # Not in the handler, which could run after a process starts and before it is in the list.
         while self._pending:
             number = self._pending.pop(0)
             for point in points:
@@ -180,7 +180,7 @@ def train(
 
 
 def _proven(points: Sequence[PointProcess], running: Sequence[PointProcess]) -> bool:
-    """Returns whether a point passed the checks that end with status 2 and may fail for all."""
+    """Returns whether a point has passed the checks of its flags, which end with status 2."""
     ended = any(
         point.state == DONE or (point.ending and point.ending != _MISTAKE) for point in points
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from launch.sweep.values import SweepError, as_flag
 
-# Flags that say where a point runs; they may differ between two starts.
+# Flags for the place where a point runs; they may differ between two starts.
 _PLACES = ("workdir", "distributed", "coordinator", "num_processes", "process_id")
 
 
@@ -22,8 +22,8 @@ class Result(NamedTuple):
       metric: 'mAP' or 'top1'.
       figure: value of the metric, from 0 to 1; NaN if training diverged.
       loss: loss in nats; NaN if training diverged.
-      held_out: True if the numbers are of the held-out part.
-      step: last step; None if the file doesn't have it.
+      held_out: True if the values were measured on the held-out part.
+      step: last step; None if the file does not contain it.
       numbers: all measured values by name, including metric and loss.
     """
 
@@ -40,7 +40,7 @@ class Result(NamedTuple):
 
     @property
     def metric_name(self) -> str:
-        """Name of the metric, with the part of the data."""
+        """Name of the metric, followed by 'held-out' if it was measured on the held-out part."""
         return self.metric + (" held-out" if self.held_out else "")
 
 
@@ -134,10 +134,10 @@ def ranking(done: Mapping[str, Result]) -> str:
 def swept_values(
     folder: Path, overrides: Mapping[str, object], keys: Sequence[str]
 ) -> dict[str, str]:
-    """Returns a point's value of each swept key, as flags have it.
+    """Returns a point's value of each swept key, in the format of flags.
 
-    A key that the point doesn't override has the value in the config of its run, or '' before the
-    point has trained.
+    The value of a key that the point does not override comes from the config of its run; it is ''
+    before the run has started.
     """
     config = (_read_json(folder / "config.json") or {}).get("config", {})
     values = {}
@@ -180,7 +180,7 @@ def write_csv(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file completely, or leaves the old one.
+    """Writes a file completely, or leaves the old file unchanged.
 
     Raises:
       SweepError: the file can't be written.

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-MOST_POINTS = 10_000  # of a sweep; more is probably a typing error
+MOST_POINTS = 10_000  # of a sweep; a larger number is probably a typing error
 
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?:\.\.({_NUMBER}))?")
@@ -65,7 +65,7 @@ def read_values(text: str, where: str) -> list[str] | Draw:
 
     Args:
       text: see the module's docstring.
-      where: key, for messages.
+      where: the key, for messages.
 
     Raises:
       SweepError: wrong syntax, or more than MOST_POINTS values.

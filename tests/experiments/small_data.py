@@ -86,7 +86,7 @@ def audioset(folder):
         f"--clips={folder}/clips",
         f"--out={folder}",
     ]
-    assert exit_status(prepare_data.main, arguments) == 0
+    assert exit_status(prepare_data, arguments) == 0
 
 
 class Pictures(tfds.core.GeneratorBasedBuilder):

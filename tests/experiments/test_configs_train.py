@@ -176,7 +176,7 @@ def check_training(name, tmp_path, folders):
         config.data.partial = True
     elif config.data.name == "clip_folder":
         config.data.prepared = str(tmp_path / "prepared")
-    assert train.main(config, str(tmp_path / "run")) is None
+    assert train.train(config, str(tmp_path / "run")) is None
     records = read_metrics(tmp_path / "run")
     assert [r["step"] for r in records if r["split"] == "train"] == [1, 2]
     assert all(np.isfinite(r["loss"]) for r in records)
@@ -205,7 +205,7 @@ def test_mixed_pictures_train(tmp_path, folders):
     shrink(config)
     config.data.dir = str(folders("image_folder"))
     config.data.mixup_alpha, config.data.cutmix_alpha = 0.2, 1.0
-    assert train.main(config, str(tmp_path / "run")) is None
+    assert train.train(config, str(tmp_path / "run")) is None
     records = read_metrics(tmp_path / "run")
     assert all(np.isfinite(r["loss"]) for r in records)
     assert all("top1" in r for r in records)
@@ -216,7 +216,7 @@ def test_a_run_of_an_earlier_version_resumes(tmp_path):
     config = CONFIGS["configs/digits.py"].copy_and_resolve_references()
     shrink(config)
     config.data.image_size = 8
-    assert train.main(config, str(tmp_path)) is None
+    assert train.train(config, str(tmp_path)) is None
     file = tmp_path / "config.json"
     stored = json.loads(file.read_text())
     stored["config"]["optimizer"] |= {
@@ -237,6 +237,6 @@ def test_a_run_of_an_earlier_version_resumes(tmp_path):
     exported = library.load(tmp_path / "file.safetensors")
     np.testing.assert_array_equal(exported.logits(images), logits)
     config.train.steps = 3
-    assert train.main(config, str(tmp_path)) is None
+    assert train.train(config, str(tmp_path)) is None
     steps = [r["step"] for r in read_metrics(tmp_path) if r["split"] == "train"]
     assert steps == [1, 2, 3]

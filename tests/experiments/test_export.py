@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments.export import main
+from experiments import export
 from perceiver import library
 from perceiver.library import exported
 from tests.processes import exit_status, run
@@ -110,7 +110,7 @@ def test_a_user_error_is_one_line(arguments, message, workdir, tmp_path, capsys)
     (tmp_path / "text").write_text("no network")
     places = {"run": workdir, "t": tmp_path}
     arguments = [argument.format(**places) for argument in arguments]
-    assert exit_status(main, arguments) == 2
+    assert exit_status(export, arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message.format(**places) in line
@@ -119,7 +119,7 @@ def test_a_user_error_is_one_line(arguments, message, workdir, tmp_path, capsys)
 
 def test_a_missing_checkpoint_is_named(workdir, tmp_path, capsys):
     arguments = [f"--workdir={workdir}", f"--out={tmp_path}/a.jax", "--checkpoint=7"]
-    assert exit_status(main, arguments) == 2
+    assert exit_status(export, arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert "7" in line

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.predict import main, predictions
+from experiments import predict
+from experiments.predict import predictions
 from experiments.run import input_files
 from perceiver import library
 from perceiver.data.clips.preparation.prepare import CLIP_FILES
@@ -70,7 +71,7 @@ def pictures(tmp_path_factory):
 def as_lines(capsys, *arguments, status=0):
     """Returns predictions, read from JSON lines, and stderr."""
     capsys.readouterr()
-    assert exit_status(main, ["--format=jsonl", *map(str, arguments)]) == status
+    assert exit_status(predict, ["--format=jsonl", *map(str, arguments)]) == status
     out, err = capsys.readouterr()
     return [json.loads(line) for line in out.splitlines()], err
 
@@ -130,7 +131,7 @@ def test_predictions_of_several_labels_agree_with_evaluation(tmp_path, capsys):
         losses.append(-math.log(male_score if number % 2 else 1 - male_score))  # see `small_data`
         assert line["windows"] == 3
     assert np.mean(losses) == pytest.approx(result["loss"], abs=1e-5)
-    assert main([f"--workdir={workdir}", "--top=1", "--", str(files[0])]) == 0
+    assert exit_status(predict, [f"--workdir={workdir}", "--top=1", "--", str(files[0])]) == 0
     head, *_ = capsys.readouterr().out.splitlines()
     assert head == "Scores are probabilities of one class each: several may be there at once."
 
@@ -142,7 +143,7 @@ def test_table_of_predictions(pictures, capsys):
         short, long = Path(folder, "\x1b[2J.jpg"), Path(folder, "x" * 200 + ".jpg")
         for path in (short, long):
             path.write_bytes((files / "a class" / "0.jpg").read_bytes())
-        assert main([f"--workdir={workdir}", str(short), str(long)]) == 0
+        assert exit_status(predict, [f"--workdir={workdir}", str(short), str(long)]) == 0
     head, first, second, *others = capsys.readouterr().out.splitlines()
     assert head.split() == ["file", "score", "class"]
     column = head.index("score") + len("score")
@@ -268,7 +269,7 @@ USER_ERRORS = {
 def test_a_user_error_is_one_line(name, pictures, capsys):
     arguments, line = USER_ERRORS[name]
     capsys.readouterr()
-    assert exit_status(main, [argument.format(run=pictures[0]) for argument in arguments]) == 2
+    assert exit_status(predict, [argument.format(run=pictures[0]) for argument in arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     *others, last = err.splitlines()

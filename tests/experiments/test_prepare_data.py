@@ -9,6 +9,7 @@ import time
 import pytest
 
 from experiments import prepare_data
+from experiments.cli.main import call
 from tests.processes import exit_status, finish, run, start, start_python
 
 COUNT = 24
@@ -106,7 +107,7 @@ USER_ERRORS = {
 @pytest.mark.parametrize("name", USER_ERRORS)
 def test_a_user_error_is_one_line(tmp_path, capsys, name):
     arguments, messages = USER_ERRORS[name]
-    assert exit_status(prepare_data.main, [a.format(tmp=tmp_path) for a in arguments]) == 2
+    assert exit_status(prepare_data, [a.format(tmp=tmp_path) for a in arguments]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -128,7 +129,7 @@ def test_classes_are_read_from_the_folder_of_the_first_list(tmp_path, capsys):
         (lists["a"], f"--classes={tmp_path}/b/class_labels_indices.csv"): "none of the 1 clips",
     }
     for arguments, message in messages.items():
-        assert exit_status(prepare_data.main, ["audioset", *arguments, *rest]) == 2
+        assert exit_status(prepare_data, ["audioset", *arguments, *rest]) == 2
         assert message in capsys.readouterr().err
 
 
@@ -147,7 +148,7 @@ def test_ctrl_c_is_one_line(lists, tmp_path):
 @pytest.mark.parametrize("command", ["audioset", "clips", "modelnet", "imagenet"])
 def test_help_has_an_example(capsys, command):
     with pytest.raises(SystemExit) as ended:
-        prepare_data.main([command, "--help"])
+        call(prepare_data.main, prepare_data.parser(), [command, "--help"])
     assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     begin = f"example: python -m experiments.prepare_data {command} --"
@@ -162,7 +163,7 @@ def test_help_has_an_example(capsys, command):
 def test_without_beam_the_error_names_the_package(files, tmp_path):
     program = (
         "import sys; sys.modules['apache_beam'] = None; "
-        "from experiments.prepare_data import main; sys.exit(main(sys.argv[1:]))"
+        "import runpy; runpy.run_module('experiments.prepare_data', run_name='__main__')"
     )
     clips = ("clips", f"--dir={files / 'sounds'}", f"--out={tmp_path}/o")
     _, err = finish(start_python("-c", program, *clips), 2)
@@ -174,7 +175,7 @@ def test_without_beam_the_error_names_the_package(files, tmp_path):
 def test_after_a_full_disk_the_work_continues(lists, tmp_path):
     program = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000,) * 2); "
-        "from experiments.prepare_data import main; sys.exit(main(sys.argv[1:]))"
+        "import runpy; runpy.run_module('experiments.prepare_data', run_name='__main__')"
     )
     out = tmp_path / "out"
     _, err = finish(start_python("-c", program, *arguments(lists, out)), 2)

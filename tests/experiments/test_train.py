@@ -240,7 +240,7 @@ class TestLoop:
 
         original = train.fetch
         monkeypatch.setattr(train, "fetch", fetch)
-        assert train.main(self.config(steps=12, log_every=5), str(tmp_path)) is None
+        assert train.train(self.config(steps=12, log_every=5), str(tmp_path)) is None
         assert waits == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12]]
         logged = [r["step"] for r in read_metrics(tmp_path) if r["split"] == "train"]
         assert logged == [5, 10, 12]
@@ -249,7 +249,7 @@ class TestLoop:
         """It is logged without an interval too, and only once if the run is started again."""
         config = self.config(steps=3, log_every=0)
         for _ in range(2):
-            train.main(config, str(tmp_path))
+            train.train(config, str(tmp_path))
             (record,) = [r for r in read_metrics(tmp_path) if r["split"] == "eval"]
             result = json.loads((tmp_path / "eval.json").read_text())
             assert record == {"split": "eval", **result}
@@ -261,7 +261,7 @@ class TestLoop:
         monkeypatch.setattr(
             train, "fetch", lambda d, pending: fetched.append(len(pending)) or original(d, pending)
         )
-        train.main(self.config(steps=12, log_every=0), str(tmp_path))
+        train.train(self.config(steps=12, log_every=0), str(tmp_path))
         assert max(fetched) <= 4
         assert sum(fetched) == 12
 

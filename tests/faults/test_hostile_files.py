@@ -264,7 +264,7 @@ def test_prepare_data_reports_a_hostile_archive_in_one_line(tmp_path, capsys):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chair/train/bomb.off", b"0" * ((1 << 29) + 1))
     arguments = ["modelnet", f"--source={path}", f"--out={tmp_path}/out"]
-    status = exit_status(prepare_data.main, arguments)
+    status = exit_status(prepare_data, arguments)
     assert status == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {path}: refused: its member 'chair/train/bomb.off' has 536,870")

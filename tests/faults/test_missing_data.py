@@ -1,5 +1,6 @@
 """Missing and incomplete data sets, and classes that are absent from evaluation."""
 
+import argparse
 import json
 import shutil
 
@@ -210,7 +211,7 @@ def test_simple_models_report_the_number_of_classes_present(tmp_path, capsys):
     config.data.dir, config.data.eval_windows = str(folder), 1
     config.data.clip_frames, config.data.spec_time_width = 4, 2
     config.data.train_split = "balanced_train"
-    simple_models.main(config, str(tmp_path / "new"))
+    simple_models.main(argparse.Namespace(config=config, workdir=str(tmp_path / "new")))
     assert "mAP is over the 1 of 4 classes present in evaluation" in capsys.readouterr().out
     results = json.loads((tmp_path / "new" / "simple_models.json").read_text())
     assert results["num_classes"] == 1

@@ -6,7 +6,6 @@ permuted inputs (Table 2), and places the visible range of a cross-attend of an 
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +14,8 @@ import numpy as np
 from experiments.figures.contact_sheets import project
 from perceiver.byte_array import ByteArray
 from perceiver.errors import InputError
+from perceiver.library import Classifier
 from perceiver.permutations import permuted
-
-if TYPE_CHECKING:
-    from perceiver.library import Classifier
 
 # Number of dimensions of each modality's grid of inputs; a point cloud is a row of points.
 _DIMENSIONS = {"image": 2, "points": 1, "audio": 1, "spectrogram": 2, "video": 3}
@@ -47,7 +44,7 @@ class InputGrid:
         return math.prod(self.grid)
 
 
-def input_grids(classifier: "Classifier") -> tuple[InputGrid, ...]:
+def input_grids(classifier: Classifier) -> tuple[InputGrid, ...]:
     """Returns the grids of a network's modalities, in the order in which they are fused.
 
     Raises:
@@ -69,7 +66,7 @@ def input_grids(classifier: "Classifier") -> tuple[InputGrid, ...]:
 
 
 def split_by_modality(
-    classifier: "Classifier", maps: np.ndarray, *, cross_attend: int
+    classifier: Classifier, maps: np.ndarray, *, cross_attend: int
 ) -> dict[str, np.ndarray]:
     """Splits maps by modality and restores the order of the inputs.
 
@@ -96,7 +93,7 @@ def split_by_modality(
     }
 
 
-def _unpermuted(maps, permutation, seed):
+def _unpermuted(maps: np.ndarray, permutation: str, seed: int) -> np.ndarray:
     """Returns maps [..., M] of permuted inputs in the order before the permutation."""
     if permutation == "none":
         return maps
@@ -156,11 +153,12 @@ def inputs_at_pixels(
     if part.modality == "video":
         return numbers[steps]
     if part.modality == "points":
+        assert points is not None
         return _nearest_points(points, up_axis, side)[None]
     return numbers[None]
 
 
-def _nearest_points(points, up_axis, side):
+def _nearest_points(points: np.ndarray, up_axis: str, side: int) -> np.ndarray:
     """Returns the number of the nearest point at each pixel, [side, side]; the cloud fills it."""
     across, up, near = project(points, up_axis)
     reach = 1.02 * max(np.abs(across).max(), np.abs(up).max(), 1e-6)

@@ -1,7 +1,8 @@
 """Attention maps of each modality side by side with their input (Fig. 3, row 1; App. E)."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -129,7 +130,7 @@ def draw_panels(
     return pixel_figure.figure
 
 
-def _draw_bar(pixel_figure, x, y, width, drawn):
+def _draw_bar(pixel_figure: PixelFigure, x: int, y: int, width: int, drawn: Map) -> None:
     """Draws the colour bar of a map."""
     axes = pixel_figure.axes(x, y, width, _BAR)
     axes.imshow(np.linspace(0, 1, 256)[None], drawn.palette.colours, aspect="auto")
@@ -139,29 +140,40 @@ def _draw_bar(pixel_figure, x, y, width, drawn):
     pixel_figure.text(x + width, y + _BAR + 4, [high], side="right")
 
 
-class _Picture:
-    """Draws a picture and its maps pixel by pixel.
+class _Panel(Protocol):
+    """The drawing of an input and of its maps.
+
+    Constructors take grid, inputs, scales and sizes as `draw_panels` does, and the values of all
+    maps, [maps, M].
 
     Attributes:
       size: width and height in pixels.
       axes: margins on the left and below for axes, in pixels.
     """
 
+    size: tuple[int, int]
+    axes: tuple[int, int]
+
+    def draw_input(self, axes: Axes) -> None:
+        """Draws the input."""
+
+    def draw_map(self, axes: Axes, drawn: Map) -> None:
+        """Draws a map."""
+
+
+class _Picture:
+    """Draws a picture and its maps pixel by pixel."""
+
     axes = (0, 0)
 
     def __init__(
-        self,
-        part: InputGrid,
-        inputs: np.ndarray,
-        scales: Scales,
-        sizes: Sizes,
-        values: np.ndarray,
+        self, part: InputGrid, inputs: np.ndarray, _: Scales, sizes: Sizes, values: np.ndarray
     ):
-        """Takes the arguments of `draw_panels`, and the values of all maps, [maps, M]."""
-        del scales, values
+        del values
         self._inputs, self._input_numbers = inputs, inputs_at_pixels(part)
         self._factor = factor_to_fit(max(part.grid), sizes.panel)
-        self.size = tuple(_scaled_size(size, self._factor) for size in part.grid[::-1])
+        height, width = (_scaled_size(size, self._factor) for size in part.grid)
+        self.size = width, height
 
     def draw_input(self, axes: Axes) -> None:
         draw_image(axes, self._inputs)
@@ -173,11 +185,13 @@ class _Picture:
 
 
 class _Video:
-    """Draws frames and their maps, a column for each time step; see `_Picture`."""
+    """Draws frames and their maps, a column for each time step."""
 
     axes = (0, 20)
 
-    def __init__(self, part, inputs, scales, sizes, values):
+    def __init__(
+        self, part: InputGrid, inputs: np.ndarray, scales: Scales, sizes: Sizes, values: np.ndarray
+    ):
         steps = drawn_steps(part, values)
         steps = steps[:: -(-len(steps) // sizes.frames)]
         self._input_numbers = inputs_at_pixels(part, steps=steps)
@@ -194,17 +208,17 @@ class _Video:
         self._times = [f"{s * part.patch[0] / scales.frame_rate:.2f} s" for s in steps]
         self.size = self._strip.shape[1], height
 
-    def draw_input(self, axes):
+    def draw_input(self, axes: Axes) -> None:
         self._draw(axes, self._strip)
 
-    def draw_map(self, axes, drawn):
+    def draw_map(self, axes: Axes, drawn: Map) -> None:
         palette, limits = drawn.palette, drawn.limits
         picture = map_to_rgb(
             drawn.values, self._input_numbers, self._factor, palette, limits, gap=_FRAME_GAP
         )
         self._draw(axes, picture)
 
-    def _draw(self, axes, picture):
+    def _draw(self, axes: Axes, picture: np.ndarray) -> None:
         axes.imshow(picture)
         axes.set_xticks(self._middles, self._times)
         axes.set_yticks([])
@@ -213,42 +227,46 @@ class _Video:
 
 
 class _Spectrogram:
-    """Draws a spectrogram and its maps, each cell as a rectangle; see `_Picture`."""
+    """Draws a spectrogram and its maps, each cell as a rectangle."""
 
     axes = (_LEFT, _BELOW)
 
-    def __init__(self, part, inputs, scales, sizes, values):
+    def __init__(
+        self, part: InputGrid, inputs: np.ndarray, scales: Scales, sizes: Sizes, values: np.ndarray
+    ):
         del values
         self._inputs, self._scales, self._grid = inputs, scales, part.grid
         frames, bins = part.grid
         across = frames * max(1, (sizes.panel - _LEFT) // frames)
         self.size = across, bins * max(1, across * 3 // 5 // bins)
 
-    def draw_input(self, axes):
+    def draw_input(self, axes: Axes) -> None:
         low, high = float(self._inputs.min()), float(self._inputs.max())
         draw_spectrogram(axes, self._inputs, self._scales, (low, high))
 
-    def draw_map(self, axes, drawn):
+    def draw_map(self, axes: Axes, drawn: Map) -> None:
         values, colours = drawn.values.reshape(self._grid), drawn.palette.colours
         axes.set_facecolor(BACKGROUND)
         draw_spectrogram(axes, values, self._scales, drawn.limits, colours)
 
 
 class _Audio:
-    """Draws a waveform and its maps as curves over time; see `_Picture`."""
+    """Draws a waveform and its maps as curves over time."""
 
     axes = (_LEFT, _BELOW)
 
-    def __init__(self, part, inputs, scales, sizes, values):
+    def __init__(
+        self, part: InputGrid, inputs: np.ndarray, scales: Scales, sizes: Sizes, values: np.ndarray
+    ):
         del part, values
         self._inputs, self._seconds = inputs, len(inputs) / scales.sample_rate
         self._scales = scales
         self.size = sizes.panel - _LEFT, sizes.panel // 3
 
-    def draw_input(self, axes):
+    def draw_input(self, axes: Axes) -> None:
         draw_waveform(axes, self._inputs, self._scales)
 
-    def draw_map(self, axes, drawn):
+    def draw_map(self, axes: Axes, drawn: Map) -> None:
         low, high = drawn.limits
         edge = 0.05 * (high - low)
         lowest = low if drawn.palette.from_zero else low - edge
@@ -257,30 +275,32 @@ class _Audio:
 
 
 class _Cloud:
-    """Draws a point cloud with bright near points, and its maps on the points; see `_Picture`."""
+    """Draws a point cloud with bright near points, and its maps on the points."""
 
     axes = (0, 0)
 
-    def __init__(self, part, inputs, scales, sizes, values):
+    def __init__(
+        self, part: InputGrid, inputs: np.ndarray, scales: Scales, sizes: Sizes, values: np.ndarray
+    ):
         del part, values
         self._points, self._up = inputs, scales.up_axis
         self._dot = 3 if sizes.panel < LARGE.panel else 12
         self.size = sizes.panel, sizes.panel
 
-    def draw_input(self, axes):
+    def draw_input(self, axes: Axes) -> None:
         near = project(self._points, self._up)[2]
         draw_cloud(axes, self._points, self._up, near, (-1.5, 1.5), self._dot, "Greys")
 
-    def draw_map(self, axes, drawn):
+    def draw_map(self, axes: Axes, drawn: Map) -> None:
         values, colours = drawn.values, drawn.palette.colours
         draw_cloud(axes, self._points, self._up, values, drawn.limits, self._dot, colours)
 
 
-def _scaled_size(size, factor):
+def _scaled_size(size: int, factor: int) -> int:
     return size * factor if factor > 0 else -(-size // -factor)
 
 
-_PANELS = {
+_PANELS: dict[str, Callable[[InputGrid, np.ndarray, Scales, Sizes, np.ndarray], _Panel]] = {
     "image": _Picture,
     "points": _Cloud,
     "audio": _Audio,

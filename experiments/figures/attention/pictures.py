@@ -6,7 +6,6 @@ several heads the mean is shown.
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,9 +15,7 @@ from experiments.figures.attention.colours import LOGITS, Palette
 from experiments.figures.attention.layouts import InputGrid, input_grids, split_by_modality
 from experiments.figures.attention.panels import LARGE, MOVING, SMALL, Map, draw_panels
 from experiments.figures.contact_sheets import Scales, png, scales_of
-
-if TYPE_CHECKING:
-    from perceiver.library import Classifier
+from perceiver.library import Classifier
 
 _MOST_SELECTIVE = 5  # latents
 _MILLISECONDS = 100  # of a frame of an animation, slower than real time
@@ -125,7 +122,7 @@ def draw_gif(
 
 
 def summary(
-    classifier: "Classifier", inputs: Mapping[str, np.ndarray], *, cross_attend: int
+    classifier: Classifier, inputs: Mapping[str, np.ndarray], *, cross_attend: int
 ) -> dict[str, bytes]:
     """Returns for each modality a small PNG file with maps of the most selective latents.
 
@@ -160,7 +157,7 @@ def summary(
 
 
 def maps_of_most_selective(
-    classifier: "Classifier", logits: np.ndarray, *, cross_attend: int
+    classifier: Classifier, logits: np.ndarray, *, cross_attend: int
 ) -> dict[str, list[tuple[str, np.ndarray]]]:
     """Returns captions and logits [M] of the most selective latents for each modality.
 
@@ -182,14 +179,14 @@ def maps_of_most_selective(
     }
 
 
-def cross_attend_name(classifier: "Classifier", cross_attend: int) -> str:
+def cross_attend_name(classifier: Classifier, cross_attend: int) -> str:
     """Returns the name of a cross-attend in pictures, which count from 1 as the paper does."""
     return f"cross-attend {cross_attend + 1} of {classifier.model['num_cross_attends']}"
 
 
-def _maps(maps, palette):
+def _maps(maps: Sequence[tuple[str, np.ndarray]], palette: Palette) -> list[Map]:
     return [Map(caption, values, palette, palette.limits(values)) for caption, values in maps]
 
 
-def _count(number):
+def _count(number: float) -> str:
     return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"

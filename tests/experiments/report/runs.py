@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments.report.__main__ import main
+from experiments.report import __main__ as report
 from experiments.run import predictions
 from perceiver.training.logging.metrics import MetricLog
 from tests.processes import exit_status
@@ -48,7 +48,7 @@ def cells(lines):
 
 def json_report(capsys, *arguments, status=0):
     """Returns the output of --format=json."""
-    assert exit_status(main, [*arguments, "--format=json"]) == status
+    assert exit_status(report, [*arguments, "--format=json"]) == status
     return json.loads(capsys.readouterr().out)
 
 

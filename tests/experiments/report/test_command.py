@@ -7,7 +7,8 @@ import signal
 import pytest
 from matplotlib.image import imread
 
-from experiments.report.__main__ import main
+from experiments.cli.main import call
+from experiments.report import __main__ as report
 from tests.experiments.report.runs import cells, here, write_finished_run
 from tests.processes import TINY, exit_status, run, start
 
@@ -31,25 +32,25 @@ def test_names_with_special_characters_are_text(here, capfd):
     for number, name in enumerate(HOSTILE):
         write_finished_run(here / "s" / name, [0.99 - number / 100], model={"n": name})
     before = sorted(here.iterdir())
-    assert main(["s"]) == 0
+    assert exit_status(report, ["s"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert [line[:5] for line in lines[1:4]] == ["-x; $", "a|b  ", "<img "]
     assert lines[7].startswith("two\\nlines  ")
     assert lines[8].startswith("\\x1b[2J  ")
     assert lines[9].startswith("caf\\udce9  ")
-    assert main(["s", "--format=markdown"]) == 0
+    assert exit_status(report, ["s", "--format=markdown"]) == 0
     rows = capfd.readouterr().out.splitlines()[2 : 2 + len(HOSTILE)]
     assert rows[1].startswith("| a\\|b | 98.00% |")
     assert rows[2].startswith("| \\<img src=x\\> |")
     assert rows[3].startswith("| \\*\\*\\_\\[\\`\\\\\\`\\](u)\\_\\*\\* |")
-    assert main(["s", "--format=csv"]) == 0
+    assert exit_status(report, ["s", "--format=csv"]) == 0
     read = list(csv.DictReader(capfd.readouterr().out.splitlines()))
     assert [row["run"] for row in read[:6]] == HOSTILE[:6]
     assert read[-1]["run"] == HOSTILE[-1]
-    assert main(["s", "--format=json"]) == 0
+    assert exit_status(report, ["s", "--format=json"]) == 0
     assert json.loads(capfd.readouterr().out)["runs"][2]["run"] == HOSTILE[2]
-    assert main([str(here / "s" / HOSTILE[0])]) == 0
-    assert exit_status(main, ["no\nsuch"]) == 2
+    assert exit_status(report, [str(here / "s" / HOSTILE[0])]) == 0
+    assert exit_status(report, ["no\nsuch"]) == 2
     assert capfd.readouterr().err == (
         "error: no\\nsuch does not exist; give the workdir of a run, or a folder of them\n"
     )
@@ -97,11 +98,11 @@ def test_a_damaged_run_is_named_and_the_rest_is_shown(name, here, capsys):
         path.mkdir()
     else:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert exit_status(main, ["lr=0.1", "--format=json"]) == 2
+    assert exit_status(report, ["lr=0.1", "--format=json"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: lr=0.1 is left out: lr=0.1/{file}")
     assert message in line
-    assert exit_status(main, ["a", "lr=0.1", "--format=json"]) == 1
+    assert exit_status(report, ["a", "lr=0.1", "--format=json"]) == 1
     out, err = capsys.readouterr()
     assert err == line + "\n"
     assert [found["run"] for found in json.loads(out)["runs"]] == ["a"]
@@ -130,7 +131,7 @@ def test_a_user_error_is_one_line(name, here, capsys):
     (here / "empty").mkdir()
     (here / "a" / "curves.png").write_bytes(b"\x89PNG of another program")
     arguments, message = USER_ERRORS[name]
-    assert exit_status(main, arguments) == 2
+    assert exit_status(report, arguments) == 2
     out, err = capsys.readouterr()
     (line,) = err.splitlines()
     assert line.startswith("error: ")
@@ -142,16 +143,16 @@ def test_a_user_error_is_one_line(name, here, capsys):
 
 def test_a_picture_of_the_report_is_replaced(here):
     for folder in ("a", "lr=0.1"):
-        assert main([folder]) == 0
+        assert exit_status(report, [folder]) == 0
     last = (here / "report.png").read_bytes()
-    assert main([folder, "--output=fresh.png"]) == 0
+    assert exit_status(report, [folder, "--output=fresh.png"]) == 0
     assert (here / "fresh.png").read_bytes() == last
 
 
 def test_the_picture_has_at_most_28_runs(here, capsys):
     for number in range(29):
         write_finished_run(here / "s" / f"{number:02}", [number / 100])
-    assert main(["s"]) == 0
+    assert exit_status(report, ["s"]) == 0
     out, err = capsys.readouterr()
     assert cells(out)[1][:2] == ["28", "28.00%"]
     assert cells(out)[29][:2] == ["00", "0.00%"]
@@ -166,7 +167,7 @@ def test_command_with_an_ascii_terminal(here, monkeypatch, capsys):
     assert err == ""
     assert imread(here / "x.png").size
     with pytest.raises(SystemExit, match=r"^0$"):
-        main(["--help"])
+        call(report.main, report.parser(), ["--help"])
     out = capsys.readouterr().out
     assert "example: python -m experiments.report runs/a fourier=runs/b" in out
 

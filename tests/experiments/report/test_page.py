@@ -9,7 +9,7 @@ from PIL import Image
 
 from configs import digits
 from configs.folder import get_config
-from experiments.report.__main__ import RUN_HERE, main
+from experiments.report import __main__ as report
 from experiments.run import predictions
 from perceiver.training.logging.metrics import MetricLog
 from tests.experiments.report.browser import DESKTOP, PHONE, browser, open_page
@@ -50,7 +50,7 @@ def hostile(tmp_path):
 
 
 def write_page(*arguments, status=0):
-    assert exit_status(main, [*map(str, arguments), "--html=out.html"]) == status
+    assert exit_status(report, [*map(str, arguments), "--html=out.html"]) == status
 
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
@@ -199,18 +199,18 @@ def test_changed_settings_are_listed(here):
 def test_only_pages_of_the_report_are_replaced(here, capsys):
     write_page("a")
     first = (here / "out.html").read_bytes()
-    assert RUN_HERE.encode() in first[:1024]
+    assert report.PROGRAM.encode() in first[:1024]
     write_page("a")
     assert (here / "out.html").read_bytes() == first
     (here / "mine.html").write_text("<p>mine")
     user_errors = {
-        "--html=mine.html": f"mine.html is there, not made by {RUN_HERE}",
+        "--html=mine.html": f"mine.html is there, not made by {report.PROGRAM}",
         "--html=x.png": "--html=x.png is not the name of a page; give one that ends in .html",
         "--html=a/metrics.jsonl/x.html": "can't be written: Not a directory",
     }
     capsys.readouterr()
     for argument, message in user_errors.items():
-        assert exit_status(main, ["a", argument]) == 2
+        assert exit_status(report, ["a", argument]) == 2
         out, err = capsys.readouterr()
         (line,) = err.splitlines()
         assert message in line

@@ -1,5 +1,6 @@
 """Parts of the web page: choice of examples, counts (compared with sklearn) and charts."""
 
+import dataclasses
 import io
 import re
 
@@ -24,7 +25,7 @@ def test_confusion_matrix_against_sklearn():
     )
     assert results.confusion(found, 9).shape == (9, 9)
     # Examples with scores of NaN have no prediction.
-    broken = found._replace(label_probability=np.where(np.arange(500) < 9, np.nan, 0.5))
+    broken = dataclasses.replace(found, label_probability=np.where(np.arange(500) < 9, np.nan, 0.5))
     assert results.confusion(broken).sum() == 491
 
 
@@ -62,7 +63,7 @@ def test_losses_and_chosen_examples_by_hand():
     np.testing.assert_allclose(examples.losses(found), -np.log([0.5, 0.25, 0.5, 0.25]))
     assert examples.choose(found) == ([0, 2], [3, 1])
     assert examples.choose(found, best=1, worst=1) == ([0], [3])
-    broken = found._replace(label_probability=np.float32([0.5, 0.25, np.nan, 0.25]))
+    broken = dataclasses.replace(found, label_probability=np.float32([0.5, 0.25, np.nan, 0.25]))
     assert examples.choose(broken) == ([0], [2, 3, 1])
     many = many_labels()
     by_hand = [
@@ -84,7 +85,7 @@ def test_average_precisions_of_several_labels():
     assert "Found best" not in text
     assert text.endswith("examples a 25.0% 1 b 50.0% 1 d 100.0% 1")
     draw = np.random.default_rng(0)
-    many = many_labels()._replace(average_precision=draw.permutation(30) / 100)
+    many = dataclasses.replace(many_labels(), average_precision=draw.permutation(30) / 100)
     _, content = results.classes(many, results.Names(()))
     text = " ".join(re.sub("<[^>]*>", " ", content).split())
     shown = [re.findall(r"(\d+)\.0%", part) for part in re.split("Found|Every class", text)[1:]]

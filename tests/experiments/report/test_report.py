@@ -8,16 +8,17 @@ import time
 import pytest
 from matplotlib.image import imread
 
-from experiments.report.__main__ import main
+from experiments.report import __main__ as report
 from perceiver import run_files
 from perceiver.training.logging.metrics import MetricLog
 from tests.experiments.report.runs import cells, here, json_report, write_config, write_finished_run
+from tests.processes import exit_status
 
 __all__ = ["here"]
 
 
 def test_the_table_has_the_best_run_first(here, capsys):
-    assert main(["lr=0.1", "a"]) == 0
+    assert exit_status(report, ["lr=0.1", "a"]) == 0
     out = capsys.readouterr().out
     header, first, second, *_ = cells(out)
     assert " ".join(header) == (
@@ -45,7 +46,7 @@ def test_result_of_a_run_that_evaluated_only_at_its_end(here, capsys):
     # Evaluations in training are on the held-out part, the other results are on the test split.
     file.write_text(json.dumps({**result, "held_out": {"top1": 0.5}}))
     assert results() == ["done", True, 0.5, 500, 0.5, 0.25]
-    assert main(["lr=0.1"]) == 0
+    assert exit_status(report, ["lr=0.1"]) == 0
     header, line, _, _ = cells(capsys.readouterr().out)
     assert " ".join(header).startswith("run last held-out top-1 best at step test loss")
     assert line[1:5] == ["50.00%", "50.00%", "500", "25.00%"]
@@ -75,7 +76,7 @@ def test_runs_that_diverged_come_last(here, capsys):
 def test_diverged_run_that_evaluated_only_at_its_end(here, capsys):
     """eval.json has null for values that are not finite."""
     (here / "lr=0.1" / "eval.json").write_text('{"step": 500, "top1": null}')
-    assert main(["lr=0.1"]) == 0
+    assert exit_status(report, ["lr=0.1"]) == 0
     assert cells(capsys.readouterr().out)[1][:5] == ["lr=0.1", "nan", "-", "3.0000", "500"]
 
 
@@ -101,7 +102,7 @@ def test_states_of_a_run(here, capsys):
 
 def test_a_run_without_metrics(here, capsys):
     write_config(here / "new", parameters=7)
-    assert main(["new"]) == 0
+    assert exit_status(report, ["new"]) == 0
     out, err = capsys.readouterr()
     (found,) = json_report(capsys, "new")["runs"]
     assert (found["step"], found["parameters"], found["loss"]) == (None, 7, None)
@@ -145,7 +146,7 @@ def test_differing_settings_are_listed(here, capsys):
         "optimizer.rate": {"x": 0.1, "y": 0.2, "z": 0.1},
         "versions.jax": {"x": "0.10.2", "y": "0.11.0", "z": "0.11.0"},
     }
-    assert main(["s"]) == 0
+    assert exit_status(report, ["s"]) == 0
     out = capsys.readouterr().out
     assert out.partition("Settings that differ:\n")[2].splitlines() == [
         "setting               x       y       z",
@@ -156,13 +157,13 @@ def test_differing_settings_are_listed(here, capsys):
     # With many runs and one key, a row per run is narrower. Runs without config.json are left out.
     for name in ("x", "y", "z"):
         write_config(here / "s" / name, optimizer={"rate": name * 9})
-    assert main(["s", "lr=0.1", "--output=other.png"]) == 0
+    assert exit_status(report, ["s", "lr=0.1", "--output=other.png"]) == 0
     out = capsys.readouterr().out
     assert cells(out.partition("Settings that differ:\n")[2])[:2] == [
         ["run", "optimizer.rate"],
         ["x", "xxxxxxxxx"],
     ]
-    assert main(["s/x"]) == 0
+    assert exit_status(report, ["s/x"]) == 0
     assert "Settings that differ" not in capsys.readouterr().out
 
 
@@ -189,7 +190,7 @@ def test_means_and_deviations_over_seeds(here, capsys):
     assert second["last"] == pytest.approx(0.91)
     assert second["last_deviation"] == pytest.approx(0.02 / 2**0.5)
     assert second["best"] == pytest.approx(0.935)
-    assert main(["s"]) == 0
+    assert exit_status(report, ["s"]) == 0
     _, _, rows = capsys.readouterr().out.partition("Over seeds")
     assert " ".join(cells(rows)[3]) == "0, 1 8 top-1 91.00% ± 1.41% 93.50% ± 2.12%"
     # The same seed twice is not two seeds.
@@ -199,7 +200,7 @@ def test_means_and_deviations_over_seeds(here, capsys):
 
 def test_csv_and_json_have_all_digits(here, capsys):
     write_config(here / "lr=0.1", train={"batch_size": 8, "seed": 0})
-    assert main(["a", "lr=0.1", "--format=csv"]) == 0
+    assert exit_status(report, ["a", "lr=0.1", "--format=csv"]) == 0
     first, second = csv.DictReader(capsys.readouterr().out.splitlines())
     assert first["run"] == "a"
     assert first["folder"] == "a"

@@ -114,7 +114,7 @@ from tests.experiments.run.test_predictions import evaluated, scores
 logits, label, labels = scores()
 _, one = evaluated("softmax", logits, batch_size=6, label=np.int32(label))
 _, many = evaluated("sigmoid", logits, batch_size=6, labels=labels)
-found = {**one._asdict(), **{f"many_{k}": v for k, v in many._asdict().items()}}
+found = {**vars(one), **{f"many_{k}": v for k, v in vars(many).items()}}
 print("found", json.dumps({name: np.asarray(x).tolist() for name, x in found.items()}))
 """
 
@@ -126,7 +126,7 @@ def test_processes_count_every_example_once(count):
     logits, label, labels = scores()
     _, one = evaluated("softmax", logits, label=np.int32(label))
     _, many = evaluated("sigmoid", logits, labels=labels)
-    expected = {**one._asdict(), **{f"many_{k}": v for k, v in many._asdict().items()}}
+    expected = {**vars(one), **{f"many_{k}": v for k, v in vars(many).items()}}
     for process in processes:  # all have the same predictions
         out, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
@@ -147,7 +147,7 @@ def test_written_predictions_are_read_unchanged(loss, tmp_path):
     saved = predictions.read(tmp_path)
     assert (saved.step, saved.split) == (7, "held_out")
     assert type(saved.predictions) is type(found)
-    jax.tree.map(np.testing.assert_array_equal, saved.predictions, found)
+    jax.tree.map(np.testing.assert_array_equal, vars(saved.predictions), vars(found))
 
 
 def without(name):
