@@ -234,7 +234,8 @@ def _indexed(source: Source, index: tf.Tensor, seed: tf.Tensor | None) -> Featur
     features = source.example(index, seed) | {"index": tf.cast(index, tf.int32)}
     for name, value in features.items():
         if not value.shape.is_fully_defined():
-            raise InputError(f"shape of {name!r} is {value.shape}: make it static in the loader")
+            # AutoGraph preserves the type of a ValueError, but not that of an InputError.
+            raise ValueError(f"shape of {name!r} is {value.shape}: make it static in the loader")
     return features
 
 
