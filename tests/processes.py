@@ -208,6 +208,9 @@ def _become(request: dict, report: int, streams: Sequence[int]) -> NoReturn:
     for number, stream in enumerate(streams, start=1):
         os.dup2(stream, number)
         os.close(stream)
+    # The streams of the forked process remember whether its own files can seek.
+    sys.stdout = os.fdopen(1, "w")
+    sys.stderr = os.fdopen(2, "w", buffering=1)
     os.write(report, f"{os.getpid()}\n".encode())
     os.close(report)
     os.environ.clear()

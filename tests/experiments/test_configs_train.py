@@ -126,12 +126,10 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def quick_compilation():
-    """Turns off XLA's optimisations, which take longer than two steps."""
-    jax.config.update("jax_disable_most_optimizations", True)
+def small_caches(quick_compilation):
+    """Frees compiled programs, which would take gigabytes for all configs."""
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()  # compiled programs of all configs would take gigabytes
+    jax.clear_caches()
 
 
 def shrink(config):

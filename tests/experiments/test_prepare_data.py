@@ -124,7 +124,7 @@ def test_classes_are_read_from_the_folder_of_the_first_list(tmp_path, capsys):
     lists = {name: f"--csv={tmp_path}/{name}/{name}_segments.csv" for name in "ab"}
     rest = (f"--clips={tmp_path}", f"--out={tmp_path}/out")
     messages = {
-        (lists["a"], lists["b"]): "a/a_segments.csv: there is no class_labels_indices.csv beside",
+        (lists["a"], lists["b"]): "a/a_segments.csv: its folder has no class_labels_indices.csv",
         (lists["b"], lists["a"]): "none of the 1 clips",  # the classes were found
         (lists["a"], f"--classes={tmp_path}/b/class_labels_indices.csv"): "none of the 1 clips",
     }

@@ -140,7 +140,9 @@ def check_out_of_space(directory, limit, reason):
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (1, "saving in the background\n"), err
     last = err.strip().splitlines()[-1]
-    assert last.startswith("perceiver.training.checkpoints.CheckpointError: could not finish ")
+    assert last.startswith(
+        "perceiver.training.checkpoints.checkpointer.CheckpointError: could not finish "
+    )
     assert str(directory) in last
     assert reason in last
     with Checkpoints(directory, keep=1, best_of=None) as checkpoints:

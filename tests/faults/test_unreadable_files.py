@@ -240,7 +240,7 @@ def test_damaged_videos_and_sounds_are_counted_and_named(files, tmp_path, capsys
     capsys.readouterr()
     data = load(0.5)
     assert (data.train.num_examples, data.eval.num_examples) == (2, 2)
-    assert f"train: 2 of 4 clips are left out; they are named in {table}" in capsys.readouterr().err
+    assert f"train: 2 of 4 clips are left out; {table} names them" in capsys.readouterr().err
 
 
 # Files and folders without read permission.

@@ -76,8 +76,8 @@ class TestPoints:
         arguments = (f"--sweep={file}", f"--workdir={tmp_path}/runs")
         out, err = sweep(*arguments, root=stand_in, status=1)
         assert err.splitlines() == ["error: 1 of 3 points failed: bad (status 1)"]
-        assert "bad ended with status 1: the loss is nan at step 1; it is started again" in out
-        assert "killed ended with SIGKILL: step 1/4  loss 2.5; it is started again" in out
+        assert "bad ended with status 1: the loss is nan at step 1; it will be started again" in out
+        assert "killed ended with SIGKILL: step 1/4  loss 2.5; it will be started again" in out
         found = rows(tmp_path / "runs")
         assert {name: row["status"] for name, row in found.items()} == {
             "bad": "failed",
@@ -95,7 +95,9 @@ class TestPoints:
         file = acts(tmp_path / "sweep.json", a="stop_once")
         arguments = (f"--sweep={file}", f"--workdir={tmp_path}", "--retries=0")
         out, _ = sweep(*arguments, root=stand_in)
-        assert "a ended with status 75: step 1 is saved; run again to go on; it is start" in out
+        assert (
+            "a ended with status 75: step 1 is saved; run again to go on; it will be start" in out
+        )
         assert "[1/1] a is done" in out
 
     def test_only_trains_the_selected_point(self, stand_in, tmp_path):
@@ -206,6 +208,6 @@ class TestStopping:
         (tmp_path / "runs" / "go on").touch()
         out, err = second.communicate(timeout=60)
         assert second.returncode == 0, out + err
-        assert "[1/2] a is still trained by what an earlier sweep started: waits" in out
+        assert "[1/2] a is still trained by a process of an earlier sweep: waiting" in out
         assert len(tries(tmp_path / "runs" / "a")) == 1
         assert {row["status"] for row in rows(tmp_path / "runs").values()} == {"done"}

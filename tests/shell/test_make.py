@@ -142,7 +142,7 @@ def test_train_and_test_run_in_a_new_environment(checkout):
     train = "-m experiments.train --config=configs/digits.py --workdir=runs/digits"
     maps = "-m experiments.attention_maps --workdir=runs/digits --example=0 --cross_attends=2"
     assert checkout.calls("-m experiments") == [train, f"{maps} --out=runs/digits/maps"]
-    assert checkout.calls("-m pytest") == ["-m pytest -n 2 --dist loadfile -m not slow"]
+    assert checkout.calls("-m pytest") == ["-m pytest -n 2 --dist worksteal -m not slow"]
     assert len(checkout.calls("-m pip")) == 1
 
 

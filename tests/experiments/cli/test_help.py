@@ -45,7 +45,7 @@ def test_with_a_config_its_variants_and_keys_are_listed():
         assert ["configs/imagenet.py" + (f":{variant}" if variant else ""), about] in lines
     assert "\n  --workdir: " in out
     for key in ("train.batch_size", "optimizer.learning_rate", "model.num_latents"):
-        assert f"\n  {key} " in out
+        assert f"\n    {key}=" in out
 
 
 def test_with_a_variant_all_variants_are_listed():
