@@ -220,6 +220,7 @@ def test_permuted_inputs_give_the_same_losses(finished, tmp_path):
         assert losses == pytest.approx(raw, rel=0.05)
 
 
+@pytest.mark.usefixtures("quick_compilation")
 class TestLoop:
     """Runs the loop in this process and observes its functions."""
 

@@ -185,7 +185,7 @@ def test_choices_among_the_overrides_are_passed_to_the_config(monkeypatch):
     assert loaded.optimizer.to_dict() == dict(name="sgd", schedule="step", momentum=0.8, factor=0.5)
     with pytest.raises(
         InputError,
-        match="momentum has no effect here; it needs config.optimizer.name=sgd",
+        match=r"momentum has no effect here; it needs config\.optimizer\.name=sgd",
     ):
         overrides.load("mine.py", ["--config.optimizer.momentum=0.8"])
 
