@@ -8,6 +8,7 @@ program with status 75; a second signal ends it at once. Of several processes, p
 import argparse
 import collections
 import contextlib
+import time
 from pathlib import Path
 
 import jax
@@ -48,6 +49,12 @@ SHOWN = ("loss", "top1")
 
 # Largest number of steps whose metrics stay on the devices, also if a run never logs.
 _MOST_PENDING = 100
+
+# Seconds of work that the host may queue on the devices: enough to keep them busy, and so little
+# that a stop is quick. Until the duration of a step is known, the host queues one step.
+_QUEUED_SECONDS = 2.0
+_MOST_QUEUED = 32
+_TIMED_STEPS = 5
 
 # Number of steps after which the processes read their vote on stopping. By then a fast device has
 # computed the vote, so that the host does not wait; more steps would delay the stop.
@@ -154,6 +161,7 @@ def train_locked(experiment: Experiment, workdir: Path) -> int | None:
         )
         stop = stack.enter_context(StopRequest())
         stop_vote = StopVote(devices, stop)
+        queue = Queue()
         pending = []  # steps and metrics that are still on the devices, the oldest first
         evaluation = None  # results and predictions after the last step
 
@@ -162,8 +170,8 @@ def train_locked(experiment: Experiment, workdir: Path) -> int | None:
                 batch = devices.shard(next(batches))
             state, metrics = train_step(state, batch)
             pending.append((step, metrics))
+            queue.wait(metrics)
             if step == first + 1:
-                jax.block_until_ready(metrics)
                 progress.mark(step)  # the clock starts after compilation
             stopping = stop_vote()
             evaluation_due = is_due(step, experiment.eval_every, last=last)
@@ -211,6 +219,36 @@ def train_locked(experiment: Experiment, workdir: Path) -> int | None:
     if writes:
         finish(workdir, last, dataset, *evaluation)
     return None
+
+
+class Queue:
+    """The steps that the host has started and the devices have not finished.
+
+    Waiting here fetches nothing, and the devices always have a step to compute.
+    """
+
+    def __init__(self):
+        """Starts with an empty queue."""
+        self._metrics: collections.deque = collections.deque()
+        self._size = 0
+        self._started = 0
+        self._since = 0.0
+
+    def wait(self, metrics: dict[str, jax.Array]) -> None:
+        """Adds a step, and waits until the queue has its size again.
+
+        Args:
+          metrics: the metrics of the step.
+        """
+        self._metrics.append(metrics)
+        while len(self._metrics) > self._size:
+            jax.block_until_ready(self._metrics.popleft())
+        self._started += 1
+        if self._started == 1:  # the first step, with compilation, is done
+            self._size, self._since = 1, time.monotonic()
+        elif self._started == 1 + _TIMED_STEPS:
+            seconds = (time.monotonic() - self._since) / _TIMED_STEPS
+            self._size = min(max(1, int(_QUEUED_SECONDS / max(seconds, 1e-9))), _MOST_QUEUED)
 
 
 class StopVote:

@@ -267,6 +267,18 @@ class TestLoop:
         assert sum(fetched) == 12
 
 
+@pytest.mark.parametrize(("seconds", "queued"), [(10.0, 1), (0.5, 4), (0.001, 32)])
+def test_the_host_queues_two_seconds_of_steps(monkeypatch, seconds, queued):
+    """A stop has to wait for the queued steps, so slow steps are not queued."""
+    done, clock = [], iter(range(10**6))
+    monkeypatch.setattr(jax, "block_until_ready", done.append)
+    monkeypatch.setattr(train.time, "monotonic", lambda: next(clock) * seconds * 5)
+    queue = train.Queue()
+    for step in range(100):
+        queue.wait(step)
+    assert done == list(range(100 - queued))
+
+
 def test_processes_stop_at_the_same_step(monkeypatch):
     """All processes read a vote at the same step, a few steps late."""
     monkeypatch.setattr(jax, "process_count", lambda: 2)
