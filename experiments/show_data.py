@@ -11,7 +11,7 @@ from experiments.cli.errors import output_errors
 from experiments.cli.main import run
 from experiments.cli.parser import Parser, path, whole_number
 from experiments.figures.contact_sheets import Entry, contact_sheet, png, scales_of
-from experiments.run.examples import caption, of_evaluation, of_training
+from experiments.run.examples import caption, evaluation_examples, training_examples
 from experiments.run.from_config import check_numbers, data_options
 from perceiver.data import registry
 from perceiver.errors import InputError
@@ -61,9 +61,9 @@ def main(options: argparse.Namespace) -> None:
             f"{source.num_examples:,} examples are numbered from 0"
         )
     if options.split == "train":
-        examples = of_training(source, config, options.count, options.example)
+        examples = training_examples(source, config, options.count, options.example)
     else:
-        examples = of_evaluation(source, options.count, options.example)
+        examples = evaluation_examples(source, options.count, options.example)
     entries = [Entry(caption(example, dataset.class_names), example) for example in examples]
     header = f"{options.config_spec}, {options.split}, {source.num_examples:,} examples"
     picture = png(contact_sheet(header, entries, scales_of(config.data)))

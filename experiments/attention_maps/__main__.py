@@ -22,7 +22,7 @@ from experiments.figures.attention.pictures import (
 )
 from experiments.figures.contact_sheets import png, scales_of
 from experiments.run import input_files, restore
-from experiments.run.examples import caption, one_of_evaluation
+from experiments.run.examples import caption, evaluation_example
 from perceiver.errors import InputError
 from perceiver.library import Classifier
 from perceiver.training.files import replace_file
@@ -237,7 +237,7 @@ def _example(classifier: Classifier, number: int) -> tuple[str, dict[str, np.nda
             f"--example={number} is not in the eval split; its {source.num_examples:,} examples "
             "are numbered from 0"
         )
-    shown = one_of_evaluation(source, number)
+    shown = evaluation_example(source, number)
     return caption(shown, dataset.class_names), {name: shown[name] for name in classifier.inputs}
 
 

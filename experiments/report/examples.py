@@ -14,7 +14,7 @@ from experiments.figures.contact_sheets import INPUTS, Entry, Scales, contact_sh
 from experiments.figures.pixel_figure import GAP, LINE
 from experiments.report.elements import joined, missing, note, picture, scrolling, tag
 from experiments.report.results import Names
-from experiments.run.examples import one_of_evaluation
+from experiments.run.examples import evaluation_example
 from experiments.run.predictions import OneLabel, Predictions
 from perceiver.data.dataset import Source
 from perceiver.errors import InputError
@@ -115,7 +115,7 @@ def gallery(
     for place in places:
         number = int(predictions.index[place])
         try:
-            inputs = one_of_evaluation(source, number)
+            inputs = evaluation_example(source, number)
         except InputError as error:
             figures.append(tag("figure", missing(str(error))))
             continue
@@ -155,7 +155,7 @@ def maps(classifier: Classifier, source: Source, numbers: Sequence[int], names: 
     parts = []
     for number in numbers[:_MAPS]:
         try:
-            inputs = one_of_evaluation(source, number)
+            inputs = evaluation_example(source, number)
         except InputError as error:
             parts.append(missing(str(error)))
             continue

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from experiments.run.predictions import Predictions, of_many_labels, of_one_label
+from experiments.run.predictions import Predictions, many_label_predictions, one_label_predictions
 from perceiver.data.dataset import Source
 from perceiver.training.average_precision import mean_of
 from perceiver.training.logging.metric_kinds import LOSS, MAP, TOP1, TOP5, MetricKind
@@ -75,10 +75,10 @@ class Evaluator:
         results = {name: x / count for name, x in sums.items()}
         joined = {name: np.concatenate([x[name] for x in outputs]) for name in outputs[0]}
         if "logits" in joined:
-            predictions = of_many_labels(**joined)
+            predictions = many_label_predictions(**joined)
             results["mAP"], results["num_classes"] = mean_of(predictions.average_precision)
         else:
-            predictions = of_one_label(joined)
+            predictions = one_label_predictions(joined)
         return {**results, "num_examples": count}, predictions
 
 

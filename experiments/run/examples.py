@@ -14,7 +14,7 @@ from perceiver.data.dataset import Source
 Example = dict[str, Any]
 
 
-def of_training(
+def training_examples(
     source: Source, config: ConfigDict, count: int, number: int | None
 ) -> list[Example]:
     """Returns the first examples that a run trains on.
@@ -37,7 +37,7 @@ def of_training(
     return [{name: value[i] for name, value in batch.items()} for i in range(count)]
 
 
-def of_evaluation(source: Source, count: int, number: int | None) -> list[Example]:
+def evaluation_examples(source: Source, count: int, number: int | None) -> list[Example]:
     """Returns the first evaluated examples, each window as an example.
 
     Args:
@@ -63,13 +63,13 @@ def of_evaluation(source: Source, count: int, number: int | None) -> list[Exampl
     return shown[:count]
 
 
-def one_of_evaluation(source: Source, number: int) -> Example:
+def evaluation_example(source: Source, number: int) -> Example:
     """Returns one example as in evaluation, or the middle one of its windows.
 
     Raises:
       InputError: The example cannot be read.
     """
-    windows = of_evaluation(source, max(1, source.eval_windows), number)
+    windows = evaluation_examples(source, max(1, source.eval_windows), number)
     return windows[len(windows) // 2]
 
 

@@ -118,16 +118,11 @@ class Experiment:
             self.initial_variables(), self.optimizer, ema=self.config.train.ema_decay > 0
         )
 
-    def train_step(self, apply: Callable | None = None) -> Callable:
-        """Returns the training step, to be mapped over devices; see `make_train_step`.
-
-        Args:
-          apply: Replacement for the network's `apply`, with which a benchmark compares
-            implementations.
-        """
+    def train_step(self) -> Callable:
+        """Returns the training step, to be mapped over devices; see `make_train_step`."""
         train = self.config.train
         return make_train_step(
-            apply or self.network.apply,
+            self.network.apply,
             self.optimizer,
             self.schedule,
             objective=self.objective,

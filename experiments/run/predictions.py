@@ -94,14 +94,14 @@ class Saved(NamedTuple):
     predictions: Predictions
 
 
-def of_one_label(outputs: dict[str, np.ndarray]) -> OneLabel:
+def one_label_predictions(outputs: dict[str, np.ndarray]) -> OneLabel:
     """Sorts the outputs of evaluation steps (see `make_eval_step`) by example number."""
     order = np.argsort(outputs["index"])
     names = (field.name for field in dataclasses.fields(OneLabel))
     return OneLabel(**{name: outputs[name][order] for name in names})
 
 
-def of_many_labels(index: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> ManyLabels:
+def many_label_predictions(index: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> ManyLabels:
     """Computes the most likely classes per example, and the average precision per class.
 
     Args:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments.cli.config_files import load_config
 from experiments.figures.contact_sheets import Entry, Scales, contact_sheet, png
-from experiments.run.examples import caption, of_evaluation, of_training
+from experiments.run.examples import caption, evaluation_examples, training_examples
 from perceiver.data.dataset import Source
 from perceiver.data.stream.batches import train_iterator
 from perceiver.data.tensorflow_cpu import tf
@@ -167,7 +167,7 @@ def numbered(size, windows=0, mix_pair=None):
 
 
 def test_windows_are_shown_one_by_one():
-    shown = of_evaluation(numbered(5, windows=3), 5, None)
+    shown = evaluation_examples(numbered(5, windows=3), 5, None)
     assert [(e["index"], e["window"]) for e in shown] == [
         (0, (1, 3)),
         (0, (2, 3)),
@@ -181,14 +181,14 @@ def test_windows_are_shown_one_by_one():
 
 
 def test_evaluation_shows_at_most_all_examples():
-    assert [e["index"] for e in of_evaluation(numbered(3), 9, None)] == [0, 1, 2]
-    (one,) = of_evaluation(numbered(3), 9, 2)
+    assert [e["index"] for e in evaluation_examples(numbered(3), 9, None)] == [0, 1, 2]
+    (one,) = evaluation_examples(numbered(3), 9, 2)
     assert (one["index"], one["label"], one["points"][0, 0]) == (2, 2, 2)
 
 
 def test_a_repeated_example_is_augmented_differently_each_time():
     config = load_config("configs/digits.py")
-    shown = of_training(numbered(9), config, 12, 4)
+    shown = training_examples(numbered(9), config, 12, 4)
     assert {int(e["index"]) for e in shown} == {int(e["label"]) for e in shown} == {4}
     draws = [float(e["points"][0, 0]) for e in shown]
     assert len(set(draws)) == 12
@@ -200,7 +200,7 @@ def test_an_odd_number_of_mixed_examples_is_shown():
         del seed
         return features | {"other_label": features["label"][::-1]}
 
-    shown = of_training(numbered(9, mix_pair=swap), load_config("configs/digits.py"), 5, None)
+    shown = training_examples(numbered(9, mix_pair=swap), load_config("configs/digits.py"), 5, None)
     labels = [int(e["label"]) for e in shown]
     assert [int(e["other_label"]) for e in shown][:4] == [labels[i] for i in (1, 0, 3, 2)]
     assert len(shown) == 5

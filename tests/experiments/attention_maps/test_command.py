@@ -6,7 +6,7 @@ from matplotlib import colormaps
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from experiments.run.examples import of_evaluation
+from experiments.run.examples import evaluation_examples
 from perceiver.data import registry
 from perceiver.library.safetensors_files import write_safetensors
 from tests.experiments.attention_networks import clips, expected_logits, network
@@ -45,7 +45,7 @@ def test_all_latents_of_an_example(digits, tmp_path):
         for column in (40, 171, 302)
     ]
     options = {k: v for k, v in classifier.data.items() if k != "num_classes"}
-    (example,) = of_evaluation(registry.load(**options).eval, 1, 0)
+    (example,) = evaluation_examples(registry.load(**options).eval, 1, 0)
     (_, wanted) = expected_logits(classifier, {"image": example["image"]})
     for tile, logits in zip(tiles, wanted[0], strict=True):
         share = (logits - logits.min()) / (logits.max() - logits.min())
