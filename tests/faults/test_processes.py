@@ -167,6 +167,7 @@ def test_different_code_is_refused(tmp_path):
     copy = tmp_path / "copy"
     for folder in ("perceiver", "experiments", "configs"):
         shutil.copytree(folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy("pyproject.toml", copy)
     with (copy / "perceiver" / "blocks.py").open("a") as file:
         file.write("# another\n")
     port = free_port()
