@@ -1,5 +1,6 @@
 """Fixtures for all tests: real files, a finished run, and a folder for compiled programs."""
 
+import gc
 import lzma
 import os
 import pathlib
@@ -28,6 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.mkdtemp(prefix="perceiver-tests-compiled-")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ["PERCEIVER_TEST_COMPILED"] = folder
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Collects garbage less often; going through all imported modules took a fifth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

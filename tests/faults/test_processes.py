@@ -88,7 +88,7 @@ def test_a_signal_to_one_of_two_stops_both_and_one_or_four_resume(eight_devices,
     assert len(json.loads((by_four / "config.json").read_text())["devices"]) == 8
 
 
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_killing_one_process_ends_the_other_within_the_heartbeat(killed, tmp_path):
     two = start_many(2, f"--workdir={tmp_path}", LONG)
     wait_for_step(tmp_path, 1, two[0])

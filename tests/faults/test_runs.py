@@ -195,7 +195,7 @@ def test_a_second_trainer_is_refused_and_an_evaluator_can_be_killed(tmp_path):
     assert err.startswith(f"error: --workdir={tmp_path} is in use by process {trainer.pid} on ")
     assert "stop that run first, or take another workdir" in err
 
-    evaluator = start("evaluate", *arguments)
+    evaluator = start("evaluate", *arguments, fresh=True)  # still starting after 3 s
     time.sleep(3)
     evaluator.kill()
     evaluator.communicate()

@@ -87,8 +87,8 @@ def test_saved_by_two_processes_and_restored_by_one_and_by_four(tmp_path):
     (tmp_path / "3" / "iterator").write_bytes(b"after 4")
     outputs = outputs_of(RESTORE, 4, tmp_path)
     restored = f"1 b'after 1' {(np.arange(10.0) + 1).tolist()}\n"
-    refused = f"step 3 in {tmp_path} is damaged: iterator is changed. Take another, or the newest, "
-    refused += "which falls back to one that is whole.\n"
+    refused = f"step 3 in {tmp_path} is damaged: iterator is changed. Choose another step, or the "
+    refused += "newest, which falls back to one that is whole.\n"
     printed = [re.sub(r"\[Gloo\].*\n", "", out) for out, _ in outputs]
     failures = ["process 2 failed\n"] * 4
     failures[2] = "division by zero\n"
