@@ -75,6 +75,21 @@ def test_imports_follow_the_order_of_the_data_flow_backwards(package):
                 assert not f"{name}.".startswith(f"{forbidden}."), f"{file} imports {name}"
 
 
+def test_programs_do_not_import_other_programs():
+    """Code that programs share is in experiments/cli, run and figures."""
+    folder = ROOT / "experiments"
+    shared = {"__init__", "cli", "run", "figures"}
+    programs = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
+    programs -= shared | {"__pycache__"}
+    assert {"train", "report"} <= programs
+    for file in folder.glob("**/*.py"):
+        own = file.relative_to(folder).parts[0].removesuffix(".py")
+        for name in imports(file):
+            parts = name.split(".")
+            other = parts[1] if parts[0] == "experiments" and len(parts) > 1 else own
+            assert other in shared | {own}, f"{file} imports {name}"
+
+
 def test_model_step_and_model_table_run_without_tensorflow():
     program = """
 import sys

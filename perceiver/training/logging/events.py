@@ -7,6 +7,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from perceiver import run_files
 from perceiver.training.files import disk_errors
 
 _FLUSH_SECONDS = 30.0
@@ -32,7 +33,7 @@ class EventWriter:
         Raises:
           OSError: the file cannot be written; the error names it.
         """
-        self._path = str(Path(workdir) / "events")
+        self._path = str(Path(workdir) / run_files.EVENTS)
         self._since = 0.0
         with disk_errors(self._path):
             self._file = EventsWriter(self._path, suffix)
