@@ -1,10 +1,12 @@
 """Fixtures for all tests: real files, a finished run, and a folder for compiled programs."""
 
 import gc
+import itertools
 import lzma
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -31,11 +33,29 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PERCEIVER_TEST_COMPILED"] = folder
 
 
+# Test modules after which compiled programs are dropped.
+_MODULES_PER_CLEARING = 8
+_modules = itertools.count(1)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Collects garbage less often; going through all imported modules took a fifth of the time."""
+    """Collects garbage less often, and never goes through the imported modules again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(50_000, 20, 10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> Iterator[None]:
+    """Drops compiled programs now and then.
+
+    JAX keeps all programs with their source lines: gigabytes of small objects at the end of the
+    tests. Each garbage collection then takes a minute.
+    """
+    yield
+    if "jax" in sys.modules and next(_modules) % _MODULES_PER_CLEARING == 0:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
