@@ -14,7 +14,8 @@ class Modality:
 
     Attributes:
       encode: function from the arrays of a batch, [B, ...], to content and positions. Its keyword
-        arguments are the keys of `config.model.inputs.<modality>`.
+        arguments are keys of `config.model.inputs.<modality>`. If it takes `positions`, the other
+        keys of that section build the position encoding.
       sizes: keys of `config.data` that the shape of an example depends on.
       spec: function from these keys to the shape and dtype of one example.
     """
